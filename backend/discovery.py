@@ -1,0 +1,47 @@
+"""The one finder of plug-ins: a module of a package binds a constant, and that is all that it takes."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["Plugin", "in_order", "scan"]
+
+
+class Plugin(Protocol):
+    """What can be put in order: a name, and the names that come before."""
+
+    name: str
+    after: frozenset[str]
+
+
+P = TypeVar("P", bound=Plugin)
+
+
+def scan(package: ModuleType, constant: str) -> list[Any]:
+    """What the modules of `package` bind to `constant`, by module name."""
+    modules = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+    found = (getattr(importlib.import_module(f"{package.__name__}.{m}"), constant, None) for m in modules)
+    return [plugin for plugin in found if plugin is not None]
+
+
+def in_order(plugins: Iterable[P]) -> tuple[P, ...]:
+    """The plug-ins so that each comes after those that it names, and otherwise by name. Names that are not there don't count.
+
+    Raises ValueError where two share a name or wait for each other.
+    """
+    waiting: dict[str, P] = {}
+    for plugin in plugins:
+        if plugin.name in waiting:
+            raise ValueError(f"two plug-ins are called `{plugin.name}`")
+        waiting[plugin.name] = plugin
+    ordered: list[P] = []
+    while waiting:
+        ready = [name for name, plugin in waiting.items() if not plugin.after & waiting.keys()]
+        if not ready:
+            raise ValueError(f"plug-ins wait for each other: {', '.join(sorted(waiting))}")
+        ordered.append(waiting.pop(min(ready)))
+    return tuple(ordered)

@@ -1,0 +1,134 @@
+"""Engine files: the plan as the header, the weights as one aligned section that is mapped when the engine is loaded.
+
+Header: {"engine": plan, "weights": [[dtype, shape, offset], ..], "provenance": {..}}. No time stamps, no paths, no addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtn.backend.engine.codec import DecodeError, decode_network, encode_network
+from trtn.backend.engine.container import Container, Section, read_container, write_container
+from trtn.backend.runtime.engine import Choice, Engine
+from trtn.dsl.diagnostics import Diagnostic
+from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.errors import EngineError
+from trtn.dsl.network import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["load_engine", "save_engine"]
+
+ALIGNMENT = 64
+SECTION = "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    tensor: Tensor
+    offset: int
+    nbytes: int
+
+
+def _rows(engine: Engine) -> tuple[list[_Row], int]:
+    rows = []
+    offset = 0
+    for t in engine.weights:
+        assert t.weight is not None
+        offset += -offset % ALIGNMENT
+        rows.append(_Row(t, offset, t.weight.nbytes))
+        offset += t.weight.nbytes
+    return rows, offset
+
+
+def save_engine(engine: Engine, path: str | Path) -> None:
+    """Write an engine file; complete or not at all. Raises EngineError where it can't be written."""
+    rows, total = _rows(engine)
+    header = {
+        "engine": encode_network(
+            engine.network, engine.groups, [(c.provider, c.tactic) for c in engine.choices], {id(r.tensor): n for n, r in enumerate(rows)}
+        ),
+        "weights": [[r.tensor.dtype.name, list(r.tensor.shape), r.offset] for r in rows],
+        "provenance": engine.provenance,
+    }
+
+    def chunks() -> Iterator[bytes | memoryview]:
+        import numpy as np
+
+        written = 0
+        for row in rows:
+            yield bytes(row.offset - written)
+            assert row.tensor.weight is not None
+            array = np.ascontiguousarray(row.tensor.weight.load())
+            yield memoryview(array.reshape(-1).view(np.uint8))
+            written = row.offset + row.nbytes
+
+    try:
+        write_container(path, header, [Section(SECTION, total, chunks)])
+    except OSError as e:
+        message = f"{path} can't be written: {e.strerror or e}"
+        raise EngineError(message, [Diagnostic("E0710", message)]) from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappedSource:
+    """A weight inside a loaded engine file."""
+
+    container: Container
+    offset: int
+    dtype: DType
+    shape: tuple[int, ...]
+    nbytes: int
+
+    def load(self) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        section = self.container.section(SECTION)
+        return np.frombuffer(section[self.offset : self.offset + self.nbytes], self.dtype.numpy).reshape(self.shape)
+
+
+def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
+    """Read an engine file (or its bytes). Everything is data and is checked before use; weights are mapped, not copied.
+
+    verify: whether the weights' hashes are checked now (reads the whole file once).
+    Raises EngineError for a file that is damaged, of another format, or not for this machine.
+    """
+    name = "engine" if isinstance(path, bytes) else str(path)
+    container = read_container(path, verify=verify)
+    try:
+        sources = _sources(container)
+        decoded = decode_network(container.header["engine"], sources)
+        provenance = container.header["provenance"]
+        if not isinstance(provenance, dict) or provenance.get("device") != "cpu":
+            raise DecodeError("it was not built for this device")
+        engine = Engine(decoded.network, decoded.groups, [Choice(p, t) for p, t in decoded.tactics], provenance)
+    except (DecodeError, KeyError) as e:
+        message = f"{name}: section `header` is damaged: {e}"
+        raise EngineError(message, [Diagnostic("E0703", message)]) from None
+    return engine
+
+
+def _sources(container: Container) -> list[tuple[DType, tuple[int, ...], MappedSource]]:
+    """The weight table, each row within the section."""
+    rows = container.header["weights"]
+    size = len(container.section(SECTION)) if SECTION in container.names else 0
+    sources = []
+    if not isinstance(rows, list):
+        raise DecodeError("the weight table is missing")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 3 or row[0] not in BY_NAME or not isinstance(row[1], list):
+            raise DecodeError("a row of the weight table is malformed")
+        dtype, shape, offset = BY_NAME[row[0]], row[1], row[2]
+        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**48 for n in (*shape, offset)) or len(shape) > 32:
+            raise DecodeError("a row of the weight table is out of range")
+        nbytes = dtype.itemsize
+        for n in shape:
+            nbytes *= n
+        if offset % ALIGNMENT or offset + nbytes > size:
+            raise DecodeError("a row of the weight table is out of range")
+        sources.append((dtype, tuple(shape), MappedSource(container, offset, dtype, tuple(shape), nbytes)))
+    return sources

@@ -1,0 +1,47 @@
+"""A fusion group: layers that run as one step. Groups are device-independent; a provider says which it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trtn.dsl.network import Layer, Tensor, captures
+
+__all__ = ["Group", "make_group"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Layers in order, the tensors that come in (weights among them) and those that others read.
+
+    `kind` is one of: conv, gemm, attention, normalisation, softmax, reduction, pointwise, pooling, copy, view, recurrent, region,
+    plugin, reference. The first layer of a conv, gemm, .. group is the one that gives it its name, the others are its epilogue.
+    """
+
+    kind: str
+    layers: tuple[Layer, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def name(self) -> str:
+        """The path of the group's last result."""
+        return self.outputs[-1].name if self.outputs else self.layers[-1].name
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        return tuple(t for t in self.inputs if t.weight is not None)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} group {self.name}: {' + '.join(layer.op.name for layer in self.layers)}>"
+
+
+def make_group(kind: str, layers: tuple[Layer, ...], used_outside: set[int]) -> Group:
+    """A group of layers; `used_outside` holds the ids of the tensors that layers or outputs outside of it read."""
+    inside = {id(t) for layer in layers for t in layer.outputs}
+    inputs: dict[int, Tensor] = {}
+    for layer in layers:
+        for t in (*layer.inputs, *captures(layer)):
+            if t is not None and id(t) not in inside:
+                inputs.setdefault(id(t), t)
+    outputs = tuple(t for layer in layers for t in layer.outputs if id(t) in used_outside)
+    return Group(kind, layers, tuple(inputs.values()), outputs)

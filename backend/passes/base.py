@@ -1,0 +1,71 @@
+"""What a pass is, and the driver that orders, repeats, bounds, traces and checks passes. A pass does none of that itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Protocol
+
+from trtn.backend.discovery import in_order, scan
+from trtn.backend.passes.rules import verify as check_rules
+from trtn.dsl.network import Network
+
+__all__ = ["Pass", "Trace", "discover", "run_passes"]
+
+Trace = Callable[[str, int, Network], None]
+"""`trace(name of the pass, round, its result)`, called after each pass that changed something."""
+
+_log = logging.getLogger(__name__)
+
+
+class Pass(Protocol):
+    """A module of this package that binds PASS to one of these is all that it takes.
+
+    `run` gives a new network, or None where there was nothing to do. It may leave work that its own edits made: passes run again
+    until none of them finds anything. Networks are immutable; the one that comes in stays as it is.
+    """
+
+    name: str
+    after: frozenset[str]
+
+    def run(self, network: Network) -> Network | None: ...
+
+
+@cache
+def discover() -> tuple[Pass, ...]:
+    """Every pass of this package that needs no parameters, in order."""
+    import trtn.backend.passes as package
+
+    return in_order(scan(package, "PASS"))
+
+
+def run_passes(
+    network: Network,
+    passes: Iterable[Pass] | None = None,
+    *,
+    trace: Trace | None = None,
+    max_rounds: int = 8,
+    verify: bool = False,
+) -> Network:
+    """The network after all passes (by default those that `discover` finds), repeated until nothing changes.
+
+    With `verify`, the IR's rules are checked after every change; a breach raises BrokenNetwork, which names pass and round.
+    """
+    ordered = in_order(discover() if passes is None else passes)
+    for number in range(1, max_rounds + 1):
+        before = network
+        for step in ordered:
+            result = step.run(network)
+            if result is None:
+                continue
+            network = result
+            _log.debug("round %d, %s: %d layers", number, step.name, len(network.layers))
+            if verify:
+                check_rules(network, f"after pass `{step.name}` in round {number}")
+            if trace is not None:
+                trace(step.name, number, network)
+        if network is before:
+            return network
+    _log.warning("passes over `%s` still find work after %d rounds", network.name, max_rounds)
+    return network

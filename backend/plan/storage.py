@@ -1,0 +1,182 @@
+"""Where each value between steps lives: a buffer of the arena, a view of another value, a part of a concat's result.
+
+Decided once for all shapes; sizes and offsets follow from the shapes (`layout`), when a context meets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trtn.backend.group import Group
+from trtn.backend.plan.arena import Arena, Lifetime, plan_arena
+from trtn.dsl.dims import Dim, evaluate, symbols
+from trtn.dsl.network import Layer, Network, Tensor
+
+__all__ = ["Part", "Place", "StoragePlan", "plan_storage"]
+
+ALIGNMENT = 64
+
+
+class Place(StrEnum):
+    INPUT = "input"
+    WEIGHT = "weight"
+    OUTPUT = "output"
+    ARENA = "arena"
+    VIEW = "view"
+    """The result of a view group: no memory of its own."""
+    PART = "part"
+    """A range of a concat's result, written by the step that makes the value."""
+    DYNAMIC = "dynamic"
+    """Its size is known only when it has been computed: allocated by the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a value lies in the concat's result `parent`: from `offset` on along `axis`."""
+
+    parent: Tensor
+    axis: int
+    offset: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class StoragePlan:
+    """Places by tensor id, in steps' order; for each value of the arena, the first and last step in which it is alive."""
+
+    places: Mapping[int, Place]
+    parts: Mapping[int, Part]
+    buffers: tuple[Tensor, ...]
+    lifetimes: tuple[tuple[int, int], ...]
+    dynamic: frozenset[str]
+    """The names of the data-dependent dims."""
+
+    def layout(self, sizes: Mapping[str, int]) -> Arena:
+        """Offsets of the arena's buffers for the given values of the dims."""
+        spans = [Lifetime(first, last, nbytes(t, sizes)) for t, (first, last) in zip(self.buffers, self.lifetimes, strict=True)]
+        return plan_arena(spans, align=ALIGNMENT)
+
+
+def nbytes(tensor: Tensor, sizes: Mapping[str, int]) -> int:
+    count = tensor.dtype.itemsize
+    for d in tensor.shape:
+        count *= evaluate(d, sizes)
+    return count
+
+
+def plan_storage(network: Network, groups: Sequence[Group]) -> StoragePlan:
+    """Places for all values that cross from one group to another."""
+    return _Planner(network, groups).plan()
+
+
+class _Planner:
+    def __init__(self, network: Network, groups: Sequence[Group]) -> None:
+        self.network = network
+        self.groups = groups
+        self.dynamic = frozenset(network.data_dims)
+        self.places: dict[int, Place] = {}
+        self.parts: dict[int, Part] = {}
+        self.contiguous: set[int] = set()
+        self.base: dict[int, Tensor] = {}
+        """The value whose memory a view or a part lies in."""
+        self.tensors: dict[int, Tensor] = {}
+        self.readers: dict[int, list[int]] = {}
+        self.made: dict[int, int] = {}
+
+    def plan(self) -> StoragePlan:
+        self._place_outer()
+        for step, group in enumerate(self.groups):
+            for t in group.inputs:
+                self.readers.setdefault(id(t), []).append(step)
+                if t.weight is not None:
+                    self.places[id(t)] = Place.WEIGHT
+                    self.contiguous.add(id(t))
+            for t in group.outputs:
+                self.tensors[id(t)] = t
+                self.made[id(t)] = step
+        outputs = {id(t) for t in self.network.outputs}
+        for group in self.groups:
+            for t in group.outputs:
+                self._place(group, t, outputs)
+        for group in self.groups:
+            self._place_parts(group)
+        return self._finish()
+
+    def _place_outer(self) -> None:
+        for t in self.network.inputs:
+            self.places[id(t)] = Place.INPUT
+            self.contiguous.add(id(t))
+
+    def _is_dynamic(self, tensor: Tensor) -> bool:
+        return bool(self.dynamic) and any(symbols(d) & self.dynamic for d in tensor.shape)
+
+    def _place(self, group: Group, tensor: Tensor, outputs: set[int]) -> None:
+        source = group.layers[0].inputs[0] if group.kind == "view" and group.layers[0].inputs else None
+        if self._is_dynamic(tensor) or (source is not None and self.places.get(id(source)) is Place.DYNAMIC):
+            self.places[id(tensor)] = Place.DYNAMIC
+        elif id(tensor) in outputs:
+            self.places[id(tensor)] = Place.OUTPUT
+            self.contiguous.add(id(tensor))
+        elif source is not None and self._can_alias(group.layers[0], source):
+            self.places[id(tensor)] = Place.VIEW
+            self.base[id(tensor)] = source
+            if group.layers[0].op.view == "contiguous":
+                self.contiguous.add(id(tensor))
+        else:
+            self.places[id(tensor)] = Place.ARENA
+            self.contiguous.add(id(tensor))
+
+    def _can_alias(self, layer: Layer, source: Tensor) -> bool:
+        """Whether the reference result of a view op shares memory with its input. An output may be the caller's: it is not aliased."""
+        if self.places.get(id(source)) in (Place.DYNAMIC, Place.OUTPUT):
+            return False
+        return layer.op.view == "always" or id(source) in self.contiguous
+
+    def _place_parts(self, group: Group) -> None:
+        """Let the inputs of a concat be written straight into its result, where nothing else has a say in their memory."""
+        if len(group.layers) != 1 or group.layers[0].op.name != "concat":
+            return
+        layer = group.layers[0]
+        parent = layer.outputs[0]
+        if self.places[id(parent)] is not Place.ARENA or len({id(t) for t in layer.inputs}) != len(layer.inputs):
+            return
+        axis = layer.attrs["axis"]
+        offset: Dim = 0
+        for t in layer.inputs:
+            assert t is not None
+            if self.places.get(id(t)) is Place.ARENA and not self._is_viewed(t):
+                self.places[id(t)] = Place.PART
+                self.parts[id(t)] = Part(parent, axis, offset)
+                self.base[id(t)] = parent
+            offset = offset + t.shape[axis]
+
+    def _is_viewed(self, tensor: Tensor) -> bool:
+        """Whether a view that needs its input to be contiguous lies on this value."""
+        return any(b is tensor and self.places[i] is Place.VIEW and i in self.contiguous for i, b in self.base.items())
+
+    def _root(self, tensor: Tensor) -> Tensor:
+        while id(tensor) in self.base:
+            tensor = self.base[id(tensor)]
+        return tensor
+
+    def _finish(self) -> StoragePlan:
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        roots: dict[int, Tensor] = {}
+        for i, t in self.tensors.items():
+            root = self._root(t)
+            if self.places.get(id(root)) is not Place.ARENA:
+                continue
+            roots.setdefault(id(root), root)
+            steps = [self.made[i], *self.readers.get(i, ())]
+            first[id(root)] = min(first.get(id(root), steps[0]), *steps)
+            last[id(root)] = max(last.get(id(root), steps[0]), *steps)
+        order = sorted(roots, key=lambda i: (first[i], self.made[i], roots[i].name))
+        return StoragePlan(
+            places=self.places,
+            parts=self.parts,
+            buffers=tuple(roots[i] for i in order),
+            lifetimes=tuple((first[i], last[i]) for i in order),
+            dynamic=self.dynamic,
+        )

@@ -1,0 +1,7 @@
+"""The runtime: an engine and feeds come in, outputs go out. An engine is shared, a context belongs to one thread."""
+
+from trtn.backend.runtime.context import Context
+from trtn.backend.runtime.engine import Choice, Engine
+from trtn.backend.runtime.io import IOTensor
+
+__all__ = ["Choice", "Context", "Engine", "IOTensor"]

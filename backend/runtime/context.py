@@ -1,0 +1,214 @@
+"""A context: the state of one execution of an engine. It owns the arena; an engine has as many contexts as run at one time."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trtn.backend.plan.storage import ALIGNMENT, Place
+from trtn.backend.runtime.io import check_sizes, fit_feeds, pick_profile, refuse, sizes_of
+from trtn.backend.runtime.schedule import Schedule
+from trtn.dsl.diagnostics import Diagnostic
+from trtn.dsl.dims import evaluate
+from trtn.dsl.errors import EngineError, ShapeError, TrtnError
+from trtn.dsl.network import Profile, Tensor
+
+if TYPE_CHECKING:
+    from trtn.backend.runtime.engine import Engine
+
+__all__ = ["Context"]
+
+SCHEDULE_LIMIT = 8
+"""For how many recent shapes the bound steps are kept."""
+
+
+class Context:
+    """Runs an engine. Not for several threads at once: each thread takes a context of its own.
+
+    `run` takes and gives NumPy arrays. With `bind`, inputs are read from and outputs written to the caller's buffers by
+    `execute_async` (which, on the CPU, returns when the work is done).
+    """
+
+    def __init__(self, engine: Engine, profile: str | None = None) -> None:
+        self.engine = engine
+        self.wanted = profile
+        self._schedules: OrderedDict[tuple[tuple[int, ...], ...], Schedule] = OrderedDict()
+        self._memory: Any = None
+        self._lock = threading.Lock()
+        self._bound: dict[str, Any] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.profile: Profile | None = None
+        """The profile of the last shapes."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of arena that the context holds."""
+        return 0 if self._memory is None else int(self._memory.nbytes)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name for feeds by name. The outputs are the caller's: nothing writes to them later.
+
+        Raises ShapeError for feeds that don't fit, or that no profile serves.
+        """
+        with self._exclusive():
+            arrays = fit_feeds(self.engine.network, feeds)
+            return self._run(arrays, {})
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """State an input's shape ahead of a run, so that `output_shape` can tell what comes."""
+        tensor = self._io(name, self.engine.network.inputs)
+        if len(shape) != len(tensor.shape):
+            raise refuse("E0705", f"input `{name}` is {tensor.type}; a shape of rank {len(shape)} does not fit")
+        self._shapes[name] = tuple(int(s) for s in shape)
+
+    def output_shape(self, name: str) -> tuple[int, ...]:
+        """An output's shape for the input shapes that were stated or bound. Sizes that only the data decides raise ShapeError."""
+        tensor = self._io(name, self.engine.network.outputs)
+        missing = [t.name for t in self.engine.network.inputs if t.name not in self._shapes and any(not isinstance(d, int) for d in t.shape)]
+        if missing:
+            raise refuse("E0705", f"the shape of input `{missing[0]}` has not been set")
+        shapes = {t.name: self._shapes.get(t.name) or tuple(int(d) for d in t.shape if isinstance(d, int)) for t in self.engine.network.inputs}
+        sizes = sizes_of(self.engine.network, shapes)
+        try:
+            return tuple(evaluate(d, sizes) for d in tensor.shape)
+        except ValueError:
+            raise refuse("E0705", f"the shape of `{name}` ({tensor.type}) is known only after a run") from None
+
+    def bind(self, buffers: Mapping[str, Any]) -> None:
+        """Buffers of inputs and outputs for `execute_async`: C-contiguous arrays of the declared dtypes; outputs are written in place."""
+        import numpy as np
+
+        network = self.engine.network
+        for name, buffer in buffers.items():
+            tensor = self._io(name, (*network.inputs, *network.outputs))
+            if not isinstance(buffer, np.ndarray) or buffer.dtype != tensor.dtype.numpy or not buffer.flags.c_contiguous:
+                raise refuse("E0705", f"the buffer of `{name}` must be a C-contiguous NumPy array of {tensor.dtype}")
+            if buffer.ndim != len(tensor.shape):
+                raise refuse("E0705", f"`{name}` is {tensor.type}; its buffer has rank {buffer.ndim}")
+            if tensor in network.outputs and not buffer.flags.writeable:
+                raise refuse("E0705", f"the buffer of output `{name}` is read-only")
+            self._bound[name] = buffer
+            if tensor in network.inputs:
+                self._shapes[name] = buffer.shape
+
+    def execute_async(self, stream: Any = None) -> None:
+        """Run on the bound buffers. On the CPU it has finished when it returns; `stream` is for GPUs."""
+        with self._exclusive():
+            network = self.engine.network
+            missing = [t.name for t in (*network.inputs, *network.outputs) if t.name not in self._bound]
+            if missing:
+                raise refuse("E0705", f"`{missing[0]}` has no buffer", cure="bind every input and output first")
+            self._run({t.name: self._bound[t.name] for t in network.inputs}, {t.name: self._bound[t.name] for t in network.outputs})
+
+    # --- inside ---
+
+    def _exclusive(self) -> _Exclusive:
+        return _Exclusive(self._lock)
+
+    def _io(self, name: str, tensors: tuple[Tensor, ...]) -> Tensor:
+        for t in tensors:
+            if t.name == name:
+                return t
+        raise refuse("E0705", f"the engine has no `{name}` here", cure=f"there are {', '.join(f'`{t.name}`' for t in tensors)}")
+
+    def _schedule(self, arrays: Mapping[str, Any]) -> Schedule:
+        network = self.engine.network
+        key = tuple(arrays[t.name].shape for t in network.inputs)
+        found = self._schedules.get(key)
+        if found is not None:
+            self._schedules.move_to_end(key)
+            return found
+        sizes = sizes_of(network, {name: a.shape for name, a in arrays.items()})
+        check_sizes(network, sizes)
+        self.profile = pick_profile(self.engine.profiles, network, sizes, self.wanted)
+        engine = self.engine
+        schedule = Schedule(network, engine.groups, engine.kernels, engine.storage, engine.weight_arrays, sizes)
+        self._reserve(schedule.arena.nbytes)
+        schedule.attach(self._memory)
+        self._schedules[key] = schedule
+        while len(self._schedules) > SCHEDULE_LIMIT:
+            self._schedules.popitem(last=False)
+        return schedule
+
+    def _reserve(self, nbytes: int) -> None:
+        """An arena of at least `nbytes`. A larger one replaces the old; what was bound to that is bound anew when it is needed."""
+        import numpy as np
+
+        if self._memory is not None and self._memory.nbytes >= nbytes:
+            return
+        self._schedules.clear()
+        try:
+            raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+        except MemoryError:
+            message = f"out of memory: the arena needs {nbytes} bytes for these shapes"
+            raise ShapeError(message, [Diagnostic("E0709", message)]) from None
+        start = -raw.ctypes.data % ALIGNMENT
+        self._memory = raw[start : start + nbytes]
+
+    def _run(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        engine = self.engine
+        schedule = self._schedule(arrays)
+        self._check_values(arrays)
+        table: dict[int, Any] = {id(t): arrays[t.name] for t in engine.network.inputs}
+        for t in engine.network.outputs:
+            if engine.storage.places.get(id(t)) is not Place.OUTPUT:
+                continue
+            shape = tuple(evaluate(d, schedule.sizes) for d in t.shape)
+            target = into.get(t.name)
+            if target is None:
+                target = np.empty(shape, t.dtype.numpy)
+            elif target.shape != shape:
+                raise refuse("E0705", f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs")
+            table[id(t)] = target
+        try:
+            schedule.run(table)
+        except TrtnError:
+            raise
+        except MemoryError:
+            message = "out of memory during the run; the context can be used again"
+            raise ShapeError(message, [Diagnostic("E0709", message)]) from None
+        except (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, FloatingPointError) as e:
+            message = f"a layer can't be evaluated for these values: {type(e).__name__}: {e}"
+            raise EngineError(message, [Diagnostic("E0701", message)]) from e
+        return {t.name: self._result(t, table, into) for t in engine.network.outputs}
+
+    def _result(self, tensor: Tensor, table: Mapping[int, Any], into: Mapping[str, Any]) -> Any:
+        """An output's array. Outputs that are inputs, weights or dynamic values are copied, so that the caller owns them."""
+        array = table[id(tensor)]
+        if self.engine.storage.places.get(id(tensor)) is Place.OUTPUT:
+            return array
+        target = into.get(tensor.name)
+        if target is None:
+            return array.copy()
+        if target.shape != array.shape:
+            raise refuse("E0705", f"the buffer of `{tensor.name}` has shape {list(target.shape)}; the result has {list(array.shape)}")
+        target[...] = array
+        return target
+
+    def _check_values(self, arrays: Mapping[str, Any]) -> None:
+        """The ranges that the profile gives for inputs that are read as shapes."""
+        profile = self.profile
+        for name, ranges in profile.values.items() if profile is not None else ():
+            for n, (value, r) in enumerate(zip(arrays[name].reshape(-1).tolist(), ranges, strict=True)):
+                if not r.minimum <= value <= r.maximum:
+                    assert profile is not None
+                    raise refuse("E0706", f"element {n} of `{name}` is {value}, outside {r.minimum}..{r.maximum} of profile `{profile.name}`")
+
+
+class _Exclusive:
+    """Holds a context for one run; a second thread is told instead of being let in."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        if not self.lock.acquire(blocking=False):
+            message = "the context is running on another thread; every thread needs a context of its own"
+            raise EngineError(message, [Diagnostic("E0705", message)])
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()

@@ -1,0 +1,247 @@
+"""`import_onnx`: an ONNX model as a network.
+
+The model is walked more than once: a walk shows what its layers demand of the open dims (see `fitting`) and on which `If` nodes
+the dims alone don't decide; the next one knows more. Nothing in here knows any particular model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trtn.dsl.builder import Builder, PendingGuard
+from trtn.dsl.check import check_network
+from trtn.dsl.convert.onnx.deadcode import without_dead_layers
+from trtn.dsl.convert.onnx.fitting import Fit, asserted, equalities, fitted_ranges, refuted
+from trtn.dsl.convert.onnx.initializers import dtype_of
+from trtn.dsl.convert.onnx.inputdims import DEFAULT_RANGE, dim_expressions, name_dims
+from trtn.dsl.convert.onnx.model import OnnxModel, ValueInfo
+from trtn.dsl.convert.onnx.names import identifier
+from trtn.dsl.convert.onnx.ops_control import Undecided
+from trtn.dsl.convert.onnx.reader import read_model
+from trtn.dsl.convert.onnx.registry import Unsupported
+from trtn.dsl.convert.onnx.translate import Problem, Translator
+from trtn.dsl.diagnostics import Diagnostic, Sink, did_you_mean
+from trtn.dsl.dims import Dim, Domain, Range, substitute
+from trtn.dsl.dtypes import DType
+from trtn.dsl.errors import ImportModelError
+from trtn.dsl.network import Assertion, Network, Tensor, walk
+
+__all__ = ["import_onnx"]
+
+_MOST_WALKS = 24
+"""Walks over a model before the importer gives up on fitting its dims."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What one walk came to. Without a network there are problems."""
+
+    network: Network | None
+    requirements: tuple[PendingGuard, ...]
+    problems: tuple[Problem, ...]
+
+
+def import_onnx(
+    model: str | Path | bytes | Any,
+    *,
+    dims: Mapping[str, Range] | None = None,
+    name: str | None = None,
+    allow_outside: bool = False,
+) -> Network:
+    """Import a model from a path, its bytes or an onnx.ModelProto.
+
+    `dims` gives ranges to the open dims of its inputs, by the name that they get in the network or by the model's own dim_param;
+    the others are `DEFAULT_RANGE`. `name` names the network. Files of external data must lie in the model's folder unless
+    `allow_outside`. Weights stay references: nothing large is read.
+
+    Raises ImportModelError: E0801 where the file is no valid model, E0802 for each node that can't be imported, E0803 for inputs.
+    """
+    return _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()
+
+
+class _Import:
+    def __init__(self, model: OnnxModel, ranges: Mapping[str, Range], name: str | None) -> None:
+        self.model = model
+        self.name = name or identifier(model.graph.name)[:64] or "network"
+        graph = model.graph
+        self.types = _input_types(graph.inputs)
+        self.expressions = dim_expressions(graph.inputs)
+        taken = {v.name for v in (*graph.inputs, *graph.outputs)}
+        named = name_dims([_without(v, self.expressions) for v in graph.inputs], taken)
+        self.dim_names = named
+        self.given = self._given(ranges)
+        fixed = {n: r.low for n, r in self.given.items() if r.count == 1}
+        self.fit = Fit(
+            {n: self.given.get(n, DEFAULT_RANGE) for n in dict.fromkeys(named.values()) if n not in fixed},
+            fixed,
+        )
+
+    def _given(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
+        names = set(self.dim_names.values())
+        given = {}
+        for key, values in ranges.items():
+            name = key if key in names else self.dim_names.get(key)
+            if name is None or not values.count:
+                known = ", ".join(f"`{n}`" for n in sorted(names)) or "none"
+                words = (
+                    f"no dim of the model is called `{key}`"
+                    if name is None
+                    else f"the range {values} of dim `{key}` is empty"
+                )
+                _fail(
+                    [
+                        Diagnostic(
+                            "E0803", words, notes=(f"its open dims: {known}",), help=did_you_mean(key, names)
+                        )
+                    ]
+                )
+            given[name] = values
+        return given
+
+    # --- walks ---
+
+    def run(self) -> Network:
+        choices = self._choices()
+        walk = next(choices)
+        for _ in range(_MOST_WALKS):
+            if walk.network is None:
+                following = next(choices, None)
+                if following is None:
+                    break
+                walk = following
+                continue
+            network = walk.network
+            failing = refuted((r.requirement.relation for r in walk.requirements), network.domain())
+            better = equalities(failing, self.fit, self.given)
+            if better is None:
+                return self._finished(walk)
+            self.fit = better
+            choices = self._choices()
+            walk = next(choices)
+        _fail_nodes(walk.problems)
+
+    def _choices(self) -> Iterator[_Walk]:
+        """Walks with other decisions on open `If` nodes: the likely ones first, then each turned around, the last one first."""
+        pending: list[dict[str, bool]] = [{}]
+        while pending:
+            choices = pending.pop()
+            walk = None
+            while walk is None:
+                try:
+                    walk = self._walk(choices)
+                except Undecided as question:
+                    pending.append({**choices, question.key: not question.likely})
+                    choices = {**choices, question.key: question.likely}
+            yield walk
+
+    def _walk(self, choices: Mapping[str, bool]) -> _Walk:
+        graph = self.model.graph
+        builder = Builder(self.name, dims=self.fit.ranges, doc=graph.doc.strip())
+        for dim in self.fit.ranges:
+            builder.unique(dim)
+        outputs = [v.name for v in graph.outputs]
+        translator = Translator(self.model, builder, choices, outputs)
+        for value in graph.inputs:
+            translator.scope.tensors[value.name] = builder.input(
+                value.name, self.types[value.name], self._shape(value)
+            )
+        translator.nodes(graph)
+        tensors = [(name, translator.output(name)) for name in outputs]
+        if translator.problems or any(t is None for _, t in tensors):
+            return _Walk(None, (), tuple(translator.problems))
+        found = [(name, t) for name, t in tensors if t is not None]
+        wrong = _wrong_rank(graph.outputs, found)
+        if wrong is not None and choices:
+            return _Walk(None, (), (Problem(graph.nodes[-1], wrong),))
+        names = {t.name: name for name, t in found}
+        network = without_dead_layers(builder.finish(found))
+        live = {layer.name for layer in walk(network.graph)}
+        requirements = tuple(p for p in builder.requirements if names.get(p.layer, p.layer) in live)
+        return _Walk(network, requirements, ())
+
+    def _shape(self, value: ValueInfo) -> tuple[Dim, ...]:
+        return tuple(self._dim(value, axis, d) for axis, d in enumerate(value.shape or ()))
+
+    def _dim(self, value: ValueInfo, axis: int, dim: int | str | None) -> Dim:
+        if isinstance(dim, int):
+            return dim
+        if dim in self.expressions:
+            return substitute(
+                self.expressions[dim], {p: self._symbol(p) for p in self.dim_names if isinstance(p, str)}
+            )
+        return self._symbol(dim if dim is not None else (value.name, axis))
+
+    def _symbol(self, key: str | tuple[str, int]) -> Dim:
+        return self.fit.resolve(self.dim_names[key])
+
+    # --- the end ---
+
+    def _finished(self, walk: _Walk) -> Network:
+        """The network with ranges and asserts under which its layers are right, and guards for what is not decided."""
+        network = walk.network
+        assert network is not None
+        relations = [p.requirement.relation for p in walk.requirements]
+        top = [p.requirement.relation for p in walk.requirements]
+        domain = network.domain()
+        inputs = Domain({**network.dims}, tuple(a.relation for a in network.asserts))
+        over_inputs = [r for r in refuted(top, domain) if r.symbols <= inputs.ranges.keys()]
+        ranges = fitted_ranges(over_inputs, inputs, self.given)
+        network = replace(network, dims=ranges)
+        left = refuted(relations, network.domain())
+        stated = asserted(left, network.domain())
+        network = replace(network, asserts=(*network.asserts, *(Assertion(r) for r in stated)))
+        sink = Sink()
+        network = check_network(network, walk.requirements, sink)
+        if sink.has_errors:
+            _fail(sink.diagnostics)
+        return network
+
+
+def _input_types(inputs: tuple[ValueInfo, ...]) -> dict[str, DType]:
+    types: dict[str, DType] = {}
+    found: list[Diagnostic] = []
+    for value in inputs:
+        if value.kind != "tensor":
+            found.append(
+                Diagnostic("E0803", f"input `{value.name}` is a {value.kind}; only tensors are supported")
+            )
+        elif value.shape is None:
+            found.append(Diagnostic("E0803", f"the rank of input `{value.name}` is not declared"))
+        else:
+            try:
+                types[value.name] = dtype_of(value.elem)
+            except Unsupported as e:
+                found.append(Diagnostic("E0803", f"input `{value.name}`: {e.reason}"))
+    if found:
+        _fail(found)
+    return types
+
+
+def _without(value: ValueInfo, expressions: Mapping[str, Dim]) -> ValueInfo:
+    """An input whose dims that are arithmetic over others count as known."""
+    shape = tuple(0 if isinstance(d, str) and d in expressions else d for d in value.shape or ())
+    return replace(value, shape=shape)
+
+
+def _wrong_rank(declared: tuple[ValueInfo, ...], found: list[tuple[str, Tensor]]) -> str | None:
+    for value, (name, tensor) in zip(declared, found, strict=True):
+        if value.shape is not None and len(value.shape) != tensor.rank:
+            return f"output `{name}` has rank {tensor.rank}, but is declared with rank {len(value.shape)}"
+    return None
+
+
+def _fail_nodes(problems: tuple[Problem, ...]) -> NoReturn:
+    seen: dict[str, None] = {}
+    for p in problems:
+        where = f" `{p.node.name or p.node.label}`"
+        seen.setdefault(f"{p.node.kind}{where}: {p.reason}", None)
+    _fail([Diagnostic("E0802", message) for message in seen])
+
+
+def _fail(diagnostics: list[Diagnostic]) -> NoReturn:
+    first, rest = diagnostics[0], len(diagnostics) - 1
+    more = f" (and {rest} more)" if rest else ""
+    raise ImportModelError(f"{first.message}{more}", diagnostics)

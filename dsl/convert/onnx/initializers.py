@@ -1,0 +1,154 @@
+"""Weights over a model's initialisers: nothing is copied, external data is mapped when somebody loads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from trtn.dsl.convert.onnx.registry import refuse
+from trtn.dsl.dtypes import BY_NAME, DType
+
+if TYPE_CHECKING:
+    from trtn.dsl.network import WeightSource
+
+__all__ = [
+    "ExternalSource",
+    "InitializerSource",
+    "TransposedSource",
+    "dtype_of",
+    "dtype_word",
+    "tensor_source",
+]
+
+_DTYPES = {
+    "FLOAT": "f32", "DOUBLE": "f64", "FLOAT16": "f16", "BFLOAT16": "bf16", "FLOAT8E4M3FN": "f8e4m3", "FLOAT8E5M2": "f8e5m2",
+    "INT64": "i64", "INT32": "i32", "INT16": "i16", "INT8": "i8", "INT4": "i4",
+    "UINT64": "u64", "UINT32": "u32", "UINT16": "u16", "UINT8": "u8", "UINT4": "u4", "BOOL": "bool",
+}  # fmt: skip
+
+
+def dtype_word(elem: int) -> str:
+    """ONNX's own word for an element type, for messages."""
+    try:
+        return str(onnx.TensorProto.DataType.Name(elem))
+    except ValueError:
+        return f"type {elem}"
+
+
+def dtype_of(elem: int) -> DType:
+    """The dtype of an ONNX element type. Raises Unsupported for those that the language has no twin of."""
+    word = dtype_word(elem)
+    if word not in _DTYPES:
+        refuse(f"elements of type {word} are not supported")
+    return BY_NAME[_DTYPES[word]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InitializerSource:
+    """A tensor that the model's file holds itself."""
+
+    proto: Any
+
+    def load(self) -> np.ndarray[Any, Any]:
+        array: np.ndarray[Any, Any] = numpy_helper.to_array(self.proto)
+        array.flags.writeable = False
+        return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExternalSource:
+    """A tensor in a file beside the model, at `offset`. Mapped read-only; the map lives as long as the array."""
+
+    path: Path
+    offset: int
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def load(self) -> np.ndarray[Any, Any]:
+        count = prod(self.shape)
+        if count == 0:
+            return np.empty(self.shape, self.dtype.numpy)
+        if self.dtype.bits < 8:  # two elements a byte, the low half first
+            packed = np.memmap(self.path, np.uint8, "r", self.offset, ((count + 1) // 2,))
+            halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[:count]
+            if self.dtype.kind == "i":
+                halves = (halves.astype(np.int8) ^ 8) - 8
+            return halves.astype(self.dtype.numpy).reshape(self.shape)
+        return np.memmap(self.path, self.dtype.numpy, "r", self.offset, self.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransposedSource:
+    """A matrix whose file holds it the other way round: a manifest says `transpose`."""
+
+    stored: WeightSource
+
+    def load(self) -> np.ndarray[Any, Any]:
+        return np.ascontiguousarray(self.stored.load().T)
+
+
+def tensor_source(
+    proto: Any, folder: Path | None, allow_outside: bool
+) -> tuple[DType, tuple[int, ...], WeightSource]:
+    """Dtype, shape and source of a TensorProto. Raises Unsupported where its data is missing, outside, or of a wrong size."""
+    dtype = dtype_of(proto.data_type)
+    shape = tuple(int(d) for d in proto.dims)
+    if any(d < 0 for d in shape):
+        refuse(f"initialiser `{proto.name}` has a negative dim: {list(shape)}")
+    if proto.data_location == onnx.TensorProto.EXTERNAL:
+        return dtype, shape, _external(proto, dtype, shape, folder, allow_outside)
+    count = prod(shape)
+    if proto.HasField("raw_data"):
+        wanted = (count * dtype.bits + 7) // 8
+        if len(proto.raw_data) != wanted:
+            refuse(
+                f"initialiser `{proto.name}` has {len(proto.raw_data)} bytes, but {dtype}{list(shape)} takes {wanted}"
+            )
+    else:
+        stored = max(
+            len(proto.float_data),
+            len(proto.int32_data),
+            len(proto.int64_data),
+            len(proto.double_data),
+            len(proto.uint64_data),
+        )
+        wanted = (count + 1) // 2 if dtype.bits < 8 else count
+        if stored != wanted:
+            refuse(
+                f"initialiser `{proto.name}` has {stored} stored elements, but {dtype}{list(shape)} takes {wanted}"
+            )
+    return dtype, shape, InitializerSource(proto)
+
+
+def _external(
+    proto: Any, dtype: DType, shape: tuple[int, ...], folder: Path | None, allow_outside: bool
+) -> ExternalSource:
+    entries = {e.key: e.value for e in proto.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        refuse(
+            f"initialiser `{proto.name}` lies in `{location}`, but the model came without a path: import it from its file"
+        )
+    try:
+        offset, length = int(entries.get("offset", "0")), int(entries.get("length", "-1"))
+    except ValueError:
+        refuse(f"initialiser `{proto.name}` has an offset or a length that is no number")
+    path = (folder / location).resolve()
+    if not allow_outside and not path.is_relative_to(folder.resolve()):
+        refuse(f"initialiser `{proto.name}` lies in `{location}`, outside the model's folder")
+    if not path.is_file():
+        refuse(f"initialiser `{proto.name}`: no file `{location}` beside the model")
+    wanted = (prod(shape) * dtype.bits + 7) // 8
+    if length not in (-1, wanted):
+        refuse(
+            f"initialiser `{proto.name}` has {length} bytes in `{location}`, but {dtype}{list(shape)} takes {wanted}"
+        )
+    if offset < 0 or offset + wanted > path.stat().st_size:
+        refuse(f"`{location}` ends before initialiser `{proto.name}` (bytes {offset} to {offset + wanted})")
+    return ExternalSource(path, offset, dtype, shape)

@@ -1,0 +1,78 @@
+"""An ONNX model as the importer reads it: decoded attributes, sorted nodes, nested graphs. No onnx types but tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ModelGraph", "Node", "OnnxModel", "ValueInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueInfo:
+    """A declared input or output. `elem` is an onnx.TensorProto data type; `kind` is what it is when it is no tensor.
+
+    A dim is an int, the text of a `dim_param`, or None where it is unset or negative. No `shape` means that the rank is unknown.
+    """
+
+    name: str
+    elem: int = 0
+    shape: tuple[int | str | None, ...] | None = None
+    kind: str = "tensor"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One node. Absent inputs and outputs are "". Attribute values are Python ones, TensorProtos, or nested graphs."""
+
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What a person would call the node: its name, else its first output."""
+        return self.name or next((o for o in self.outputs if o), self.op)
+
+    @property
+    def kind(self) -> str:
+        """The op with its domain, where that isn't ONNX's own."""
+        return f"{self.domain}::{self.op}" if self.domain else self.op
+
+    @property
+    def graphs(self) -> Iterator[ModelGraph]:
+        return (a for a in self.attributes.values() if isinstance(a, ModelGraph))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelGraph:
+    """A graph or the body of a control-flow node. `nodes` come in an order in which each follows those that it reads."""
+
+    name: str
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    nodes: tuple[Node, ...]
+    initializers: Mapping[str, Any]
+    """onnx.TensorProto by value name."""
+    values: Mapping[str, ValueInfo] = field(default_factory=dict)
+    """Declared types of inner values: hints, never relied upon."""
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxModel:
+    """A model that was read and found well-formed. `folder` is where external data may lie; None if there is none."""
+
+    graph: ModelGraph
+    opsets: Mapping[str, int]
+    folder: Path | None
+    allow_outside: bool
+
+    def opset(self, domain: str) -> int:
+        """The version of a domain; a domain that isn't imported counts as version 1."""
+        return self.opsets.get(domain, 1)

@@ -1,0 +1,179 @@
+"""If, Loop, Scan: nested graphs become regions. A condition that the dims decide leaves only the branch that is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtn.dsl.convert.onnx.call import Call
+from trtn.dsl.convert.onnx.model import ModelGraph
+from trtn.dsl.convert.onnx.names import path_of, snake
+from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
+from trtn.dsl.dims import Relation
+from trtn.dsl.dtypes import BOOL, BY_NAME
+from trtn.dsl.network import Assertion, Graph, Tensor, TensorType
+
+__all__ = ["LOOP_LIMIT", "Undecided"]
+
+LOOP_LIMIT = 4096
+"""The most iterations of an imported loop whose model states no bound."""
+_I64 = BY_NAME["i64"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Undecided(Exception):
+    """An `If` whose condition is a relation of dims that holds for some of them only, and whose branches give other types.
+
+    `key` names it in the choices, `ranks` are those of the results of the two branches.
+    """
+
+    key: str
+    relation: Relation
+    likely: bool
+
+
+@onnx_op("If")
+def _if(n: Call) -> Results:
+    t = n.translator
+    cond = n.tensor(0)
+    branches = n.graph("then_branch"), n.graph("else_branch")
+    decided = _decided(n, cond)
+    if decided is not None:
+        return t.body(branches[0 if decided else 1], {})
+    relation = t.conditions.relation(cond)
+    key = n.node.label
+    if relation is not None and key in t.choices:
+        taken = t.choices[key]
+        if t.depth == 0:
+            holds = relation if taken else relation.negated()
+            n.builder.asserts.append(Assertion(holds, f"`{key}` is only imported for this case"))
+        return t.body(branches[0 if taken else 1], {})
+    regions = [_region(n, graph, {}) for graph in branches]
+    types = [[o.type for o in region.outputs] for region in regions]
+    if relation is not None and not _same(types):
+        raise Undecided(key, relation, likely=_declared_rank(n) == [x.rank for x in regions[0].outputs])
+    return n.emit_all("if", n.reshape(n.cast(cond, BOOL, "truth"), (), "scalar"), regions=regions)
+
+
+def _decided(n: Call, cond: Tensor) -> bool | None:
+    value = n.known(0)
+    if value is not None and isinstance(value[0], int):
+        return bool(value[0])
+    array = n.array(0)
+    return bool(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
+
+def _same(types: Sequence[Sequence[TensorType]]) -> bool:
+    return len(types[0]) == len(types[1]) and all(a == b for a, b in zip(*types, strict=True))
+
+
+def _declared_rank(n: Call) -> list[int] | None:
+    """The ranks that the model's file declares for the results, where it does for all."""
+    declared = [n.translator.scope.graph.values.get(o) for o in n.node.outputs]
+    declared = [
+        d or next((v for v in n.translator.scope.graph.outputs if v.name == o), None)
+        for d, o in zip(declared, n.node.outputs, strict=True)
+    ]
+    if any(d is None or d.shape is None for d in declared):
+        return None
+    return [len(d.shape) for d in declared if d is not None and d.shape is not None]
+
+
+def _region(n: Call, graph: ModelGraph, inputs: Mapping[str, TensorType]) -> Graph:
+    """A nested graph as a region whose inputs have the given types, in order."""
+    t = n.translator
+    names = [path_of(name) or snake(n.node.op) for name in inputs]
+    t.depth += 1
+    try:
+        with n.builder.region(list(zip(names, inputs.values(), strict=True))) as region:
+            outputs = t.body(graph, dict(zip(inputs, region.inputs, strict=True)))
+            return region.finish(outputs)
+    finally:
+        t.depth -= 1
+
+
+# --- loops ---
+
+
+@onnx_op("Loop")
+def _loop(n: Call) -> Results:
+    body = n.graph("body")
+    limit, cond = n.maybe(0), n.maybe(1)
+    carried = [n.tensor(i) for i in range(2, len(n.inputs))]
+    if len(body.inputs) != 2 + len(carried):
+        refuse(f"its body has {len(body.inputs)} inputs for {len(carried)} carried values")
+    if cond is not None and n.scalar(1):
+        cond = None if _says_true(body) else cond
+    elif cond is not None and _decided_false(n):
+        refuse("its first condition is false: it never runs")
+    limit = None if limit is None else n.reshape(limit, (), "limit")
+    known = limit.value if limit is not None else None
+    maximum = (
+        known[0] if known is not None and (not isinstance(known[0], int) or known[0] < LOOP_LIMIT) else None
+    )
+    types = {body.inputs[0].name: TensorType(_I64, ()), body.inputs[1].name: TensorType(BOOL, ())}
+    types |= {v.name: x.type for v, x in zip(body.inputs[2:], carried, strict=True)}
+    region = _region_of_loop(n, body, types)
+    first = None if cond is None else n.reshape(cond, (), "condition")
+    return n.emit_all(
+        "loop", limit, first, *carried, regions=[region], maximum=LOOP_LIMIT if maximum is None else maximum
+    )
+
+
+def _decided_false(n: Call) -> bool:
+    value = n.scalar(1)
+    return value is not None and not value
+
+
+def _says_true(body: ModelGraph) -> bool:
+    """Whether the body's condition is the one that it was given, or a constant true: then only the limit ends the loop."""
+    name = body.outputs[0].name
+    for node in reversed(body.nodes):
+        if name in node.outputs:
+            if node.op == "Identity":
+                name = node.inputs[0]
+                continue
+            return False
+    return name == body.inputs[1].name
+
+
+def _region_of_loop(n: Call, body: ModelGraph, types: dict[str, TensorType]) -> Graph:
+    """The body as the op `loop` takes it: the given condition is always true where the body runs, so it is no input."""
+    t = n.translator
+    names = list(types)
+    kept = [names[0], *names[2:]]
+    t.depth += 1
+    try:
+        with n.builder.region([(path_of(k) or "i", types[k]) for k in kept]) as region:
+            true = n.builder.constant(np.asarray(True))
+            inner = dict(zip(kept, region.inputs, strict=True)) | {names[1]: true}
+            outputs = t.body(body, inner)
+            outputs[0] = n.reshape(outputs[0], (), "go_on")
+            return region.finish(outputs)
+    finally:
+        t.depth -= 1
+
+
+@onnx_op("Scan", since=9)
+def _scan(n: Call) -> Results:
+    body, scanned = n.graph("body"), n.integer("num_scan_inputs")
+    tensors = n.tensors()
+    carried = len(tensors) - scanned
+    if scanned < 1 or carried < 0 or len(body.inputs) != len(tensors) or len(body.outputs) < carried:
+        refuse(
+            f"its body takes {len(body.inputs)} inputs, its node {len(tensors)}, {scanned} of them scanned"
+        )
+    yields = len(body.outputs) - carried
+    axes = n.ints("scan_input_axes") or (0,) * scanned
+    out_axes = n.ints("scan_output_axes") or (0,) * yields
+    reverse = tuple(map(bool, n.ints("scan_input_directions") or (0,) * scanned))
+    out_reverse = tuple(map(bool, n.ints("scan_output_directions") or (0,) * yields))
+    types = [x.type for x in tensors[:carried]]
+    for x, axis in zip(tensors[carried:], axes, strict=True):
+        at = axis + x.rank if axis < 0 else axis
+        types.append(TensorType(x.dtype, (*x.shape[:at], *x.shape[at + 1 :])))
+    region = _region(n, body, dict(zip((v.name for v in body.inputs), types, strict=True)))
+    attrs = {"axes": axes, "reverse": reverse, "out_axes": out_axes, "out_reverse": out_reverse}
+    return n.emit_all("scan", *tensors, regions=[region], carried=carried, **attrs)

@@ -1,0 +1,204 @@
+"""Convolutions, pooling, resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trtn.dsl.convert.onnx.call import Call
+from trtn.dsl.convert.onnx.ops_pointwise import tidy
+from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
+from trtn.dsl.network import Tensor
+
+__all__: list[str] = []
+
+_AUTO_PAD = {"NOTSET": "none", "VALID": "none", "SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
+
+
+def _uniform(values: Sequence[int] | None) -> Any:
+    """One entry for a list of equal ones: the short way to write it."""
+    return None if values is None else values[0] if len(values) and len(set(values)) == 1 else tuple(values)
+
+
+def _window(n: Call) -> dict[str, Any]:
+    """Strides, pads, dilations, auto_pad, as every windowed op has them. What is a default is left out."""
+    auto_pad = n.text("auto_pad", "NOTSET") or "NOTSET"
+    if auto_pad not in _AUTO_PAD:
+        refuse(f"its auto_pad is `{auto_pad}`")
+    attrs: dict[str, Any] = {
+        "strides": _uniform(n.ints("strides")),
+        "dilations": _uniform(n.ints("dilations")),
+    }
+    if auto_pad == "NOTSET":
+        attrs["pads"] = _uniform(n.ints("pads"))
+    if _AUTO_PAD[auto_pad] != "none":
+        attrs["auto_pad"] = _AUTO_PAD[auto_pad]
+    return attrs
+
+
+@onnx_op("Conv")
+def _conv(n: Call) -> Results:
+    return n.emit("conv", n.tensor(0), n.tensor(1), n.maybe(2), groups=n.integer("group", 1), **_window(n))
+
+
+@onnx_op("ConvInteger")
+def _conv_integer(n: Call) -> Results:
+    tensors = n.tensor(0), n.tensor(1), n.maybe(2), n.maybe(3)
+    return n.emit("conv_integer", *tensors, groups=n.integer("group", 1), **_window(n))
+
+
+@onnx_op("ConvTranspose")
+def _deconv(n: Call) -> Results:
+    shape = n.ints("output_shape")
+    x = n.tensor(0)
+    if shape is not None and len(shape) == x.rank:  # some exporters list the batch and the channels too
+        shape = shape[2:]
+    attrs = {
+        "output_pads": _uniform(n.ints("output_padding")),
+        "output_shape": shape,
+        "groups": n.integer("group", 1),
+    }
+    return n.emit("deconv", x, n.tensor(1), n.maybe(2), **attrs, **_window(n))
+
+
+def _kernel(n: Call) -> tuple[int, ...]:
+    kernel = n.ints("kernel_shape")
+    if kernel is None:
+        refuse("attribute `kernel_shape` is missing")
+    return kernel
+
+
+@onnx_op("MaxPool")
+def _max_pool(n: Call) -> Results:
+    attrs = {"kernel": _kernel(n), "ceil_mode": n.flag("ceil_mode"), **_window(n)}
+    if not any(n.node.outputs[1:]):
+        return n.emit("max_pool", n.tensor(0), **attrs)
+    if n.flag("storage_order"):
+        refuse("indices in column-major order are not supported")
+    return n.emit_all("max_pool_with_indices", n.tensor(0), **attrs)
+
+
+@onnx_op("AveragePool")
+def _avg_pool(n: Call) -> Results:
+    padded, ceil = n.flag("count_include_pad"), n.flag("ceil_mode")
+    return n.emit(
+        "avg_pool", n.tensor(0), kernel=_kernel(n), count_include_pad=padded, ceil_mode=ceil, **_window(n)
+    )
+
+
+@onnx_op("LpPool")
+def _lp_pool(n: Call) -> Results:
+    return n.emit(
+        "lp_pool",
+        n.tensor(0),
+        kernel=_kernel(n),
+        p=n.integer("p", 2),
+        ceil_mode=n.flag("ceil_mode"),
+        **_window(n),
+    )
+
+
+@onnx_op("GlobalAveragePool")
+def _global_avg_pool(n: Call) -> Results:
+    return n.emit("global_avg_pool", n.tensor(0))
+
+
+@onnx_op("GlobalMaxPool")
+def _global_max_pool(n: Call) -> Results:
+    return n.emit("global_max_pool", n.tensor(0))
+
+
+@onnx_op("GlobalLpPool")
+def _global_lp_pool(n: Call) -> Results:
+    x, p = n.tensor(0), n.integer("p", 2)
+    if p not in (1, 2):
+        refuse(f"the norm with p={p} is not supported; 1 and 2 are")
+    return n.emit(f"reduce_l{p}", x, axes=tuple(range(2, x.rank)), keepdims=True)
+
+
+# --- resizing ---
+
+_MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
+_COORDINATES = frozenset(
+    {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"}
+)
+
+
+@onnx_op("Upsample", since=7)
+def _upsample_by_attribute(n: Call) -> Results:
+    return _resized_as_first(n, n.floats("scales"))
+
+
+@onnx_op("Upsample", since=9)
+@onnx_op("Resize", since=10)
+def _upsample(n: Call) -> Results:
+    return _resized_as_first(n, _scales(n, 1))
+
+
+def _resized_as_first(n: Call, scales: tuple[float, ...] | None) -> Tensor:
+    """Before opset 11 a position is divided by the scale and rounded down."""
+    if scales is None:
+        refuse("scales that depend on data are not supported")
+    scales = tuple(tidy(s) for s in scales)
+    return n.emit(
+        "resize", n.tensor(0), scales=scales, mode=_mode(n), coordinates="asymmetric", nearest="floor"
+    )
+
+
+def _mode(n: Call) -> str:
+    mode = n.text("mode", "nearest")
+    if mode not in _MODES:
+        refuse(f"its mode is `{mode}`")
+    return _MODES[mode]
+
+
+def _scales(n: Call, index: int) -> tuple[float, ...] | None:
+    array = n.array(index)
+    return tuple(tidy(float(s)) for s in array.reshape(-1)) if array is not None and array.size else None
+
+
+@onnx_op("Resize", since=11)
+def _resize(n: Call) -> Results:
+    x = n.tensor(0)
+    coordinates = n.text("coordinate_transformation_mode", "half_pixel")
+    nearest = n.text("nearest_mode", "round_prefer_floor")
+    if (
+        coordinates == "tf_half_pixel_for_nn"
+    ):  # opset 11 only; for nearest: floor of the half-pixel position plus a half
+        coordinates, nearest = "half_pixel", "round_prefer_ceil"
+    if coordinates not in _COORDINATES:
+        refuse(f"coordinates by `{coordinates}` are not supported")
+    if n.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        refuse("keeping the aspect ratio is not supported")
+    axes = n.ints("axes") or tuple(range(x.rank))
+    mode = _mode(n)
+    attrs: dict[str, Any] = {"mode": mode, "coordinates": coordinates}
+    if mode == "nearest":
+        attrs["nearest"] = nearest
+    if mode == "cubic":
+        attrs["cubic_a"] = tidy(n.number("cubic_coeff_a", -0.75))
+    if n.flag("exclude_outside"):
+        attrs["exclude_outside"] = True
+    if n.flag("antialias"):
+        attrs["antialias"] = True
+    scales = _scales(n, 2)
+    if scales is not None:
+        factors = dict(zip(axes, scales, strict=False))
+        return n.emit(
+            "resize",
+            x,
+            scales=tuple(factors.get(i, factors.get(i - x.rank, 1.0)) for i in range(x.rank)),
+            **attrs,
+        )
+    sizes = n.known(3)
+    if sizes is not None:
+        wanted = dict(zip(axes, sizes, strict=False))
+        return n.emit(
+            "resize",
+            x,
+            sizes=tuple(wanted.get(i, wanted.get(i - x.rank, d)) for i, d in enumerate(x.shape)),
+            **attrs,
+        )
+    if n.maybe(3) is None or len(axes) != x.rank:
+        refuse("scales that depend on data are not supported")
+    return n.emit("resize", x, n.tensor(3), **attrs)

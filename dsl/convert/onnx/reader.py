@@ -1,0 +1,290 @@
+"""Loads a model and brings it into an order and a shape that the importer can rely on.
+
+Tolerated, because exporters do it: nodes in any order, imported domains that nobody uses, any ir_version, inputs that are also
+initialisers, declared types that are missing. Refused (E0801): what no reader could make sense of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import heapify, heappop, heappush
+from pathlib import Path
+from typing import Any, NoReturn
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto
+
+from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
+from trtn.dsl.convert.onnx.registry import find_handler
+from trtn.dsl.diagnostics import Diagnostic
+from trtn.dsl.errors import ImportModelError
+
+__all__ = ["read_model"]
+
+ELDEST_OPSET = 7
+"""Older models are brought to this opset by ONNX's own converter: before it, broadcasting was an attribute."""
+DEEPEST = 64
+"""Levels of graphs inside graphs."""
+_ONNX_DOMAINS = frozenset({"", "ai.onnx"})
+
+
+def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) -> OnnxModel:
+    """Read a model from a path, its bytes, or a ModelProto. External data is not read. Raises ImportModelError (E0801)."""
+    proto, folder = _load(model)
+    if not proto.HasField("graph"):
+        _invalid("the model has no graph")
+    proto = _modern(_without_functions(proto))
+    opsets = _opsets(proto)
+    proto = _without_composites(proto, opsets)
+    graph = _graph(proto.graph, frozenset(), 0)
+    return OnnxModel(graph, opsets, folder, allow_outside)
+
+
+def _invalid(message: str, *notes: str) -> NoReturn:
+    raise ImportModelError(message, [Diagnostic("E0801", message, notes=notes)])
+
+
+# --- the file ---
+
+
+def _load(model: str | Path | bytes | Any) -> tuple[Any, Path | None]:
+    if isinstance(model, onnx.ModelProto):
+        return model, None
+    folder = None
+    if isinstance(model, bytes | bytearray | memoryview):
+        data, name = bytes(model), "the model"
+    else:
+        path = Path(model)
+        name, folder = f"`{path}`", path.parent
+        try:
+            data = path.read_bytes()
+        except OSError as e:
+            _invalid(f"{name} can't be read: {e.strerror or e}")
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        _invalid(f"{name} is not an ONNX model: its bytes don't parse", f"{len(data)} bytes")
+    return proto, folder
+
+
+def _opsets(proto: Any) -> dict[str, int]:
+    """The version of each domain, the greatest where a domain is named twice."""
+    found: dict[str, int] = {}
+    for entry in proto.opset_import:
+        domain = "" if entry.domain in _ONNX_DOMAINS else entry.domain
+        found[domain] = max(found.get(domain, 0), int(entry.version))
+    newest = onnx.defs.onnx_opset_version()
+    if not 0 <= found.get("", 1) <= newest:
+        _invalid(f"the model uses opset {found['']}; this trtn knows opsets up to {newest}")
+    if "" not in found:
+        _invalid("the model names no opset of ONNX's own ops")
+    return found
+
+
+def _modern(proto: Any) -> Any:
+    version = _opsets(proto)[""]
+    if version >= ELDEST_OPSET:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, ELDEST_OPSET)
+    except Exception as e:  # the converter is C++: it raises whatever its ops raise
+        _invalid(
+            f"the model uses opset {version}, and it can't be brought to opset {ELDEST_OPSET}", _first_line(e)
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+# --- functions ---
+
+
+def _without_functions(proto: Any) -> Any:
+    """The model with its own functions inlined."""
+    if not proto.functions:
+        return proto
+    calls = {(f.domain, f.name): [(n.domain, n.op_type) for n in _all_nodes(f.node)] for f in proto.functions}
+    if (circle := _circle(calls)) is not None:
+        _invalid(f"function `{circle[1]}` of the model calls itself")
+    try:
+        return onnx.inliner.inline_local_functions(proto)
+    except Exception as e:  # C++, as above
+        _invalid("the model's functions can't be inlined", _first_line(e))
+
+
+def _circle(calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> tuple[str, str] | None:
+    """A function that calls itself, directly or not."""
+    left = {f: {c for c in callees if c in calls} for f, callees in calls.items()}
+    while leaf := next((f for f, callees in left.items() if not callees), None):
+        del left[leaf]
+        for callees in left.values():
+            callees.discard(leaf)
+    return next(iter(left), None)
+
+
+def _without_composites(proto: Any, opsets: Mapping[str, int]) -> Any:
+    """The model with each standard op that has no handler replaced by the body that its definition gives it, if any."""
+    wanted = sorted({(n.domain, n.op_type) for n in _all_nodes(proto.graph.node) if _has_body(n, opsets)})
+    if not wanted:
+        return proto
+    try:
+        return onnx.inliner.inline_selected_functions(proto, wanted, inline_schema_functions=True)
+    except Exception:  # what is left unexpanded is reported by name, as unsupported
+        return proto
+
+
+def _has_body(node: Any, opsets: Mapping[str, int]) -> bool:
+    domain = "" if node.domain in _ONNX_DOMAINS else node.domain
+    version = opsets.get(domain, 1)
+    if find_handler(node.op_type, domain, version) is not None or not onnx.defs.has(node.op_type, domain):
+        return False
+    try:
+        schema = onnx.defs.get_schema(node.op_type, version, domain)
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _all_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g.node)
+
+
+# --- graphs ---
+
+
+def _graph(proto: Any, outer: frozenset[str], depth: int) -> ModelGraph:
+    if depth > DEEPEST:
+        _invalid(f"the model nests more than {DEEPEST} graphs")
+    initializers = {t.name: t for t in proto.initializer}
+    for sparse in proto.sparse_initializer:
+        _invalid(f"initialiser `{sparse.values.name}` is sparse; sparse tensors are not supported")
+    inputs = tuple(_value(v) for v in proto.input if v.name not in initializers or depth > 0)
+    defined = set(initializers) | {v.name for v in inputs}
+    if len(defined) < len(initializers) + len(inputs):
+        _invalid(f"graph `{proto.name}` defines an input twice")
+    made: set[str] = set()
+    for node in proto.node:
+        for output in node.output:
+            if output and (output in made or output in defined):
+                _invalid(f"value `{output}` is defined twice in graph `{proto.name}`")
+            made.add(output)
+    visible = outer | defined | made
+    nodes = [_node(n, visible, depth) for n in proto.node]
+    ordered = _sorted(nodes, defined | outer, made)
+    for value in proto.output:
+        if value.name not in visible:
+            _invalid(f"output `{value.name}` of graph `{proto.name}` is never computed")
+    return ModelGraph(
+        name=proto.name,
+        inputs=inputs,
+        outputs=tuple(_value(v) for v in proto.output),
+        nodes=ordered,
+        initializers=initializers,
+        values={v.name: _value(v) for v in proto.value_info},
+        doc=proto.doc_string,
+    )
+
+
+def _value(proto: Any) -> ValueInfo:
+    kind = proto.type.WhichOneof("value") if proto.HasField("type") else None
+    if kind != "tensor_type":
+        return ValueInfo(proto.name, kind=(kind or "unknown").removesuffix("_type"))
+    tensor = proto.type.tensor_type
+    if not tensor.HasField("shape"):
+        return ValueInfo(proto.name, int(tensor.elem_type))
+    return ValueInfo(proto.name, int(tensor.elem_type), tuple(_declared_dim(d) for d in tensor.shape.dim))
+
+
+def _declared_dim(dim: Any) -> int | str | None:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value) if dim.dim_value >= 0 else None
+    text = str(dim.dim_param).strip()
+    try:
+        number = int(text)
+    except ValueError:
+        return text if text not in ("", "?", "None") else None
+    return number if number >= 0 else None
+
+
+def _node(proto: Any, visible: frozenset[str], depth: int) -> Node:
+    domain = "" if proto.domain in _ONNX_DOMAINS else proto.domain
+    attributes = {a.name: _attribute(a, proto, visible, depth) for a in proto.attribute}
+    outputs = list(proto.output)
+    while outputs and not outputs[-1]:
+        outputs.pop()
+    return Node(proto.op_type, domain, proto.name, tuple(proto.input), tuple(outputs), attributes)
+
+
+def _attribute(proto: Any, node: Any, visible: frozenset[str], depth: int) -> Any:
+    kind = proto.type
+    if kind == AttributeProto.INT:
+        return int(proto.i)
+    if kind == AttributeProto.FLOAT:
+        return float(proto.f)
+    if kind == AttributeProto.STRING:
+        return proto.s.decode("utf-8", "replace")
+    if kind == AttributeProto.INTS:
+        return tuple(int(i) for i in proto.ints)
+    if kind == AttributeProto.FLOATS:
+        return tuple(float(f) for f in proto.floats)
+    if kind == AttributeProto.STRINGS:
+        return tuple(s.decode("utf-8", "replace") for s in proto.strings)
+    if kind == AttributeProto.TENSOR:
+        return proto.t
+    if kind == AttributeProto.GRAPH:
+        return _graph(proto.g, visible, depth + 1)
+    if kind == AttributeProto.UNDEFINED:
+        _invalid(f"attribute `{proto.name}` of node `{node.name or node.op_type}` has no type")
+    return proto  # sparse tensors, types: no handler reads them
+
+
+def _sorted(nodes: list[Node], available: frozenset[str] | set[str], made: set[str]) -> tuple[Node, ...]:
+    """The nodes so that each follows those that it reads; where that allows, in the order of the file."""
+    producer = {o: n for n, node in enumerate(nodes) for o in node.outputs if o}
+    needs: list[set[int]] = []
+    readers: dict[int, list[int]] = {}
+    for number, node in enumerate(nodes):
+        before: set[int] = set()
+        for value in _reads(node):
+            if value in producer:
+                before.add(producer[value])
+            elif value not in available and value not in made:
+                _invalid(f"node `{node.label}` ({node.kind}) reads `{value}`, which nothing defines")
+        needs.append(before)
+        for p in before:
+            readers.setdefault(p, []).append(number)
+    ready = [n for n, before in enumerate(needs) if not before]
+    heapify(ready)
+    ordered: list[Node] = []
+    while ready:
+        number = heappop(ready)
+        ordered.append(nodes[number])
+        for reader in readers.get(number, ()):
+            needs[reader].discard(number)
+            if not needs[reader]:
+                heappush(ready, reader)
+    if len(ordered) < len(nodes):
+        stuck = next(node for n, node in enumerate(nodes) if needs[n])
+        _invalid(f"node `{stuck.label}` ({stuck.kind}) reads its own result, through other nodes or directly")
+    return tuple(ordered)
+
+
+def _reads(node: Node) -> Iterator[str]:
+    """The values of the node's own graph (and of those around it) that the node reads, nested graphs included."""
+    yield from (i for i in node.inputs if i)
+    for graph in node.graphs:
+        inner = (
+            {v.name for v in graph.inputs}
+            | set(graph.initializers)
+            | {o for n in graph.nodes for o in n.outputs}
+        )
+        for name in (*(i for n in graph.nodes for i in _reads(n)), *(v.name for v in graph.outputs)):
+            if name not in inner:
+                yield name

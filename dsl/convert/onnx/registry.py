@@ -1,0 +1,70 @@
+"""Which function imports which op: `@onnx_op("Conv", since=1)` on a function that takes a Call and gives tensors."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from trtn.dsl.convert.onnx.call import Call
+    from trtn.dsl.network import Tensor
+
+__all__ = ["Handler", "Results", "Unsupported", "find_handler", "known_ops", "onnx_op", "refuse"]
+
+Results: TypeAlias = "Tensor | Sequence[Tensor | None]"
+Handler: TypeAlias = "Callable[[Call], Results]"
+
+_HANDLERS: dict[tuple[str, str], list[tuple[int, Handler]]] = {}
+
+
+class Unsupported(Exception):
+    """A node that can't be imported, and why, in words that stand after `Op node: `."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def refuse(reason: str) -> NoReturn:
+    raise Unsupported(reason)
+
+
+def onnx_op(*names: str, since: int = 1, domain: str = "") -> Callable[[Handler], Handler]:
+    """Register a handler for ops from a version of their domain's opset on, until a later registration takes over."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            versions = _HANDLERS.setdefault((domain, name), [])
+            assert all(v != since for v, _ in versions), f"{name} since {since} is registered twice"
+            versions.append((since, handler))
+            versions.sort(key=lambda entry: entry[0])
+        return handler
+
+    return register
+
+
+@cache
+def _load_families() -> None:
+    import trtn.dsl.convert.onnx as package
+
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name.startswith("ops_")):
+        importlib.import_module(f"{package.__name__}.{module}")
+
+
+def find_handler(op: str, domain: str, opset: int) -> Handler | None:
+    """The handler for an op at a version of its domain, or None."""
+    _load_families()
+    found = None
+    for since, handler in _HANDLERS.get((domain, op), ()):
+        if since <= opset:
+            found = handler
+    return found
+
+
+def known_ops() -> tuple[tuple[str, str], ...]:
+    """Every (domain, op) that has a handler at some version, sorted."""
+    _load_families()
+    return tuple(sorted(_HANDLERS))

@@ -1,0 +1,124 @@
+"""What an expression or a statement is elaborated in: the file, the network under construction, names, the path so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from trtn.dsl.builder import Builder
+from trtn.dsl.diagnostics import Label, Sink, Span
+from trtn.dsl.dtypes import DType
+from trtn.dsl.elaborate.values import Scope
+from trtn.dsl.network import Origin, Tensor
+from trtn.dsl.ops.infer import InferFailure
+from trtn.dsl.syntax.ast import Node
+
+if TYPE_CHECKING:
+    from trtn.dsl.elaborate.modules import Unit
+
+__all__ = ["EXPANSION_LIMIT", "NESTING_LIMIT", "Context", "ExpansionLimit", "Shared"]
+
+EXPANSION_LIMIT = 200_000
+"""How many statements the blocks and repeats of a network may expand to."""
+NESTING_LIMIT = 64
+"""How deep blocks may call blocks."""
+
+
+class ExpansionLimit(Exception):
+    """The network grew over the limit; reported already."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all contexts of one network share."""
+
+    builder: Builder
+    sink: Sink
+    limit: int = EXPANSION_LIMIT
+    expanded: int = 0
+    reported: set[tuple[str, str, int, int]] = field(default_factory=set)
+    weights: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Context:
+    """Where elaboration stands. `prefix` and `suffix` make a name's path: `layer[3].` + `h`, or `x` + `[3]`."""
+
+    unit: Unit
+    shared: Shared
+    scope: Scope
+    prefix: str = ""
+    suffix: str = ""
+    stack: tuple[str, ...] = ()
+    precision: DType | None = None
+    source: str = ""
+
+    @property
+    def builder(self) -> Builder:
+        return self.shared.builder
+
+    def path(self, name: str) -> str:
+        return f"{self.prefix}{name}{self.suffix}"
+
+    def within(self, scope: Scope | None = None, *, prefix: str | None = None, suffix: str | None = None) -> Context:
+        return replace(
+            self,
+            scope=scope or self.scope,
+            prefix=self.prefix if prefix is None else prefix,
+            suffix=self.suffix if suffix is None else suffix,
+        )
+
+    def span(self, node: Node) -> Span:
+        return Span(self.unit.source, node.start, node.end)
+
+    def origin(self, span: Span) -> Origin:
+        return Origin(span, self.source, self.precision)
+
+    def count(self, span: Span) -> None:
+        """Count a statement that an expansion made."""
+        self.shared.expanded += 1
+        if self.shared.expanded > self.shared.limit:
+            self.error("E0211", f"the network expands to more than {self.shared.limit} statements", span, help="raise the limit with `--max-expansion`")
+            raise ExpansionLimit
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        labels: Sequence[Label] = (),
+        notes: Sequence[str] = (),
+        help: str = "",  # noqa: A002 - the word that every compiler prints
+    ) -> None:
+        """Report once for a place, however often it is expanded."""
+        key = (code, span.source.path, span.start, span.end)
+        if key in self.shared.reported:
+            return
+        self.shared.reported.add(key)
+        where = self.path("").strip(".")
+        if where and self.stack:
+            notes = (*notes, f"in `{where}`, expanded from {' > '.join(f'`{s}`' for s in self.stack)}")
+        self.shared.sink.error(code, message, span, labels=tuple(labels), notes=tuple(notes), help=help)
+
+    def refuse(self, failure: InferFailure, span: Span, inputs: Sequence[tuple[Span, Tensor | None]], attrs: dict[str, Span]) -> None:
+        """Report a layer that can't be right, pointing at the parts of the call that are to blame."""
+        if failure.attr is not None and failure.attr in attrs:
+            span = attrs[failure.attr]
+        elif len(failure.inputs) == 1 and failure.inputs[0] < len(inputs):
+            span = inputs[failure.inputs[0]][0]
+        labels = [
+            Label(inputs[n][0], type_label(inputs[n][1])) for n in failure.inputs if len(failure.inputs) > 1 and n < len(inputs) and inputs[n][1] is not None
+        ]
+        self.error(failure.code, failure.message, span, labels=labels, notes=failure.notes, help=failure.cure)
+
+
+def type_label(tensor: Tensor | None) -> str:
+    """A tensor's type for the margin, with the manifest's line where it is a weight."""
+    if tensor is None:
+        return ""
+    weight = tensor.weight
+    if weight is not None and weight.span is not None:
+        return f"{tensor.type}, {weight.span.source.path}:{weight.span.line}"
+    return str(tensor.type)

@@ -1,0 +1,417 @@
+"""Expressions: compile-time arithmetic over numbers and dims; on tensors, the infix operators stand for layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from trtn.dsl.dims import Dim, Expr, Relation, ceildiv, dim_max, dim_min
+from trtn.dsl.diagnostics import Span
+from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dtypes import BOOL, BY_NAME, DType
+from trtn.dsl.elaborate.context import Context
+from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describe, is_number
+from trtn.dsl.network import Tensor
+from trtn.dsl.syntax import ast
+
+__all__ = ["COMPARISONS", "as_dim", "as_tensor", "evaluate", "layer", "resolve", "static_call"]
+
+INFIX = {
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floor_div", "%": "mod", "@": "matmul", "**": "pow",
+    "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
+}  # fmt: skip
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+CONSTANT_LIMIT = 16
+"""The most elements a constant in the text may have; larger ones belong in a manifest."""
+INT_LIMIT = 2**63
+
+
+def evaluate(ctx: Context, expr: ast.Expr, name: str = "") -> Value:
+    """The value of an expression. Layers that it makes are called `name` (or after their op, below the statement's name)."""
+    match expr:
+        case ast.IntLit() | ast.FloatLit() | ast.StrLit() | ast.BoolLit() | ast.SizeLit():
+            return expr.value
+        case ast.Ref():
+            return resolve(ctx, expr)
+        case ast.ListLit():
+            items = tuple(evaluate(ctx, item) for item in expr.items)
+            return POISON if any(isinstance(i, Poison) for i in items) else items
+        case ast.Unary():
+            return _negate(ctx, expr, name)
+        case ast.Binary():
+            return _binary(ctx, expr, name)
+        case ast.Call():
+            return _call(ctx, expr, name)
+
+
+def resolve(ctx: Context, ref: ast.Ref) -> Value:
+    """What a path stands for: the whole path as a name first, else a name and a way into the weights."""
+    whole = canonical(ref)
+    if whole is not None:
+        bound = ctx.scope.find(whole)
+        if bound is not None:
+            bound.used = True
+            return bound.value
+    root = ref.parts[0]
+    assert isinstance(root, str)
+    bound = ctx.scope.find(root)
+    value: Value
+    if bound is not None:
+        bound.used = True
+        value = bound.value
+    elif root in ctx.unit.weights:
+        table = ctx.unit.weights[root]
+        value = WeightPath(table, "") if table is not None else POISON
+    elif len(ref.parts) == 1 and root in BY_NAME:
+        return BY_NAME[root]
+    else:
+        shown = whole or root
+        names = [*ctx.scope.all_names(), *ctx.unit.weights]
+        ctx.error("E0201", f"`{shown}` is not defined", ctx.span(ref), help=did_you_mean(shown, names))
+        return POISON
+    for part in ref.parts[1:]:
+        if isinstance(value, Poison):
+            return POISON
+        if not isinstance(value, WeightPath):
+            ctx.error("E0201", f"`{whole or root}` is not defined: `{root}` is {describe(value)}, which has no parts", ctx.span(ref))
+            return POISON
+        if isinstance(part, str):
+            value = value.child(part)
+            continue
+        index = evaluate(ctx, part)
+        if isinstance(index, Poison):
+            return POISON
+        if not isinstance(index, int) or isinstance(index, bool):
+            ctx.error("E0306", f"an index is an integer, not {describe(index)}", ctx.span(part))
+            return POISON
+        value = value.index(index)
+    return value
+
+
+def canonical(ref: ast.Ref) -> str | None:
+    """The path as a name, where all its indexes are literal."""
+    text = ""
+    for part in ref.parts:
+        if isinstance(part, str):
+            text += f".{part}" if text else part
+        elif isinstance(part, ast.IntLit):
+            text += f"[{part.value}]"
+        else:
+            return None
+    return text
+
+
+def as_tensor(ctx: Context, value: Value, span: Span, dtype: DType | None = None) -> Tensor | Poison:
+    """A value as a tensor: weights are looked up, numbers become constants of `dtype` (f32 or i64 where it is open)."""
+    match value:
+        case Poison() | Tensor():
+            return value
+        case WeightPath():
+            return _weight(ctx, value, span)
+        case Expr():
+            made = layer(ctx, "dims", [], {"values": (value,), "scalar": True, "dtype": dtype if dtype is not None and dtype.is_integer else BY_NAME["i64"]}, "", span)
+            if isinstance(made, tuple) and dtype is not None and not dtype.is_integer:
+                made = layer(ctx, "cast", [(made[0], span)], {"to": dtype}, "", span)
+            return made[0] if isinstance(made, tuple) else POISON
+        case bool() | int() | float() | tuple():
+            return _constant(ctx, value, span, dtype)
+    ctx.error("E0306", f"a tensor is wanted here, not {describe(value)}", span)
+    return POISON
+
+
+def _constant(ctx: Context, value: Any, span: Span, dtype: DType | None) -> Tensor | Poison:
+    import numpy as np
+
+    leaves = list(_leaves(value))
+    if len(leaves) > CONSTANT_LIMIT:
+        ctx.error("E0306", f"a constant of {len(leaves)} elements; more than {CONSTANT_LIMIT} belong in a manifest", span)
+        return POISON
+    if not all(isinstance(v, bool | int | float) for v in leaves):
+        odd = next(v for v in leaves if not isinstance(v, bool | int | float))
+        ctx.error("E0306", f"a constant is made of numbers, not {describe(odd)}", span)
+        return POISON
+    if dtype is None:
+        kinds = {type(v) for v in leaves}
+        dtype = BOOL if kinds == {bool} else BY_NAME["f32"] if float in kinds or not kinds else BY_NAME["i64"]
+    if dtype.is_integer and any(isinstance(v, float) and v != int(v) if isinstance(v, float) and math.isfinite(v) else isinstance(v, float) for v in leaves):
+        ctx.error("E0302", f"a constant with a fraction can't be {dtype}", span)
+        return POISON
+    try:
+        array = np.asarray(value).astype(np.float64 if dtype.is_float else object)
+        array = np.asarray(array, dtype=dtype.numpy)
+    except (ValueError, OverflowError, TypeError):
+        ctx.error("E0306", f"not a constant of {dtype}: lists of different lengths, or a value out of its range", span)
+        return POISON
+    return ctx.builder.constant(array)
+
+
+def _leaves(value: Any) -> Any:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
+    key = (id(path.table), path.path)
+    tensor = ctx.shared.weights.get(key)
+    if tensor is None:
+        weight = path.table.get(path.path)
+        if weight is None:
+            parent, _, last = path.path.rpartition(".")
+            near = path.table.suggest(path.path)
+            what = f"no weight `{path.path}`" if not path.table.has_prefix(path.path) else f"`{path.path}` is a group of weights, not one"
+            inside = sorted(path.table.children(path.path if path.table.has_prefix(path.path) else parent))[:8]
+            notes = [f"`{parent}` has {', '.join(f'`{c}`' for c in inside)}"] if inside and last else []
+            where = path.table.source.path if path.table.source is not None else f"manifest `{path.table.name}`"
+            ctx.error("E0501", f"{what} in {where}", span, notes=notes, help=f"did you mean `{near}`?" if near else "")
+            return POISON
+        tensor = ctx.shared.weights[key] = ctx.builder.weight(weight)
+    return tensor
+
+
+def as_dim(ctx: Context, expr: ast.Expr) -> Dim | Poison:
+    """An expression that must be an integer or a dim."""
+    value = evaluate(ctx, expr)
+    if isinstance(value, Poison):
+        return POISON
+    if isinstance(value, bool) or not isinstance(value, int | Expr):
+        ctx.error("E0306", f"a dim is an integer or a named dim, not {describe(value)}", ctx.span(expr))
+        return POISON
+    return value
+
+
+# --- operators ---------------------------------------------------------------------------------------------------
+
+
+def _negate(ctx: Context, expr: ast.Unary, name: str) -> Value:
+    value = evaluate(_below(ctx, name), expr.operand)
+    if isinstance(value, Poison):
+        return POISON
+    if is_number(value):
+        return -value  # type: ignore[operator]
+    span = ctx.span(expr)
+    tensor = as_tensor(ctx, value, ctx.span(expr.operand))
+    if isinstance(tensor, Poison):
+        return POISON
+    made = layer(ctx, "neg", [(tensor, ctx.span(expr.operand))], {}, name, span)
+    return made[0] if isinstance(made, tuple) else POISON
+
+
+def _binary(ctx: Context, expr: ast.Binary, name: str) -> Value:
+    # A long chain `a + b + c + ..` leans to the left: walk down in a loop, so that its length doesn't use up the stack.
+    chain: list[ast.Binary] = []
+    leftmost: ast.Expr = expr
+    while isinstance(leftmost, ast.Binary):
+        chain.append(leftmost)
+        leftmost = leftmost.left
+    inner = _below(ctx, name)
+    left = evaluate(inner, leftmost)
+    for node in reversed(chain):
+        right = evaluate(inner, node.right)
+        left = _apply(ctx, node, left, right, name) if node is expr else _apply(inner, node, left, right, "")
+    return left
+
+
+def _below(ctx: Context, name: str) -> Context:
+    """The context of the parts of an expression whose result is called `name`."""
+    return ctx.within(prefix=f"{name}.", suffix="") if name else ctx
+
+
+def _apply(ctx: Context, node: ast.Binary, left: Value, right: Value, name: str) -> Value:
+    if isinstance(left, Poison) or isinstance(right, Poison):
+        return POISON
+    if _is_static(left) and _is_static(right):
+        return _static(ctx, node, left, right)
+    spans = ctx.span(node.left), ctx.span(node.right)
+    known = next((v.dtype for v in (left, right) if isinstance(v, Tensor)), None)
+    if known is None:
+        for value, span in ((left, spans[0]), (right, spans[1])):
+            if isinstance(value, WeightPath):
+                tensor = _weight(ctx, value, span)
+                if isinstance(tensor, Poison):
+                    return POISON
+                known = tensor.dtype
+                break
+    a, b = as_tensor(ctx, left, spans[0], known), as_tensor(ctx, right, spans[1], known)
+    if isinstance(a, Poison) or isinstance(b, Poison):
+        return POISON
+    made = layer(ctx, INFIX[node.op], [(a, spans[0]), (b, spans[1])], {}, name, ctx.span(node))
+    return made[0] if isinstance(made, tuple) else POISON
+
+
+def _is_static(value: Value) -> bool:
+    return is_number(value) or isinstance(value, bool | str)
+
+
+def _static(ctx: Context, node: ast.Binary, left: Any, right: Any) -> Value:
+    op = node.op
+    if op in COMPARISONS:
+        if isinstance(left, Expr) or isinstance(right, Expr):
+            if isinstance(left, float | str) or isinstance(right, float | str):
+                ctx.error("E0306", f"a dim can't be compared with {describe(right if isinstance(left, Expr) else left)}", ctx.span(node))
+                return POISON
+            return Relation(op, left, right)
+        return _compare(ctx, node, left, right)
+    if not (is_number(left) and is_number(right)) or op == "@":
+        odd = left if not is_number(left) else right
+        ctx.error("E0306", f"`{op}` takes numbers or tensors, not {describe(odd)}", ctx.span(node))
+        return POISON
+    symbolic = isinstance(left, Expr) or isinstance(right, Expr)
+    if symbolic and (isinstance(left, float) or isinstance(right, float)):
+        ctx.error("E0306", "a dim and a float can't be combined: dims are integers", ctx.span(node))
+        return POISON
+    try:
+        value = _arithmetic(op, left, right)
+    except ZeroDivisionError:
+        ctx.error("E0306", f"division by zero: {left} {op} {right}", ctx.span(node))
+        return POISON
+    except (TypeError, ValueError, OverflowError) as e:
+        ctx.error("E0306", f"`{op}` can't be computed: {e}", ctx.span(node))
+        return POISON
+    if isinstance(value, int) and abs(value) >= INT_LIMIT:
+        ctx.error("E0418", f"the result of `{op}` is beyond 2^63", ctx.span(node))
+        return POISON
+    return value
+
+
+def _compare(ctx: Context, node: ast.Binary, left: Any, right: Any) -> Value:
+    try:
+        result = {
+            "==": lambda: left == right, "!=": lambda: left != right, "<": lambda: left < right,
+            "<=": lambda: left <= right, ">": lambda: left > right, ">=": lambda: left >= right,
+        }[node.op]()  # fmt: skip
+    except TypeError:
+        ctx.error("E0306", f"{describe(left)} and {describe(right)} can't be compared", ctx.span(node))
+        return POISON
+    return bool(result)
+
+
+def _arithmetic(op: str, left: Any, right: Any) -> Any:
+    match op:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "//":
+            return left // right
+        case "%":
+            return left % right
+        case "/":
+            if isinstance(left, Expr) or isinstance(right, Expr):
+                raise TypeError("dims divide by `//` (down) or `ceildiv` (up)")
+            return left / right
+        case "**":
+            return _power(left, right)
+    raise TypeError(f"`{op}` is not known here")
+
+
+def _power(left: Any, right: Any) -> Any:
+    if isinstance(right, Expr):
+        raise TypeError("a dim can't be an exponent")
+    if isinstance(left, Expr):
+        if not isinstance(right, int) or not 0 <= right <= 8:
+            raise TypeError("a dim is raised to integers from 0 to 8")
+        result: Any = 1
+        for _ in range(right):
+            result = result * left
+        return result
+    if isinstance(left, int) and isinstance(right, int) and abs(right) * max(1, abs(left).bit_length()) > 4096:
+        raise ValueError("the power is too large")
+    value = left**right
+    if isinstance(value, complex):
+        raise ValueError("a root of a negative number")
+    return value
+
+
+# --- calls -------------------------------------------------------------------------------------------------------
+
+_FUNCTIONS = {"min": dim_min, "max": dim_max, "ceildiv": ceildiv}
+
+
+def _call(ctx: Context, call: ast.Call, name: str) -> Value:
+    from trtn.dsl.elaborate.calls import call_results
+
+    static = static_call(ctx, call)
+    if static is not None:
+        return static
+    results = call_results(ctx, call, name, [], 1)
+    if isinstance(results, Poison):
+        return POISON
+    if len(results) != 1:
+        ctx.error("E0208", f"`{canonical(call.callee)}` gives {len(results)} results; one is wanted here", ctx.span(call))
+        return POISON
+    return results[0]
+
+
+def static_call(ctx: Context, call: ast.Call) -> Value | None:
+    """`min`, `max`, `ceildiv`, `sqrt` of numbers; None for calls that make layers."""
+    function = canonical(call.callee)
+    if function not in (*_FUNCTIONS, "sqrt") or call.kwargs or not call.args:
+        return None
+    if not all(_may_be_static(ctx, a) for a in call.args):
+        return None
+    values = [evaluate(ctx, a) for a in call.args]
+    if any(isinstance(v, Poison) for v in values):
+        return POISON
+    if not all(is_number(v) for v in values):
+        return None
+    try:
+        if function == "sqrt":
+            (x,) = values
+            if isinstance(x, Expr):
+                raise TypeError("the root of a dim is no integer")
+            return math.sqrt(x)  # type: ignore[arg-type]
+        if any(isinstance(v, float) for v in values):
+            if any(isinstance(v, Expr) for v in values) or function == "ceildiv":
+                raise TypeError("dims and floats can't be combined")
+            return min(values) if function == "min" else max(values)  # type: ignore[type-var]
+        return _FUNCTIONS[function](*values)  # type: ignore[operator]
+    except (TypeError, ValueError, ZeroDivisionError) as e:
+        ctx.error("E0306", f"`{function}` can't be computed: {e}", ctx.span(call))
+        return POISON
+
+
+def _may_be_static(ctx: Context, expr: ast.Expr) -> bool:
+    """Whether an expression holds no tensor, seen without evaluating it (that would make layers)."""
+    match expr:
+        case ast.IntLit() | ast.FloatLit():
+            return True
+        case ast.Ref():
+            whole = canonical(expr)
+            bound = ctx.scope.find(whole) if whole is not None else None
+            return bound is not None and is_number(bound.value)
+        case ast.Unary():
+            return _may_be_static(ctx, expr.operand)
+        case ast.Binary():
+            return _may_be_static(ctx, expr.left) and _may_be_static(ctx, expr.right)
+        case ast.Call():
+            return canonical(expr.callee) in (*_FUNCTIONS, "sqrt") and all(_may_be_static(ctx, a) for a in expr.args)
+    return False
+
+
+def layer(
+    ctx: Context,
+    op: Any,
+    inputs: list[tuple[Tensor | None, Span]],
+    attrs: dict[str, Any],
+    name: str,
+    span: Span,
+    **more: Any,
+) -> tuple[Tensor, ...] | Poison:
+    """Add a layer; a failure is reported. Without a name it is called after its op, below the statement's name."""
+    from trtn.dsl.ops.infer import InferFailure
+
+    label = op if isinstance(op, str) else op.name
+    path = name or ctx.path(label)
+    attr_spans: dict[str, Span] = more.pop("attr_spans", {})
+    try:
+        return ctx.builder.layer(
+            op, *(t for t, _ in inputs), name=path, origin=ctx.origin(span), input_spans=[s for _, s in inputs], **more, **attrs
+        )
+    except InferFailure as failure:
+        ctx.refuse(failure, span, [(s, t) for t, s in inputs], attr_spans)
+        return POISON

@@ -1,0 +1,163 @@
+"""A network declaration: its dims first, then inputs, statements in order, outputs. Profiles and targets after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from trtn.dsl.builder import Builder, PendingGuard
+from trtn.dsl.diagnostics import Label, Sink, Span
+from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dims import Range, Relation, symbol
+from trtn.dsl.dtypes import DType
+from trtn.dsl.elaborate.context import EXPANSION_LIMIT, Context, ExpansionLimit, Shared
+from trtn.dsl.elaborate.expressions import as_tensor, evaluate
+from trtn.dsl.elaborate.modules import Unit
+from trtn.dsl.elaborate.profiles import elaborate_profile
+from trtn.dsl.elaborate.statements import run_statement
+from trtn.dsl.elaborate.targets import elaborate_target
+from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, type_of
+from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, describe
+from trtn.dsl.network import Assertion, Network, Tensor, TensorType
+from trtn.dsl.syntax import ast
+
+__all__ = ["Elaborated", "elaborate_network"]
+
+
+@dataclass(frozen=True, slots=True)
+class Elaborated:
+    """A network whose names and types are settled; `requirements` is what the checker has yet to prove."""
+
+    network: Network
+    requirements: tuple[PendingGuard, ...]
+    declaration: ast.NetworkDecl
+    dim_spans: dict[str, Span]
+
+
+def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: int = EXPANSION_LIMIT) -> Elaborated | None:
+    """Elaborate one network with its profiles and targets. None where errors left nothing to check."""
+    errors_before = len([d for d in sink.diagnostics if d.severity == "error"])
+    docs = [m.text for m in decl.members if isinstance(m, ast.Doc)]
+    builder = Builder(decl.name, doc="\n".join(docs))
+    shared = Shared(builder, sink, limit)
+    ctx = Context(unit, shared, Scope())
+    dim_spans: dict[str, Span] = {}
+    outputs: list[tuple[ast.Output, TensorType]] = []
+    try:
+        for member in decl.members:
+            if isinstance(member, ast.DimDecl):
+                _dim(ctx, member, dim_spans)
+        for member in decl.members:
+            match member:
+                case ast.Let():
+                    run_statement(ctx, member)
+                case ast.Input():
+                    _input(ctx, member)
+                case ast.Output():
+                    if any(o.name == member.name for o, _ in outputs):
+                        ctx.error("E0202", f"output `{member.name}` is declared twice", ctx.span(member))
+                        continue
+                    stated = type_of(ctx, member.type)
+                    if not isinstance(stated, Poison):
+                        outputs.append((member, stated))
+                case ast.Assert():
+                    _assert(ctx, member)
+        for member in decl.members:
+            if isinstance(member, ast.Assign | ast.Repeat | ast.Return | ast.Yield):
+                run_statement(ctx, member)
+    except ExpansionLimit:
+        return None
+    finals = _outputs(ctx, outputs)
+    if not any(isinstance(m, ast.Output) for m in decl.members):
+        where = Span(unit.source, decl.name_start, decl.name_end)
+        ctx.error("E0210", f"network `{decl.name}` has no output", where, help="declare one: `output y: f32[N, 10]`")
+    failed = len([d for d in sink.diagnostics if d.severity == "error"]) > errors_before
+    if failed or finals is None:
+        return None
+    requirements = tuple(builder.requirements)
+    network = builder.finish(finals)
+    profiles = [p for p in (elaborate_profile(unit, d, network, dim_spans, sink) for d in unit.profiles if d.network == decl.name) if p]
+    network = replace(network, profiles=tuple(profiles))
+    targets = [t for t in (elaborate_target(unit, d, network, sink) for d in unit.targets) if t]
+    return Elaborated(replace(network, targets=tuple(targets)), requirements, decl, dim_spans)
+
+
+def _dim(ctx: Context, member: ast.DimDecl, spans: dict[str, Span]) -> None:
+    span = ctx.span(member)
+    values = [evaluate(ctx, e) for e in (member.low, member.high, *([member.step] if member.step is not None else []))]
+    value: object = symbol(member.name)
+    if any(isinstance(v, Poison) for v in values):
+        value = POISON
+    elif not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
+        odd = next(v for v in values if not isinstance(v, int) or isinstance(v, bool))
+        ctx.error("E0306", f"a dim's range is made of integers, not {describe(odd)}", span)
+        value = POISON
+    else:
+        low, high, step = (*values, 1)[:3]
+        assert isinstance(low, int) and isinstance(high, int) and isinstance(step, int)
+        if not 0 <= low <= high <= DIM_LIMIT or step < 1:
+            ctx.error(
+                "E0401",
+                f"`{member.name}` in {low}..{high}{f' step {step}' if member.step else ''}: no such range",
+                span,
+                help=f"a range is 0 <= low <= high <= {DIM_LIMIT}, with a step of 1 or more",
+            )
+            value = POISON
+        else:
+            if (high - low) % step:
+                high -= (high - low) % step
+            ctx.builder.dims[member.name] = Range(low, high, step)
+    earlier = ctx.scope.bind(member.name, value, span)  # type: ignore[arg-type]
+    if earlier is not None and earlier.span is not None:
+        ctx.error("E0202", f"dim `{member.name}` is declared twice", span, labels=[Label(earlier.span, "first here")])
+    spans[member.name] = span
+
+
+def _input(ctx: Context, member: ast.Input) -> None:
+    stated = type_of(ctx, member.type)
+    value: Tensor | Poison = POISON
+    if not isinstance(stated, Poison):
+        value = ctx.builder.input(member.name, stated.dtype, stated.shape)
+    earlier = ctx.scope.bind(member.name, value, ctx.span(member))
+    if earlier is not None:
+        labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
+        ctx.error("E0202", f"`{member.name}` is defined twice", ctx.span(member), labels=labels)
+
+
+def _assert(ctx: Context, member: ast.Assert) -> None:
+    value = evaluate(ctx, member.relation)
+    span = ctx.span(member.relation)
+    if isinstance(value, Relation) and value.symbols:
+        ctx.builder.asserts.append(Assertion(value, member.message or "", span))
+    elif value is True or (isinstance(value, Relation) and value.holds({})):
+        ctx.error("E0404", "this assert holds whatever the dims are", span)
+    elif value is False or isinstance(value, Relation):
+        ctx.error("E0403", f"this assert never holds{': ' + member.message if member.message else ''}", span)
+    elif not isinstance(value, Poison):
+        ctx.error("E0306", f"an assert is a relation over dims and numbers, not {describe(value)}", span)
+
+
+def _outputs(ctx: Context, outputs: list[tuple[ast.Output, TensorType]]) -> list[tuple[str, Tensor]] | None:
+    finals: list[tuple[str, Tensor]] = []
+    good = True
+    for member, stated in outputs:
+        bound: Bound | None = ctx.scope.names.get(member.name)
+        span = ctx.span(member)
+        if bound is None:
+            near = did_you_mean(member.name, [n for n, b in ctx.scope.names.items() if isinstance(b.value, Tensor)])
+            ctx.error("E0210", f"output `{member.name}` is never bound", span, help=near or f"bind it: `{member.name} = ..`")
+            good = False
+            continue
+        if isinstance(bound.value, Poison):
+            good = False
+            continue
+        if isinstance(bound.value, DType | str):
+            ctx.error("E0306", f"output `{member.name}` is {describe(bound.value)}, not a tensor", span)
+            good = False
+            continue
+        tensor = as_tensor(ctx, bound.value, span, stated.dtype)
+        if isinstance(tensor, Poison):
+            good = False
+            continue
+        good &= check_type(ctx, stated, tensor, span, f"output `{member.name}`")
+        finals.append((member.name, tensor))
+    return finals if good else None

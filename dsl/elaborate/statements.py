@@ -1,0 +1,390 @@
+"""Statements: assignments, repeats (unrolled), and the bodies of `if`, `scan` and `loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from trtn.dsl.builder import PendingGuard
+from trtn.dsl.diagnostics import Label
+from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dims import Relation
+from trtn.dsl.dtypes import BOOL, BY_NAME, DType
+from trtn.dsl.elaborate.context import Context
+from trtn.dsl.elaborate.expressions import as_dim, as_tensor, evaluate, layer
+from trtn.dsl.elaborate.types import check_type, data_dim_names, declare_data_dims, type_of
+from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, describe
+from trtn.dsl.network import Graph, Tensor, TensorType
+from trtn.dsl.ops.infer import Requirement
+from trtn.dsl.syntax import ast
+
+__all__ = ["run_body", "run_statement"]
+
+REPEAT_LIMIT = 100_000
+"""The most rounds of one repeat."""
+
+
+def run_body(ctx: Context, body: Sequence[ast.Statement], path: str, results: Sequence[str]) -> list[Tensor] | Poison:
+    """A block's statements; gives the returned tensors, called `path` (or `results`) where the return itself makes them."""
+    returned: list[Tensor] | Poison | None = None
+    for statement in body:
+        ctx.count(ctx.span(statement))
+        if isinstance(statement, ast.Return):
+            returned = _returned(ctx, statement, path, results)
+        else:
+            run_statement(ctx, statement)
+    if returned is None:
+        return []
+    return returned
+
+
+def _returned(ctx: Context, statement: ast.Return, path: str, results: Sequence[str]) -> list[Tensor] | Poison:
+    values = statement.values
+    names = list(results) if len(results) == len(values) else [path] if len(values) == 1 else [f"{path}.{n}" for n in range(len(values))]
+    if len(values) == 1 and isinstance(values[0], ast.Call):
+        from trtn.dsl.elaborate.calls import call_results
+        from trtn.dsl.elaborate.expressions import static_call
+
+        if static_call(ctx, values[0]) is None:
+            found = call_results(ctx, values[0], names[0], results, max(1, len(results)))
+            return POISON if isinstance(found, Poison) else list(found)
+    tensors: list[Tensor] = []
+    for value, name in zip(values, names, strict=True):
+        tensor = as_tensor(ctx, evaluate(ctx, value, name), ctx.span(value))
+        if isinstance(tensor, Poison):
+            return POISON
+        tensors.append(tensor)
+    return tensors
+
+
+def run_statement(ctx: Context, statement: ast.Statement) -> None:
+    """One statement; whatever is wrong with it is reported, and the names that it binds become poison."""
+    match statement:
+        case ast.Assign():
+            _assign(ctx, statement)
+        case ast.Repeat():
+            _repeat(ctx, statement)
+        case ast.Let():
+            _let(ctx, statement)
+        case ast.Assert():
+            _assert(ctx, statement)
+        case ast.Return():
+            ctx.error("E0213", "`return` ends a block; a network binds its outputs by name", ctx.span(statement))
+        case ast.Yield():
+            ctx.error("E0213", "`yield` ends the body of an `if`, a `scan` or a `loop`", ctx.span(statement))
+
+
+def bind(ctx: Context, target: ast.TargetName, value: Value) -> None:
+    if target.name == "_" and not target.quoted:
+        return
+    earlier = ctx.scope.bind(target.name, value, ctx.span(target))
+    if earlier is not None:
+        labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
+        ctx.error(
+            "E0202", f"`{target.name}` is bound twice", ctx.span(target), labels=labels, help="rebinding is what `repeat .. carry` is for"
+        )
+
+
+def _annotated(ctx: Context, annotations: Sequence[ast.Annotation]) -> Context:
+    for note in annotations:
+        values = [evaluate(ctx, a) for a in note.args]
+        match note.name, values:
+            case "precision", [DType() as dtype] if dtype.is_float:
+                ctx = replace(ctx, precision=dtype)
+            case "onnx", [str() as source]:
+                ctx = replace(ctx, source=source)
+            case ("precision" | "onnx"), _:
+                usage = "`@precision(f32)`" if note.name == "precision" else '`@onnx("/layer/MatMul")`'
+                ctx.error("E0214", f"`@{note.name}` is written {usage}", ctx.span(note))
+            case _:
+                ctx.error("E0214", f"no annotation is called `{note.name}`", ctx.span(note), help=did_you_mean(note.name, ["precision", "onnx"]))
+    return ctx
+
+
+def _assign(outer: Context, statement: ast.Assign) -> None:
+    ctx = _annotated(outer, statement.annotations)
+    targets = statement.targets
+    names = [ctx.path(t.name) if t.name != "_" or t.quoted else "" for t in targets]
+    first = next((n for n in names if n), "")
+    results = [n or f"{first}.unused{k or ''}" for k, n in enumerate(names)] if len(targets) > 1 else []
+    stated = statement.types
+    if stated and len(stated) != len(targets):
+        ctx.error("E0208", f"{len(targets)} names and {len(stated)} types", ctx.span(stated[0]))
+        stated = ()
+    values = POISON if not declare_data_dims(ctx, stated) else _right_side(ctx, statement, first, results)
+    if isinstance(values, Poison):
+        for target in targets:
+            bind(ctx, target, POISON)
+        return
+    if len(values) != len(targets):
+        span = ctx.span(statement.value)
+        ctx.error("E0208", f"{len(values)} results for {len(targets)} names", span, help="`_` takes a result that is not wanted")
+    for target, value in zip(targets, values, strict=False):
+        bind(ctx, target, value)
+    for target in targets[len(values) :]:
+        bind(ctx, target, POISON)
+    for target, value, expr in zip(targets, values, stated, strict=False):
+        expected = type_of(ctx, expr)
+        if not isinstance(expected, Poison):
+            tensor = as_tensor(ctx, value, ctx.span(expr), expected.dtype)
+            if not isinstance(tensor, Poison):
+                check_type(ctx, expected, tensor, ctx.span(expr), f"`{target.name}`")
+
+
+def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[str]) -> Sequence[Value] | Poison:
+    value = statement.value
+    data_dims = data_dim_names(statement.types)
+    unnamed = set(ctx.builder.data_dims)
+    match value:
+        case ast.If():
+            return _if(ctx, value, first, results)
+        case ast.Scan():
+            return _scan(ctx, value, first, results)
+        case ast.Loop():
+            found: Sequence[Value] | Poison = _loop(ctx, value, first, results, data_dims)
+        case ast.Call():
+            from trtn.dsl.elaborate.calls import call_results
+            from trtn.dsl.elaborate.expressions import static_call
+
+            static = static_call(ctx, value)
+            if static is not None:
+                return [static]
+            bounds = {n: ctx.builder.data_dims[_dim_path(ctx, n)] for n in data_dims}
+            found = call_results(ctx, value, first, results, len(statement.targets), [_dim_path(ctx, n) for n in data_dims])
+            # The op has set its own bounds: keep the stated ones, and demand that they lie within.
+            for n, stated in bounds.items():
+                ctx.builder.data_dims[_dim_path(ctx, n)] = stated
+        case _:
+            single = evaluate(ctx, value, first)
+            return POISON if isinstance(single, Poison) else [single]
+    made = sorted(set(ctx.builder.data_dims) - unnamed - {_dim_path(ctx, n) for n in data_dims})
+    if made and not ctx.stack and not isinstance(found, Poison):
+        high = ctx.builder.data_dims[made[0]].high
+        ctx.error(
+            "E0314",
+            "the size of a result depends on the data and has no name",
+            ctx.span(value),
+            help=f"name it in the statement's type, e.g. `K in 0..{high}`",
+        )
+        return POISON
+    return found
+
+
+def _dim_path(ctx: Context, name: str) -> str:
+    return ctx.path(name) if ctx.stack or ctx.suffix else name
+
+
+def _let(ctx: Context, statement: ast.Let) -> None:
+    value = evaluate(ctx, statement.value)
+    if isinstance(value, Tensor):
+        ctx.error("E0306", f"`let` names compile-time values, not {describe(value)}", ctx.span(statement.value), help="leave `let` away")
+        value = POISON
+    bind(ctx, ast.TargetName(statement.start, statement.end, statement.name), value)
+
+
+def _assert(ctx: Context, statement: ast.Assert) -> None:
+    """An assert in a block: shown or refuted like any other relation that a layer needs."""
+    value = evaluate(ctx, statement.relation)
+    span = ctx.span(statement.relation)
+    text = statement.message or span.text
+    if isinstance(value, Relation):
+        requirement = Requirement(value, f"assert fails: {text}", "E0403")
+        ctx.builder.requirements.append(PendingGuard(requirement, ctx.path("").rstrip("."), span))
+    elif value is False:
+        ctx.error("E0403", f"assert fails: {text}", span)
+    elif value is not True and not isinstance(value, Poison):
+        ctx.error("E0306", f"an assert is a relation over dims and numbers, not {describe(value)}", span)
+
+
+def _repeat(outer: Context, statement: ast.Repeat) -> None:
+    ctx = _annotated(outer, statement.annotations)
+    low, high = evaluate(ctx, statement.low), evaluate(ctx, statement.high)
+    carried = [t.name for t in statement.carry]
+    initial: dict[str, Value] = {}
+    for target in statement.carry:
+        bound = ctx.scope.find(target.name)
+        if bound is None:
+            ctx.error("E0201", f"`{target.name}` is carried but not defined", ctx.span(target), help=did_you_mean(target.name, list(ctx.scope.all_names())))
+        initial[target.name] = POISON if bound is None else bound.value
+    values = dict(initial)
+    good = not any(isinstance(v, Poison) for v in (low, high))
+    if good and not (isinstance(low, int) and isinstance(high, int)):
+        odd = statement.low if not isinstance(low, int) else statement.high
+        ctx.error("E0306", f"the rounds of a repeat are integers known here, not {describe(low if not isinstance(low, int) else high)}", ctx.span(odd))
+        good = False
+    if good and isinstance(low, int) and isinstance(high, int):
+        if high - low > REPEAT_LIMIT:
+            ctx.error("E0211", f"{high - low} rounds; a repeat has at most {REPEAT_LIMIT}", ctx.span(statement.high))
+            high = low
+        for i in range(low, high):
+            ctx.count(ctx.span(statement))
+            names = {n: Bound(v, None) for n, v in values.items()}
+            names[statement.variable] = Bound(i, ctx.span(statement))
+            scope = Scope(ctx.scope, names, dict.fromkeys(carried, True))
+            if statement.label is not None:
+                inner = ctx.within(scope, prefix=f"{ctx.path(statement.label)}[{i}].", suffix="")
+            else:
+                inner = ctx.within(scope, suffix=f"{ctx.suffix}[{i}]")
+            for part in statement.body:
+                inner.count(ctx.span(part))
+                run_statement(inner, part)
+            values = {n: scope.names[n].value for n in carried}
+            if any(isinstance(v, Poison) for v in values.values()):
+                break
+    for name in carried:
+        bound = ctx.scope.names.get(name)
+        if bound is None:
+            ctx.scope.names[name] = Bound(values[name], None)
+        else:
+            bound.value = values[name]
+
+
+# --- control flow ------------------------------------------------------------------------------------------------
+
+
+def _results(made: tuple[Tensor, ...] | Poison) -> Sequence[Value] | Poison:
+    return made if isinstance(made, Poison) else list(made)
+
+
+def _yields(ctx: Context, body: Sequence[ast.Statement], name: str) -> list[Tensor] | Poison:
+    """Run a body; gives the tensors of its closing `yield` (none without one)."""
+    tensors: list[Tensor] | Poison = []
+    for statement in body:
+        if ctx.stack:
+            ctx.count(ctx.span(statement))
+        if not isinstance(statement, ast.Yield):
+            run_statement(ctx, statement)
+            continue
+        made: list[Tensor] = []
+        for n, value in enumerate(statement.values):
+            tensor = as_tensor(ctx, evaluate(ctx, value, f"{name}.yield{n or ''}"), ctx.span(value))
+            if isinstance(tensor, Poison):
+                return POISON
+            made.append(tensor)
+        tensors = made
+    return tensors
+
+
+def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[Value] | Poison:
+    value = evaluate(ctx, node.condition)
+    if isinstance(value, bool):
+        body = node.then if value else node.otherwise
+        return _sequence(_yields(ctx.within(ctx.scope.child(), prefix=f"{name}.", suffix=""), body, name))
+    if isinstance(value, Relation):
+        ctx.error("E0306", "the condition of `if` is a bool tensor or known here; dims vary", ctx.span(node.condition))
+        return POISON
+    condition = as_tensor(ctx, value, ctx.span(node.condition), BOOL)
+    graphs: list[Graph] = []
+    failed = isinstance(condition, Poison)
+    for label, body in (("then", node.then), ("else", node.otherwise)):
+        with ctx.builder.region([]) as region:
+            inner = ctx.within(ctx.scope.child(), prefix=f"{name}.{label}.", suffix="")
+            outputs = _yields(inner, body, f"{name}.{label}")
+        if isinstance(outputs, Poison):
+            failed = True
+        else:
+            graphs.append(region.finish(outputs))
+    if failed or isinstance(condition, Poison):
+        return POISON
+    return _results(layer(ctx, "if", [(condition, ctx.span(node.condition))], {}, name, ctx.span(node), results=results, regions=graphs))
+
+
+def _sequence(values: list[Tensor] | Poison) -> Sequence[Value] | Poison:
+    return values if isinstance(values, Poison) else list(values)
+
+
+def _scan(ctx: Context, node: ast.Scan, name: str, results: list[str]) -> Sequence[Value] | Poison:
+    carried = _initial(ctx, node.carry)
+    scanned: list[Tensor] = []
+    slices: list[tuple[str, TensorType]] = []
+    for item in node.inputs:
+        tensor = as_tensor(ctx, evaluate(ctx, item.tensor), ctx.span(item.tensor))
+        if isinstance(tensor, Poison):
+            return POISON
+        if not -tensor.rank <= item.axis < tensor.rank:
+            ctx.error("E0304", f"axis {item.axis} of a tensor of rank {tensor.rank}", ctx.span(item))
+            return POISON
+        axis = item.axis % tensor.rank
+        slices.append((item.name, TensorType(tensor.dtype, tensor.shape[:axis] + tensor.shape[axis + 1 :])))
+        scanned.append(tensor)
+    if isinstance(carried, Poison):
+        return POISON
+    inputs = [*[(c.name, t.type) for c, t in zip(node.carry, carried, strict=True)], *slices]
+    graph = _body(ctx, node.body, inputs, [c.name for c in node.carry], name, None)
+    if isinstance(graph, Poison):
+        return POISON
+    attrs = {"carried": len(carried), "axes": tuple(i.axis for i in node.inputs), "reverse": tuple(i.reverse for i in node.inputs)}
+    operands = [(t, ctx.span(c.initial)) for c, t in zip(node.carry, carried, strict=True)]
+    operands += [(t, ctx.span(i)) for i, t in zip(node.inputs, scanned, strict=True)]
+    return _results(layer(ctx, "scan", [*operands], attrs, name, ctx.span(node), results=results, regions=[graph]))
+
+
+def _loop(ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims: list[str]) -> Sequence[Value] | Poison:
+    limit = as_tensor(ctx, evaluate(ctx, node.limit), ctx.span(node.limit), BY_NAME["i64"])
+    maximum = as_dim(ctx, node.maximum) if node.maximum is not None else None
+    carried = _initial(ctx, node.carry)
+    names = [c.name for c in node.carry]
+    if isinstance(limit, Poison) or isinstance(maximum, Poison) or isinstance(carried, Poison):
+        return POISON
+    if limit.dtype is not BY_NAME["i64"] or limit.rank != 0:
+        ctx.error("E0302", f"the limit of a loop is i64[], not {limit.type}", ctx.span(node.limit))
+        return POISON
+    condition = None
+    if node.condition is not None:
+        if node.condition not in names:
+            ctx.error("E0201", f"`while {node.condition}`: it is not carried", ctx.span(node), help=did_you_mean(node.condition, names))
+            return POISON
+        condition = carried[names.index(node.condition)]
+        if condition.dtype is not BOOL:
+            ctx.error("E0302", f"`{node.condition}` is the condition and must be bool[], not {condition.type}", ctx.span(node))
+            return POISON
+    inputs = [(node.variable, TensorType(BY_NAME["i64"], ())), *[(c.name, t.type) for c, t in zip(node.carry, carried, strict=True)]]
+    graph = _body(ctx, node.body, inputs, names, name, node.condition or "")
+    if isinstance(graph, Poison):
+        return POISON
+    span = ctx.span(node)
+    operands: list[tuple[Tensor | None, object]] = [(limit, ctx.span(node.limit)), (condition, span)]
+    operands += [(t, ctx.span(c.initial)) for c, t in zip(node.carry, carried, strict=True)]
+    attrs = {"maximum": maximum} if maximum is not None else {}
+    paths = [_dim_path(ctx, n) for n in data_dims]
+    return _results(layer(ctx, "loop", operands, attrs, name, span, results=results, regions=[graph], data_dims=paths))  # type: ignore[arg-type]
+
+
+def _initial(ctx: Context, carry: Sequence[ast.Carry]) -> list[Tensor] | Poison:
+    tensors: list[Tensor] = []
+    for item in carry:
+        tensor = as_tensor(ctx, evaluate(ctx, item.initial), ctx.span(item.initial))
+        if isinstance(tensor, Poison):
+            return POISON
+        tensors.append(tensor)
+    return tensors
+
+
+def _body(
+    ctx: Context,
+    body: Sequence[ast.Statement],
+    inputs: Sequence[tuple[str, TensorType]],
+    carried: Sequence[str],
+    name: str,
+    condition: str | None,
+) -> Graph | Poison:
+    """The region of a scan or a loop. `condition` names a loop's carried condition ("" for none); None means a scan."""
+    import numpy as np
+
+    with ctx.builder.region([(f"{name}.body.{n}", t) for n, t in inputs]) as region:
+        names = {n: Bound(t, None) for (n, _), t in zip(inputs, region.inputs, strict=True)}
+        scope = Scope(ctx.scope, names, dict.fromkeys(carried, True))
+        inner = ctx.within(scope, prefix=f"{name}.body.", suffix="")
+        yielded = _yields(inner, body, f"{name}.body")
+        finals: list[Tensor] = []
+        for n in carried:
+            value = as_tensor(inner, scope.names[n].value, ctx.span(body[-1]) if body else inner.unit.source.span(0, 0))
+            if isinstance(value, Poison):
+                return POISON
+            finals.append(value)
+        if isinstance(yielded, Poison):
+            return POISON
+        first: list[Tensor] = []
+        if condition is not None:
+            first = [finals[list(carried).index(condition)] if condition else ctx.builder.constant(np.asarray(True))]
+        return region.finish([*first, *finals, *yielded])
+

@@ -1,0 +1,146 @@
+"""Written types: evaluated, matched against a block's pattern, compared with what was inferred."""
+
+from __future__ import annotations
+
+from trtn.dsl.builder import PendingGuard
+from trtn.dsl.diagnostics import Label, Span
+from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dims import Dim, Relation, symbol
+from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.elaborate.context import Context, type_label
+from trtn.dsl.elaborate.expressions import as_dim
+from trtn.dsl.elaborate.values import Bound, Poison, POISON
+from trtn.dsl.network import Tensor, TensorType
+from trtn.dsl.ops.infer import Requirement
+from trtn.dsl.syntax import ast
+
+__all__ = ["DIM_LIMIT", "RANK_LIMIT", "bind_type", "check_type", "data_dim_names", "declare_data_dims", "type_of"]
+
+DIM_LIMIT = 2**31 - 1
+"""The largest size that a dim may be declared with."""
+RANK_LIMIT = 16
+
+
+def dtype_of(ctx: Context, expr: ast.TypeExpr) -> DType | Poison:
+    """A dtype by its name, or what a dtype variable stands for."""
+    if expr.dtype in BY_NAME:
+        return BY_NAME[expr.dtype]
+    bound = ctx.scope.find(expr.dtype)
+    if bound is not None and isinstance(bound.value, DType):
+        return bound.value
+    span = Span(ctx.unit.source, expr.start, expr.start + len(expr.dtype))
+    ctx.error("E0301", f"no dtype is called `{expr.dtype}`", span, help=did_you_mean(expr.dtype, list(BY_NAME)))
+    return POISON
+
+
+def type_of(ctx: Context, expr: ast.TypeExpr) -> TensorType | Poison:
+    """A written type with its dims evaluated. A dim `K in a..b` stands for the dim K, declared before."""
+    dtype = dtype_of(ctx, expr)
+    if len(expr.dims) > RANK_LIMIT:
+        ctx.error("E0303", f"a tensor of rank {len(expr.dims)}; at most {RANK_LIMIT} is possible", ctx.span(expr))
+        return POISON
+    shape: list[Dim] = []
+    for d in expr.dims:
+        value = as_dim(ctx, d.value)
+        if isinstance(value, Poison):
+            return POISON
+        if isinstance(value, int) and not 0 <= value <= DIM_LIMIT:
+            ctx.error("E0401", f"a dim of {value}; dims lie in 0..{DIM_LIMIT}", ctx.span(d))
+            return POISON
+        shape.append(value)
+    return POISON if isinstance(dtype, Poison) else TensorType(dtype, tuple(shape))
+
+
+def data_dim_names(types: tuple[ast.TypeExpr, ...]) -> list[str]:
+    """The names that `K in a..b` dims of a statement's types give to data-dependent sizes, in order, each once."""
+    names: list[str] = []
+    for t in types:
+        for d in t.dims:
+            if d.low is not None and isinstance(d.value, ast.Ref) and isinstance(d.value.parts[0], str) and d.value.parts[0] not in names:
+                names.append(d.value.parts[0])
+    return names
+
+
+def declare_data_dims(ctx: Context, types: tuple[ast.TypeExpr, ...]) -> bool:
+    """Bring the names of `K in a..b` dims into scope, with their stated bounds."""
+    good = True
+    for t in types:
+        for d in t.dims:
+            if d.low is None or d.high is None:
+                continue
+            low, high = as_dim(ctx, d.low), as_dim(ctx, d.high)
+            if isinstance(low, Poison) or isinstance(high, Poison):
+                good = False
+                continue
+            if not isinstance(d.value, ast.Ref) or len(d.value.parts) != 1 or not isinstance(d.value.parts[0], str):
+                ctx.error("E0306", "only a new name can be bounded with `in`", ctx.span(d))
+                good = False
+                continue
+            name = d.value.parts[0]
+            earlier = ctx.scope.find(name)
+            if earlier is not None:
+                labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
+                ctx.error("E0202", f"`{name}` is defined twice", ctx.span(d), labels=labels)
+                good = False
+                continue
+            path = ctx.path(name) if ctx.stack or ctx.suffix else name
+            ctx.builder.data_dim(path, low, high)
+            ctx.scope.names[name] = Bound(symbol(path), ctx.span(d))
+    return good
+
+
+def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tensor, where: Span, what: str) -> bool:
+    """Match a tensor against a block's pattern: new names are bound to its dtype and dims, known ones must agree."""
+    good = True
+    name = pattern.dtype
+    label = [Label(inner.span(pattern), "declared here")]
+    if name in BY_NAME:
+        if BY_NAME[name] is not tensor.dtype:
+            ctx.error("E0302", f"{what} is {name}, not {tensor.dtype}", where, labels=label)
+            good = False
+    else:
+        bound = inner.scope.find(name)
+        if bound is None:
+            inner.scope.names[name] = Bound(tensor.dtype, inner.span(pattern))
+        elif bound.value is not tensor.dtype:
+            ctx.error("E0302", f"{what}: dtype variable `{name}` is {bound.value}, not {tensor.dtype}", where, labels=label)
+            good = False
+    if len(pattern.dims) != len(tensor.shape):
+        ctx.error("E0303", f"{what} has rank {len(pattern.dims)}, not {len(tensor.shape)} ({tensor.type})", where, labels=label)
+        return False
+    for d, actual in zip(pattern.dims, tensor.shape, strict=True):
+        if isinstance(d.value, ast.Ref) and len(d.value.parts) == 1 and isinstance(d.value.parts[0], str):
+            dim_name = d.value.parts[0]
+            if inner.scope.find(dim_name) is None:
+                inner.scope.names[dim_name] = Bound(actual, inner.span(d))
+                continue
+        expected = as_dim(inner, d.value)
+        if isinstance(expected, Poison):
+            return False
+        message = f"{what}: dim `{inner.span(d).text}` is {expected}, not {actual}"
+        good &= _demand(ctx, expected, actual, message, "E0312", where, [*label, Label(where, type_label(tensor))][:1])
+    return good
+
+
+def check_type(ctx: Context, expected: TensorType, tensor: Tensor, where: Span, what: str) -> bool:
+    """Compare a stated type with the inferred one. Dims that are not plainly equal are left to the checker."""
+    found = tensor.type
+    if expected.dtype is not found.dtype or len(expected.shape) != len(found.shape):
+        ctx.error("E0305", f"{what} is {found}, not {expected}", where)
+        return False
+    return all(
+        _demand(ctx, a, b, f"{what} is {found}, not {expected}: dim {n} is {b}, not {a}", "E0305", where, ())
+        for n, (a, b) in enumerate(zip(expected.shape, found.shape, strict=True))
+    )
+
+
+def _demand(ctx: Context, a: Dim, b: Dim, message: str, code: str, where: Span, labels: list[Label] | tuple[()]) -> bool:
+    if a == b:
+        return True
+    if isinstance(a, int) and isinstance(b, int):
+        ctx.error(code, message, where, labels=labels)
+        return False
+    requirement = Requirement(Relation("==", a, b), message, code)
+    ctx.builder.requirements.append(PendingGuard(requirement, ctx.path("").rstrip(".") or "the network", where))
+    return True
+

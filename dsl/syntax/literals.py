@@ -1,0 +1,216 @@
+"""What the text of single tokens means: names, paths, numbers, strings, plain types, lists of integers."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from trtn.dsl.syntax import ast
+from trtn.dsl.syntax.names import PATH, is_plain_name, split_path, unescape, unquote_path
+from trtn.dsl.syntax.tokens import Token
+
+__all__ = ["INT_DIGITS_LIMIT", "Problem", "Reader"]
+
+INT_DIGITS_LIMIT = 40
+_FLOAT = re.compile(r"[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][+-]?[0-9]+)?")
+_SIZE = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)([kMGT]?B|[KMGT]iB)")
+_UNITS = {
+    "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4,
+    "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4,
+}  # fmt: skip
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+_INT = re.compile(r"-?[0-9]+")
+
+
+class Problem(NamedTuple):
+    """A finding of the tree builder, before it is known where in the run it belongs."""
+
+    code: str
+    start: int
+    end: int
+    message: str
+    help: str = ""
+    scope: int | None = None
+    """If the text has an error between here and `end`, then this follows from it and is not reported."""
+
+
+@lru_cache(maxsize=4096)
+def _type_words(text: str) -> tuple[tuple[int, int, str], ...]:
+    return tuple((m.start(), m.end(), m.group()) for m in _WORD.finditer(text))
+
+
+class Reader:
+    """Reads tokens. Values that are wrong are reported in `problems` and replaced by a harmless one."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.longest_chain = 0
+        """Operators in the longest chain so far."""
+
+    def reset(self) -> None:
+        self.problems = []
+        self.longest_chain = 0
+
+    def problem(
+        self,
+        code: str,
+        start: int,
+        end: int,
+        message: str,
+        *,
+        help: str = "",  # noqa: A002
+        scope: int | None = None,
+    ) -> None:
+        self.problems.append(Problem(code, start, end, message, help, scope))
+
+    # --- names -----------------------------------------------------------------------------------------------------
+
+    def read_ref(self, token: Token) -> ast.Ref:
+        if "[" in token or "`" in token:
+            return self.read_path(token.start_pos, token)
+        return ast.Ref(token.start_pos, token.end_pos, tuple(token.split(".")))
+
+    def read_path(self, start: int, text: str) -> ast.Ref:
+        """The reference that `text`, which stands at offset `start`, writes. It may begin with a dot."""
+        parts: list[str | ast.Expr] = []
+        quoted = []
+        for begin, end, part, has_backticks in split_path(text):
+            if isinstance(part, int):
+                self._check_digits(start + begin, start + end)
+                parts.append(ast.IntLit(start + begin, start + end, part))
+                continue
+            if has_backticks:
+                self._check_escapes(start + begin, text[begin:end])
+                quoted.append(len(parts))
+            parts.append(part)
+        return ast.Ref(start, start + len(text), tuple(parts), tuple(quoted))
+
+    def read_paths(self, token: Token) -> list[ast.Expr]:
+        """`h, p.fc1.weight`: each name a reference."""
+        start = token.start_pos
+        if "[" in token or "`" in token:
+            return [self.read_path(start + m.start(), m.group()) for m in PATH.finditer(token)]
+        refs: list[ast.Expr] = []
+        for piece in token.split(","):
+            name = piece.strip(" \t")
+            begin = start + piece.find(name)
+            refs.append(ast.Ref(begin, begin + len(name), tuple(name.split("."))))
+            start += len(piece) + 1
+        return refs
+
+    def read_target(self, token: Token) -> ast.TargetName:
+        start, end = token.start_pos, token.end_pos
+        if "`" not in token:
+            if "[" in token:
+                self.read_path(start, token)
+            return ast.TargetName(start, end, str(token))
+        self.read_path(start, token)
+        return ast.TargetName(start, end, unquote_path(token), True)
+
+    def require_plain(self, token: Token, what: str) -> None:
+        if not is_plain_name(token) and not (token.startswith("`") and token.endswith("`")):
+            self.problem("E0101", token.start_pos, token.end_pos, f"{what} is a plain name, not the path `{token}`")
+
+    # --- values ----------------------------------------------------------------------------------------------------
+
+    def read_number(self, token: Token) -> ast.IntLit | ast.FloatLit | ast.SizeLit:
+        start, end = token.start_pos, token.end_pos
+        text = str(token)
+        if text.isdigit() and len(text) <= INT_DIGITS_LIMIT:
+            return ast.IntLit(start, end, int(text))
+        if text.replace("_", "").isdigit():
+            if not self._check_digits(start, end):
+                return ast.IntLit(start, end, 0)
+            return ast.IntLit(start, end, int(text.replace("_", "")))
+        if _FLOAT.fullmatch(text):
+            if not self._check_digits(start, end, 10 * INT_DIGITS_LIMIT):
+                return ast.FloatLit(start, end, 0.0, "0.0")
+            value = float(text.replace("_", ""))
+            if value == float("inf"):
+                self.problem("E0107", start, end, f"`{text}` is over the largest float", help="write `inf`")
+            return ast.FloatLit(start, end, value, text)
+        size = _SIZE.fullmatch(text)
+        if size is not None:
+            return self._read_size(start, end, text, size[1], _UNITS[size[2]])
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        self.problem("E0105", start, end, f"`{shown}` is not a number", help=self._number_help(text))
+        return ast.IntLit(start, end, 0)
+
+    def _read_size(self, start: int, end: int, text: str, digits: str, unit: int) -> ast.SizeLit:
+        if not self._check_digits(start, end):
+            return ast.SizeLit(start, end, 0, "0B")
+        whole, _, fraction = digits.replace("_", "").partition(".")
+        scale = 10 ** len(fraction)
+        value, rest = divmod(int(whole + fraction) * unit, scale)
+        if rest:
+            self.problem("E0101", start, end, f"`{text}` is not a whole number of bytes")
+        return ast.SizeLit(start, end, value, text)
+
+    @staticmethod
+    def _number_help(text: str) -> str:
+        if text[:2].lower() in ("0x", "0b", "0o"):
+            return "integers are written in decimal"
+        letters = text.lstrip("0123456789._")
+        if letters.lower().endswith("b"):
+            return "sizes end in B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"
+        return "names do not begin with a digit; foreign names go in backticks"
+
+    def read_int(self, token: Token) -> int:
+        value = self.read_number(token)
+        if isinstance(value, ast.IntLit):
+            return value.value
+        self.problem("E0101", value.start, value.end, f"expected an integer, found `{token}`")
+        return 0
+
+    def read_string(self, token: Token) -> str:
+        text, bad = unescape(token[1:-1])
+        for offset, length in bad:
+            start = token.start_pos + 1 + offset
+            self._bad_escape(start, token[1 + offset : 1 + offset + length])
+        return text
+
+    def read_plain_type(self, token: Token) -> ast.TypeExpr:
+        start = token.start_pos
+        (_, _, dtype), *words = _type_words(str(token))
+        dims = []
+        for begin, end, word in words:
+            begin, end = start + begin, start + end
+            value: ast.Expr
+            if word.isdigit() and len(word) <= INT_DIGITS_LIMIT:
+                value = ast.IntLit(begin, end, int(word))
+            elif "0" <= word[0] <= "9":
+                value = self.read_number(Token.of("NUMBER", word, begin))
+            else:
+                value = ast.Ref(begin, end, (word,))
+            dims.append(ast.DimType(begin, end, value))
+        return ast.TypeExpr(start, token.end_pos, dtype, tuple(dims))
+
+    def read_ints(self, token: Token) -> ast.ListLit:
+        start = token.start_pos
+        items: list[ast.Expr] = []
+        for match in _INT.finditer(token):
+            text, begin, end = match.group(), start + match.start(), start + match.end()
+            digits = text.lstrip("-")
+            fits = len(digits) <= INT_DIGITS_LIMIT or self._check_digits(begin, end)
+            literal = ast.IntLit(end - len(digits), end, int(digits) if fits else 0)
+            items.append(ast.Unary(begin, end, "-", literal) if text[0] == "-" else literal)
+        return ast.ListLit(start, token.end_pos, tuple(items))
+
+    # --- findings --------------------------------------------------------------------------------------------------
+
+    def _check_digits(self, start: int, end: int, limit: int = INT_DIGITS_LIMIT) -> bool:
+        if end - start <= limit:
+            return True
+        self.problem("E0107", start, end, f"number of {end - start} characters (the limit is {limit})")
+        return False
+
+    def _check_escapes(self, start: int, quoted: str) -> None:
+        for offset, length in unescape(quoted)[1]:
+            self._bad_escape(start + offset, quoted[offset : offset + length])
+
+    def _bad_escape(self, start: int, escape: str) -> None:
+        self.problem(
+            "E0105", start, start + len(escape), f"unknown escape `{escape}`",
+            help='known are \\n, \\t, \\", \\\\ and \\u{1F600}',
+        )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Over the nodes of a syntax tree, whatever their class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from functools import cache
+
+from trtn.dsl.syntax.ast import Expr, Node
+
+__all__ = ["children", "nodes", "too_deep"]
+
+
+@cache
+def _field_names(kind: type[Node]) -> tuple[str, ...]:
+    # Fields of these types never hold nodes; most fields are of them.
+    plain = {"int", "str", "bool", "float", "str | None", "int | None", "tuple[str, ...]", "tuple[int, ...]"}
+    return tuple(f.name for f in fields(kind) if f.type not in plain)
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly under a node, field by field."""
+    for name in _field_names(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            for item in value:
+                if isinstance(item, Node):
+                    yield item
+
+
+def nodes(roots: Iterable[Node]) -> Iterator[Node]:
+    """Every node under the roots and the roots themselves, parents first, in no other order. Not recursive."""
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(children(node))
+
+
+def too_deep(roots: Iterable[Node], limit: int) -> Node | None:
+    """An expression whose tree is deeper than `limit` nodes, or None."""
+    stack = [(root, 0) for root in roots]
+    while stack:
+        node, depth = stack.pop()
+        depth = depth + 1 if isinstance(node, Expr) else 0
+        if depth > limit:
+            return node
+        stack.extend((child, depth) for child in children(node))
+    return None

@@ -29,7 +29,8 @@ def scan(package: ModuleType, constant: str) -> list[Any]:
 
 
 def in_order(plugins: Iterable[P]) -> tuple[P, ...]:
-    """The plug-ins so that each comes after those that it names, and otherwise by name. Names that are not there don't count.
+    """The plug-ins so that each comes after those that it names, and otherwise by name. Names that are not
+    there don't count.
 
     Raises ValueError where two share a name or wait for each other.
     """

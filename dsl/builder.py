@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.dims import Dim, Domain, Expr, Range, bounds, symbol
 from trtn.dsl.dtypes import DType, from_numpy
-from trtn.dsl.network import Assertion, DataDim, Graph, Layer, Network, Origin, Shape, Tensor, TensorType, Weight, make_domain
+from trtn.dsl.network import (
+    Assertion,
+    DataDim,
+    Graph,
+    Layer,
+    Network,
+    Origin,
+    Shape,
+    Tensor,
+    TensorType,
+    Weight,
+    make_domain,
+)
 from trtn.dsl.ops.base import Op, find_op
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Requirement, infer_layer
 
@@ -46,7 +58,12 @@ def make_weight(array: np.ndarray[Any, Any], name: str = "") -> Weight:
     dtype = from_numpy(array.dtype)
     if dtype is None:
         raise InferFailure("E0301", f"no dtype for NumPy's {array.dtype}")
-    return Weight(name, dtype, tuple(map(int, array.shape)), ArraySource(np.ascontiguousarray(array).reshape(array.shape)))
+    return Weight(
+        name,
+        dtype,
+        tuple(map(int, array.shape)),
+        ArraySource(np.ascontiguousarray(array).reshape(array.shape)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +116,12 @@ class Builder:
     def weight(self, weight: Weight) -> Tensor:
         """A constant tensor; small integer ones that are in memory are followed by value."""
         value = None
-        if len(weight.shape) <= 1 and weight.dtype.kind in "iub" and isinstance(weight.source, ArraySource) and weight.nbytes <= 8 * VALUE_LIMIT:
+        if (
+            len(weight.shape) <= 1
+            and weight.dtype.kind in "iub"
+            and isinstance(weight.source, ArraySource)
+            and weight.nbytes <= 8 * VALUE_LIMIT
+        ):
             value = tuple(int(v) for v in weight.load().reshape(-1))
         return Tensor(weight.name, weight.dtype, weight.shape, weight=weight, value=value)
 
@@ -155,7 +177,15 @@ class Builder:
             Tensor(self.unique(label), t.dtype, t.shape, value=inferred.value if n == 0 else None)
             for n, (label, t) in enumerate(zip(labels, inferred.types, strict=True))
         )
-        layer = Layer(outputs[0].name if outputs else self.unique(name), found, tuple(_trim(inputs)), outputs, inferred.attrs, tuple(regions), origin)
+        layer = Layer(
+            outputs[0].name if outputs else self.unique(name),
+            found,
+            tuple(_trim(inputs)),
+            outputs,
+            inferred.attrs,
+            tuple(regions),
+            origin,
+        )
         self._scopes[-1].append(layer)
         for requirement in inferred.requirements:
             self.requirements.append(PendingGuard(requirement, layer.name, origin.span, tuple(input_spans)))
@@ -242,6 +272,17 @@ def _substitute(layer: Layer, mapping: Mapping[int, Tensor]) -> Layer:
     inputs = tuple(mapping.get(id(t), t) if t is not None else None for t in layer.inputs)
     outputs = tuple(mapping.get(id(t), t) for t in layer.outputs)
     regions = tuple(
-        Graph(g.inputs, tuple(mapping.get(id(t), t) for t in g.outputs), tuple(_substitute(inner, mapping) for inner in g.layers)) for g in layer.regions
+        Graph(
+            g.inputs,
+            tuple(mapping.get(id(t), t) for t in g.outputs),
+            tuple(_substitute(inner, mapping) for inner in g.layers),
+        )
+        for g in layer.regions
     )
-    return replace(layer, inputs=inputs, outputs=outputs, regions=regions, name=outputs[0].name if outputs else layer.name)
+    return replace(
+        layer,
+        inputs=inputs,
+        outputs=outputs,
+        regions=regions,
+        name=outputs[0].name if outputs else layer.name,
+    )

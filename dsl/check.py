@@ -11,7 +11,22 @@ from dataclasses import replace
 
 from trtn.dsl.builder import PendingGuard
 from trtn.dsl.diagnostics import Label, Sink, Span
-from trtn.dsl.dims import Dim, Domain, Expr, Proof, Range, Relation, Verdict, bounds, evaluate, product, prove, substitute, symbol, symbols
+from trtn.dsl.dims import (
+    Dim,
+    Domain,
+    Expr,
+    Proof,
+    Range,
+    Relation,
+    Verdict,
+    bounds,
+    evaluate,
+    product,
+    prove,
+    substitute,
+    symbol,
+    symbols,
+)
 from trtn.dsl.network import Guard, Network, Profile, Tensor, make_domain, walk
 
 __all__ = ["check_network", "profile_domain", "solvable_dims", "solve_dims"]
@@ -20,7 +35,12 @@ SIZE_LIMIT = 2**62
 """The most elements a tensor may have at its largest."""
 
 
-def check_network(network: Network, requirements: Iterable[PendingGuard], sink: Sink, dim_spans: Mapping[str, Span] | None = None) -> Network:
+def check_network(
+    network: Network,
+    requirements: Iterable[PendingGuard],
+    sink: Sink,
+    dim_spans: Mapping[str, Span] | None = None,
+) -> Network:
     """Prove a network's relations; gives it with its guards. Findings go to the sink."""
     spans = dim_spans or {}
     domain = network.domain()
@@ -67,13 +87,19 @@ def _report(pending: PendingGuard, proof: Proof, sink: Sink) -> None:
     requirement = pending.requirement
     relation = requirement.relation
     witness = proof.witness or {}
-    notes = [f"`{relation}` fails for {show_values(witness, relation)}: {_sides(relation, witness)}"] if witness else [f"`{relation}` does not hold"]
+    notes = (
+        [f"`{relation}` fails for {show_values(witness, relation)}: {_sides(relation, witness)}"]
+        if witness
+        else [f"`{relation}` does not hold"]
+    )
     if pending.layer and requirement.code != "E0305":
         notes.append(f"in layer `{pending.layer}`")
     labels = tuple(
-        Label(span, "") for n in requirement.inputs if n < len(pending.input_spans) and (span := pending.input_spans[n]) is not None
+        Label(span, "")
+        for n in requirement.inputs
+        if n < len(pending.input_spans) and (span := pending.input_spans[n]) is not None
     )
-    cure = f"if the network is only ever used where it holds, say so: `assert {relation}`" if witness else ""
+    cure = f"if the network is only ever used where it holds, say so: `assert {relation}`" if witness and requirement.code != "E0305" else ""
     sink.error(requirement.code, requirement.message, pending.span, labels=labels, notes=tuple(notes), help=cure)
 
 
@@ -88,7 +114,9 @@ def _check_guard(network: Network, pending: PendingGuard, boxes: Mapping[str, Do
                 f"layer `{pending.layer}` is invalid inside profile `{profile.name}`: {pending.requirement.message}",
                 pending.span,
                 labels=(Label(profile.span, "this profile"),) if profile.span else (),
-                notes=(f"fails {_corner(profile, proof.witness)}, {show_values(proof.witness, relation)}: {_sides(relation, proof.witness)}",),
+                notes=(
+                    f"fails {_corner(profile, proof.witness)}, {show_values(proof.witness, relation)}: {_sides(relation, proof.witness)}",
+                ),
             )
             return
     sink.warning(
@@ -139,7 +167,12 @@ def _check_sizes(network: Network, domain: Domain, sink: Sink) -> None:
         count = product(tensor.shape)
         high = count if isinstance(count, int) else bounds(count, domain)[1]
         if high > SIZE_LIMIT:
-            sink.error("E0418", f"`{tensor.name}` ({tensor.type}) would have up to {high:.3g} elements", span, notes=(f"the limit is 2^{SIZE_LIMIT.bit_length() - 1}",))
+            sink.error(
+                "E0418",
+                f"`{tensor.name}` ({tensor.type}) would have up to {high:.3g} elements",
+                span,
+                notes=(f"the limit is 2^{SIZE_LIMIT.bit_length() - 1}",),
+            )
 
 
 def _check_dims(network: Network, sink: Sink, spans: Mapping[str, Span]) -> None:
@@ -158,7 +191,12 @@ def _check_dims(network: Network, sink: Sink, spans: Mapping[str, Span]) -> None
                 help=f"let an input have a dim that is `{name}` alone",
             )
         else:
-            sink.error("E0402", f"dim `{name}` constrains nothing: no input's shape has it", spans.get(name), help="remove it, or use it in an input")
+            sink.error(
+                "E0402",
+                f"dim `{name}` constrains nothing: no input's shape has it",
+                spans.get(name),
+                help="remove it, or use it in an input",
+            )
 
 
 def solvable_dims(network: Network) -> set[str]:

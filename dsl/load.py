@@ -18,7 +18,13 @@ __all__ = ["check_source", "is_manifest", "load", "load_text"]
 _MANIFEST = re.compile(r"\A(?:\s|#[^\n]*\n)*trtn\s+\d+(?:\s|#[^\n]*\n)*manifest\b")
 
 
-def load(path: str | Path, *, network: str | None = None, allow_outside: bool = False, max_expansion: int = EXPANSION_LIMIT) -> Network:
+def load(
+    path: str | Path,
+    *,
+    network: str | None = None,
+    allow_outside: bool = False,
+    max_expansion: int = EXPANSION_LIMIT,
+) -> Network:
     """The network of a spec, checked.
 
     path: the spec's file, or `-` for standard input.
@@ -36,7 +42,12 @@ def load(path: str | Path, *, network: str | None = None, allow_outside: bool = 
 
 
 def load_text(
-    text: str, *, path: str = "-", network: str | None = None, allow_outside: bool = False, max_expansion: int = EXPANSION_LIMIT
+    text: str,
+    *,
+    path: str = "-",
+    network: str | None = None,
+    allow_outside: bool = False,
+    max_expansion: int = EXPANSION_LIMIT,
 ) -> Network:
     """The network of a spec given as text; files that it names lie relative to the folder of `path`. Raises SpecError."""
     return _one(Source(path, text), Sink(), network, allow_outside, max_expansion)
@@ -47,7 +58,14 @@ def is_manifest(source: Source) -> bool:
     return _MANIFEST.match(source.text) is not None
 
 
-def check_source(source: Source, sink: Sink, *, allow_outside: bool = False, max_expansion: int = EXPANSION_LIMIT, only: str | None = None) -> list[Network]:
+def check_source(
+    source: Source,
+    sink: Sink,
+    *,
+    allow_outside: bool = False,
+    max_expansion: int = EXPANSION_LIMIT,
+    only: str | None = None,
+) -> list[Network]:
     """Check all networks of a spec (or `only` one), or a manifest. Findings go to the sink; networks without errors come back."""
     if is_manifest(source):
         from trtn.dsl.weights.manifest import load_manifest
@@ -72,12 +90,22 @@ def _check_references(unit: Unit, sink: Sink) -> None:
     for profile in unit.profiles:
         if profile.network not in unit.networks:
             span = unit.source.span(profile.network_start, profile.network_end)
-            sink.error("E0417", f"no network is called `{profile.network}`", span, help=did_you_mean(profile.network, names))
+            sink.error(
+                "E0417",
+                f"no network is called `{profile.network}`",
+                span,
+                help=did_you_mean(profile.network, names),
+            )
     for target in unit.targets:
         named = target_network(target)
         if named is not None and named not in unit.networks:
             item = next(f for f in target.fields if f.name == "network")
-            sink.error("E0422", f"no network is called `{named}`", unit.source.span(item.start, item.end), help=did_you_mean(named, names))
+            sink.error(
+                "E0422",
+                f"no network is called `{named}`",
+                unit.source.span(item.start, item.end),
+                help=did_you_mean(named, names),
+            )
         elif named is None and len(unit.networks) != 1:
             where = unit.source.span(target.name_start, target.name_end)
             sink.error("E0421", f"target `{target.name}` names no network", where, help="add `network NAME`")
@@ -90,9 +118,19 @@ def _one(source: Source, sink: Sink, wanted: str | None, allow_outside: bool, ma
     if len(networks) != 1:
         known = [n.name for n in networks]
         if wanted is not None:
-            sink.error("E0215", f"no network is called `{wanted}`", source.span(0, 0), help=did_you_mean(wanted, known))
+            sink.error(
+                "E0215",
+                f"no network is called `{wanted}`",
+                source.span(0, 0),
+                help=did_you_mean(wanted, known),
+            )
         elif networks:
-            sink.error("E0215", f"the file has {len(known)} networks: {', '.join(known)}", source.span(0, 0), help="name the one that is meant")
+            sink.error(
+                "E0215",
+                f"the file has {len(known)} networks: {', '.join(known)}",
+                source.span(0, 0),
+                help="name the one that is meant",
+            )
         else:
             sink.error("E0215", "the file has no network", source.span(0, 0))
         raise SpecError(_summary(sink), sink.diagnostics)

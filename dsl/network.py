@@ -269,7 +269,9 @@ def make_domain(dims: Mapping[str, Range], data_dims: Mapping[str, DataDim], ass
         declared = Domain(ranges)
         low, high = bounds(d.low, declared)[0], bounds(d.high, declared)[1]
         ranges[name] = Range(max(0, low), max(0, high))
-        constraints += [Relation("<=", a, b) for a, b in ((d.low, symbol(name)), (symbol(name), d.high)) if symbols(a) and symbols(b)]
+        constraints += [
+            Relation("<=", a, b) for a, b in ((d.low, symbol(name)), (symbol(name), d.high)) if symbols(a) and symbols(b)
+        ]
     return Domain(ranges, tuple(constraints))
 
 

@@ -1,6 +1,7 @@
 """The grammars: the language's single source of truth, written for Lark's LALR parser with its contextual lexer.
 
-`trtn.lark` is the grammar of specs, `weights.lark` that of weight manifests; both end with what they share, `common.lark`.
+`trtn.lark` is the grammar of specs, `weights.lark` that of weight manifests; both end with what they share,
+`common.lark`.
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ import numpy as np
 from trtn.dsl.check import solve_dims
 from trtn.dsl.dims import Expr, evaluate
 from trtn.dsl.dtypes import DType
-from trtn.dsl.network import Graph, Layer, Network, Tensor
+from trtn.dsl.network import Graph, Guard, Layer, Network, Tensor
 
 __all__ = ["evaluate_network"]
 
 Array = np.ndarray[Any, Any]
+_Guards = Mapping[str, Sequence[Guard]]
 _NARROW = frozenset({"bf16", "f8e4m3", "f8e5m2", "i4", "u4"})
 
 
@@ -22,13 +23,18 @@ def evaluate_network(network: Network, feeds: Mapping[str, Array]) -> dict[str, 
     """The outputs by name. Checks each result against its declared type, and every guard and assert against the dims."""
     env = dict(solve_dims((t.shape, np.shape(feeds[t.name])) for t in network.inputs))
     for t in network.inputs:
-        assert tuple(evaluate(d, env) for d in t.shape) == np.shape(feeds[t.name]), f"{t} fed {np.shape(feeds[t.name])}"
+        assert tuple(evaluate(d, env) for d in t.shape) == np.shape(feeds[t.name]), (
+            f"{t} fed {np.shape(feeds[t.name])}"
+        )
     for name, values in network.dims.items():
         assert env[name] in values, f"{name} = {env[name]} is not in {values}"
     for a in network.asserts:
         assert a.relation.holds(env), f"{a.relation} does not hold for {env}"
     values: dict[int, Array] = {id(t): np.asarray(feeds[t.name]) for t in network.inputs}
-    _run(network.graph, values, env)
+    guards: dict[str, list[Guard]] = {}
+    for guard in network.guards:
+        guards.setdefault(guard.layer, []).append(guard)
+    _run(network.graph, values, env, guards)
     return {t.name: _value(t, values) for t in network.outputs}
 
 
@@ -36,10 +42,12 @@ def _value(tensor: Tensor, values: Mapping[int, Array]) -> Array:
     return tensor.weight.load() if tensor.weight is not None else values[id(tensor)]
 
 
-def _run(graph: Graph, values: dict[int, Array], env: dict[str, int]) -> None:
+def _run(graph: Graph, values: dict[int, Array], env: dict[str, int], guards: _Guards) -> None:
     for layer in graph.layers:
+        for guard in guards.get(layer.name, ()):  # one inside a branch counts only where the branch runs
+            assert guard.relation.holds(env), f"{guard.relation} ({guard.message}) does not hold for {env}"
         inputs = [None if t is None else _value(t, values) for t in layer.inputs]
-        for tensor, array in zip(layer.outputs, _layer(layer, inputs, values, env), strict=True):
+        for tensor, array in zip(layer.outputs, _layer(layer, inputs, values, env, guards), strict=True):
             _check(layer, tensor, array, env)
             values[id(tensor)] = array
 
@@ -47,8 +55,10 @@ def _run(graph: Graph, values: dict[int, Array], env: dict[str, int]) -> None:
 class _Region:
     """A body as `evaluate` sees it."""
 
-    def __init__(self, graph: Graph, values: Mapping[int, Array], env: Mapping[str, int]) -> None:
-        self.graph, self.values, self.env = graph, values, env
+    def __init__(
+        self, graph: Graph, values: Mapping[int, Array], env: Mapping[str, int], guards: _Guards
+    ) -> None:
+        self.graph, self.values, self.env, self.guards = graph, values, env, guards
 
     @property
     def types(self) -> list[tuple[DType, tuple[int, ...]]]:
@@ -59,23 +69,34 @@ class _Region:
         for tensor, array in zip(self.graph.inputs, inputs, strict=True):
             assert array.dtype == tensor.dtype.numpy, f"{tensor} got {array.dtype}"
             values[id(tensor)] = array
-        _run(self.graph, values, dict(self.env))
+        _run(self.graph, values, dict(self.env), self.guards)
         return tuple(_value(t, values) for t in self.graph.outputs)
 
 
-def _layer(layer: Layer, inputs: Sequence[Array | None], values: Mapping[int, Array], env: Mapping[str, int]) -> list[Array]:
+def _layer(
+    layer: Layer,
+    inputs: Sequence[Array | None],
+    values: Mapping[int, Array],
+    env: Mapping[str, int],
+    guards: _Guards,
+) -> list[Array]:
     op = layer.op
     operands = list(inputs)
     if not (op.spec.inputs and op.spec.inputs[-1].variadic):
         operands += [None] * (len(op.spec.inputs) - len(operands))
     if not op.native_low_precision:
-        operands = [None if a is None else _widened(a, t) for a, t in zip(operands, layer.inputs, strict=False)] + operands[len(layer.inputs) :]
+        operands = [
+            None if a is None else _widened(a, t) for a, t in zip(operands, layer.inputs, strict=False)
+        ] + operands[len(layer.inputs) :]
     attrs = {name: _plain(value, env) for name, value in layer.attrs.items()}
     if layer.regions:
-        attrs["regions"] = [_Region(g, values, env) for g in layer.regions]
+        attrs["regions"] = [_Region(g, values, env, guards) for g in layer.regions]
     raw = op.evaluate(np, *operands, **attrs)
     results = raw if isinstance(raw, tuple) else (raw,)
-    return [np.asarray(y).astype(t.dtype.numpy) if t.dtype.name in _NARROW else np.asarray(y) for y, t in zip(results, layer.outputs, strict=True)]
+    return [
+        np.asarray(y).astype(t.dtype.numpy) if t.dtype.name in _NARROW else np.asarray(y)
+        for y, t in zip(results, layer.outputs, strict=True)
+    ]
 
 
 def _widened(array: Array, tensor: Tensor | None) -> Array:
@@ -100,4 +121,6 @@ def _check(layer: Layer, tensor: Tensor, array: Array, env: dict[str, int]) -> N
                 env[unknown[0]] = actual
         assert actual == evaluate(dim, env), f"{layer} gave {array.shape}, not {tensor.type} for {env}"
     if tensor.value is not None:
-        assert [int(v) for v in array.reshape(-1)] == [evaluate(v, env) for v in tensor.value], f"{layer}: {array} is not {tensor.value}"
+        assert [int(v) for v in array.reshape(-1)] == [evaluate(v, env) for v in tensor.value], (
+            f"{layer}: {array} is not {tensor.value}"
+        )

@@ -162,7 +162,16 @@ def decode_network(row: Any, sources: Sequence[tuple[DType, tuple[int, ...], Wei
         raise
     except InferFailure as e:
         raise DecodeError(f"a layer is not valid: {e.message}") from None
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, AssertionError) as e:
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        AssertionError,
+    ) as e:
         raise DecodeError(f"the plan is malformed ({type(e).__name__}: {e})") from None
 
 
@@ -187,7 +196,10 @@ class _Reader:
         if constant is not None:
             _demand(0 <= constant < len(self.sources), f"value {number} has no weight")
             stated, sizes, source = self.sources[constant]
-            _demand(stated is BY_NAME[dtype] and sizes == tensor_shape, f"weight of value {number} has another type")
+            _demand(
+                stated is BY_NAME[dtype] and sizes == tensor_shape,
+                f"weight of value {number} has another type",
+            )
             weight = Weight(_name(name), stated, sizes, source)
         return Tensor(_name(name), BY_NAME[dtype], tensor_shape, weight=weight)
 
@@ -225,7 +237,10 @@ class _Reader:
         n = _int(number)
         _demand(0 <= n < len(self.values), f"no value {n}")
         if define:
-            _demand(n not in self.bound | self.hidden and self.values[n].weight is None, f"value {n} is made twice")
+            _demand(
+                n not in self.bound | self.hidden and self.values[n].weight is None,
+                f"value {n} is made twice",
+            )
             self.bound.add(n)
         else:
             _demand(n in self.bound or self.values[n].weight is not None, f"value {n} is read before it is made")
@@ -378,4 +393,3 @@ def _read_attr(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_read_attr(v) for v in value)
     return value
-

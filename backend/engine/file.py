@@ -50,7 +50,10 @@ def save_engine(engine: Engine, path: str | Path) -> None:
     rows, total = _rows(engine)
     header = {
         "engine": encode_network(
-            engine.network, engine.groups, [(c.provider, c.tactic) for c in engine.choices], {id(r.tensor): n for n, r in enumerate(rows)}
+            engine.network,
+            engine.groups,
+            [(c.provider, c.tactic) for c in engine.choices],
+            {id(r.tensor): n for n, r in enumerate(rows)},
         ),
         "weights": [[r.tensor.dtype.name, list(r.tensor.shape), r.offset] for r in rows],
         "provenance": engine.provenance,
@@ -123,7 +126,10 @@ def _sources(container: Container) -> list[tuple[DType, tuple[int, ...], MappedS
         if not isinstance(row, list) or len(row) != 3 or row[0] not in BY_NAME or not isinstance(row[1], list):
             raise DecodeError("a row of the weight table is malformed")
         dtype, shape, offset = BY_NAME[row[0]], row[1], row[2]
-        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**48 for n in (*shape, offset)) or len(shape) > 32:
+        if (
+            not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**48 for n in (*shape, offset))
+            or len(shape) > 32
+        ):
             raise DecodeError("a row of the weight table is out of range")
         nbytes = dtype.itemsize
         for n in shape:

@@ -1,4 +1,6 @@
-"""Exact algebra: runs of layers that one layer, or none, can stand for. Nothing here changes how a float is rounded."""
+"""Exact algebra: runs of layers that one layer, or none, can stand for. Nothing here changes how a float is
+rounded.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ __all__ = ["PASS", "AlgebraPass", "represents"]
 
 
 class AlgebraPass:
-    """Merges transposes, reshapes, casts that lose nothing, clips and concats; drops what undoes or repeats what is before it;
-    x / 8 becomes x * 0.125, pow(x, 2) becomes x * x. Exact.
+    """Merges transposes, reshapes, casts that lose nothing, clips and concats; drops what undoes or repeats
+    what is before it; x / 8 becomes x * 0.125, pow(x, 2) becomes x * x. Exact.
     """
 
     name = "algebra"
@@ -70,9 +72,7 @@ def _reshapes(rewriter: Rewriter, layer: Layer) -> Layer | Tensor | None:
     known = rewriter.network.dims.keys() | {s for t in (source,) if t for d in t.shape for s in symbols(d)}
     if not all(symbols(d) <= known for d in layer.output.shape):
         return None
-    return rewriter.layer(
-        "reshape", source, outputs=layer.outputs, origin=layer.origin, shape=layer.output.shape
-    )
+    return rewriter.layer("reshape", source, outputs=layer.outputs, origin=layer.origin, shape=layer.output.shape)
 
 
 def _casts(rewriter: Rewriter, layer: Layer) -> Layer | None:
@@ -86,7 +86,14 @@ def _casts(rewriter: Rewriter, layer: Layer) -> Layer | None:
 
 
 _MANTISSA = {"f64": 53, "f32": 24, "f16": 11, "bf16": 8, "f8e4m3": 4, "f8e5m2": 3}
-_EXPONENTS = {"f64": (-1074, 1023), "f32": (-149, 127), "bf16": (-133, 127), "f16": (-24, 15), "f8e5m2": (-16, 15), "f8e4m3": (-9, 8)}
+_EXPONENTS = {
+    "f64": (-1074, 1023),
+    "f32": (-149, 127),
+    "bf16": (-133, 127),
+    "f16": (-24, 15),
+    "f8e5m2": (-16, 15),
+    "f8e4m3": (-9, 8),
+}
 
 
 def represents(holder: DType, held: DType) -> bool:
@@ -126,8 +133,14 @@ def _clips(rewriter: Rewriter, layer: Layer) -> Layer | None:
     if not (low <= high and floor <= ceiling):
         return None
     low, high = min(max(low, floor), ceiling), min(max(high, floor), ceiling)
-    bounds = {"min": None if low == -math.inf else low, "max": None if high == math.inf else high}
-    return rewriter.layer("clip", first.inputs[0], outputs=layer.outputs, origin=layer.origin, **bounds)
+    return rewriter.layer(
+        "clip",
+        first.inputs[0],
+        outputs=layer.outputs,
+        origin=layer.origin,
+        min=None if low == -math.inf else low,
+        max=None if high == math.inf else high,
+    )
 
 
 def _limits(layer: Layer) -> tuple[float, float]:
@@ -163,7 +176,8 @@ def _division(rewriter: Rewriter, layer: Layer) -> Layer | None:
         return None
     import numpy as np
 
-    array = np.full(tuple(map(int, divisor.shape)), 1 / value).astype(divisor.dtype.numpy)
+    assert divisor.weight is not None  # floats are known by their weight only
+    array = np.full(divisor.weight.shape, 1 / value).astype(divisor.dtype.numpy)
     inverse = rewriter.constant(array, f"{layer.name}.factor")
     return rewriter.layer("mul", layer.inputs[0], inverse, outputs=layer.outputs, origin=layer.origin)
 

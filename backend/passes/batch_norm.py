@@ -1,4 +1,6 @@
-"""Batch normalisation and other constant per-channel scales and shifts go into the weights and bias of the layer before them."""
+"""Batch normalisation and other constant per-channel scales and shifts go into the weights and bias of the
+layer before them.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,12 @@ _PRODUCTS = ("conv", "deconv", "linear")
 
 
 class BatchNormPass:
-    """conv, deconv or linear, then batch_norm, mul, div, add or sub with constants per channel: one layer with other weights.
+    """conv, deconv or linear, then batch_norm, mul, div, add or sub with constants per channel: one layer
+    with other weights.
 
-    A batch_norm after anything else becomes a mul and an add. Constants are computed in f64 and rounded once. Numeric class:
-    reassociated. Nothing is folded where a weight would leave its dtype's range, or where the layer's result is read elsewhere.
+    A batch_norm after anything else becomes a mul and an add. Constants are computed in f64 and rounded once.
+    Numeric class: reassociated. Nothing is folded where a weight would leave its dtype's range, or where the
+    layer's result is read elsewhere.
     """
 
     name = "batch_norm"
@@ -61,7 +65,9 @@ def _normalisation(layer: Layer, axis: int) -> Affine | None:
 
 
 def _arithmetic(layer: Layer, axis: int) -> Affine | None:
-    """add, sub, mul or div of x and a constant. What is subtracted from, or divided, is the constant only for commuting ops."""
+    """add, sub, mul or div of x and a constant. What is subtracted from, or divided, is the constant only for
+    commuting ops.
+    """
     name, out = layer.op.name, layer.output
     x, constant = layer.inputs
     if x is not None and x.weight is not None and name in ("add", "mul"):
@@ -79,7 +85,13 @@ def _arithmetic(layer: Layer, axis: int) -> Affine | None:
     return Affine(x, 1 / vector, None) if vector.all() else None
 
 
-_READERS = {"add": _arithmetic, "batch_norm": _normalisation, "div": _arithmetic, "mul": _arithmetic, "sub": _arithmetic}
+_READERS = {
+    "add": _arithmetic,
+    "batch_norm": _normalisation,
+    "div": _arithmetic,
+    "mul": _arithmetic,
+    "sub": _arithmetic,
+}
 
 
 def _fold_into_product(rewriter: Rewriter, layer: Layer) -> bool:
@@ -99,7 +111,9 @@ def _fold_into_product(rewriter: Rewriter, layer: Layer) -> bool:
 
 
 def _merge(rewriter: Rewriter, product: Layer, affine: Affine, layer: Layer) -> Layer | None:
-    """The product with other constants, making the result of `layer`; None where that can't be or would overflow."""
+    """The product with other constants, making the result of `layer`; None where that can't be or would
+    overflow.
+    """
     x, weight, bias = (*product.inputs, None)[:3]
     if weight is None or (bias is not None and bias.weight is None):
         return None
@@ -117,20 +131,30 @@ def _merge(rewriter: Rewriter, product: Layer, affine: Affine, layer: Layer) -> 
     if offset is not None and new_bias is None:
         return None
     return rewriter.layer(
-        product.op.name, x, new_weight, new_bias, outputs=layer.outputs, origin=product.origin, **product.attrs
+        product.op.name,
+        x,
+        new_weight,
+        new_bias,
+        outputs=layer.outputs,
+        origin=product.origin,
+        **product.attrs,
     )
 
 
 def _per_output(product: Layer, weight: np.ndarray[Any, Any], scale: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The weight with what makes each output channel scaled."""
+    """The weight with what makes each output channel scaled. What a group of deconv reads lies before the
+    next one's.
+    """
+    result: np.ndarray[Any, Any]
     if product.op.name == "linear":  # [in, out]
-        return weight * scale
-    if product.op.name == "conv":  # [out, in / groups, ..]
-        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    groups = product.attrs["groups"]  # [in, out / groups, ..], the inputs of a group after those of the one before it
-    tail = (1,) * (weight.ndim - 2)
-    grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-    return (grouped * scale.reshape(groups, 1, -1, *tail)).reshape(weight.shape)
+        result = weight * scale
+    elif product.op.name == "conv":  # [out, in / groups, ..]
+        result = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    else:  # [in, out / groups, ..]
+        groups = product.attrs["groups"]
+        grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+        result = (grouped * scale.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))).reshape(weight.shape)
+    return result
 
 
 def _offset(product: Layer, bias: Tensor | None, affine: Affine) -> np.ndarray[Any, Any] | None:

@@ -44,8 +44,9 @@ def wide(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 
 def across(tensor: Tensor, rank: int, axis: int, channels: int) -> np.ndarray[Any, Any] | None:
-    """The f64[channels] that a weight is along `axis` of a tensor of rank `rank` that it broadcasts to; None where it varies
-    along another axis, too."""
+    """The f64[channels] that a weight is along `axis` of a tensor of rank `rank` that it broadcasts to; None
+    where it varies along another axis, too.
+    """
     import numpy as np
 
     if tensor.weight is None or tensor.rank > rank:

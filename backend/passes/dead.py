@@ -13,7 +13,8 @@ __all__ = ["PASS", "DeadPass"]
 class DeadPass:
     """Layers that contribute to no output are dropped, in regions too. Exact.
 
-    Inputs stay, read or not: they are the interface. A layer stays as well where the size that it decides is needed.
+    Inputs stay, read or not: they are the interface. A layer stays as well where the size that it decides is
+    needed.
     """
 
     name = "dead"
@@ -28,7 +29,9 @@ PASS = DeadPass()
 
 
 def _live(graph: Graph, needed: set[int], dims: set[str]) -> Graph:
-    """The graph without dead layers. What it reads is added to `needed` (by id), the dims that it mentions to `dims`."""
+    """The graph without dead layers. What it reads is added to `needed` (by id), the dims that it mentions to
+    `dims`.
+    """
     needed |= {id(t) for t in graph.outputs}
     decides: dict[int, set[str]] = {}
     for name, layer in definers(graph).items():

@@ -1,4 +1,6 @@
-"""Constant folding: what follows from weights, or from the dims alone, is computed once, when the engine is built."""
+"""Constant folding: what follows from weights, or from the dims alone, is computed once, when the engine is
+built.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ __all__ = ["PASS", "FoldPass"]
 _log = logging.getLogger(__name__)
 
 KEPT = frozenset({"dequantize_linear"})
-"""Never folded: a quantised weight would be stored as floats again, and what it feeds would not be seen to be quantised."""
+"""Never folded: a quantised weight would be stored as floats again, and what it feeds would not be seen to be
+quantised.
+"""
 FREE_BYTES = 1 << 20
 GROWTH = 16
 
@@ -22,7 +26,8 @@ GROWTH = 16
 class FoldPass:
     """Layers over weights become weights, integers that the dims decide become constants or one `dims` layer.
 
-    A result of more than 1 MiB that is over 16 times as large as what it is made of (`expand`, `fill`, ..) stays a layer. Exact.
+    A result of more than 1 MiB that is over 16 times as large as what it is made of (`expand`, `fill`, ..)
+    stays a layer. Exact.
     """
 
     name = "fold"
@@ -74,7 +79,9 @@ def _nbytes(tensor: Tensor) -> int:
 
 
 def _evaluate(rewriter: Rewriter, layer: Layer) -> list[Tensor] | None:
-    """The layer's results as weights. None where its evaluation fails (an index out of range): the runtime will say so."""
+    """The layer's results as weights. None where its evaluation fails (an index out of range): the runtime
+    will say so.
+    """
     import numpy as np
 
     inputs = [rewriter.current(t) if t is not None else None for t in layer.inputs]

@@ -1,4 +1,6 @@
-"""Layers that give what they are given: identities, casts to the same dtype, reshapes to the same shape, x + 0, x * 1, .."""
+"""Layers that give what they are given: identities, casts to the same dtype, reshapes to the same shape, x +
+0, x * 1, ..
+"""
 
 from __future__ import annotations
 

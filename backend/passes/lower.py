@@ -9,7 +9,9 @@ __all__ = ["PASS", "LowerPass"]
 
 
 class LowerPass:
-    """matmul(x, w) with a constant w[in, out] becomes linear(x, w). A bias that is added to it is `batch_norm`'s to fold. Exact."""
+    """matmul(x, w) with a constant w[in, out] becomes linear(x, w). A bias that is added to it is
+    `batch_norm`'s to fold. Exact.
+    """
 
     name = "lower"
     after = frozenset({"algebra", "fold"})
@@ -24,9 +26,7 @@ class LowerPass:
                 continue
             if weight.rank != 2 or not weight.dtype.is_float:
                 continue
-            rewriter.exchange(
-                layer, rewriter.layer("linear", x, weight, outputs=layer.outputs, origin=layer.origin)
-            )
+            rewriter.exchange(layer, rewriter.layer("linear", x, weight, outputs=layer.outputs, origin=layer.origin))
         return rewriter.finish()
 
 

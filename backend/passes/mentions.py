@@ -1,5 +1,6 @@
-"""Which dims a layer mentions. A size that only the data decides ties layers together without a tensor between them:
-`dims(values=[K])` runs after the `nonzero` that decides K, though it reads nothing of it."""
+"""Which dims a layer mentions. A size that only the data decides ties layers together without a tensor
+between them: `dims(values=[K])` runs after the `nonzero` that decides K, though it reads nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def mentioned(layer: Layer) -> set[str]:
 
 
 def definers(graph: Graph) -> dict[str, Layer]:
-    """The layer of the graph that decides each data-dependent dim: the first that has it in a result and not in what it reads."""
+    """The layer of the graph that decides each data-dependent dim: the first that has it in a result and not
+    in what it reads.
+    """
     known = _in_shapes(graph.inputs)
     found: dict[str, Layer] = {}
     for layer in graph.layers:

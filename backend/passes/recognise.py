@@ -1,5 +1,6 @@
-"""Activations that exporters spell out become one layer again: x * sigmoid(x) is silu(x), 0.5 * x * (1 + erf(x / sqrt(2))) is
-gelu(x)."""
+"""Activations that exporters spell out become one layer again: x * sigmoid(x) is silu(x), 0.5 * x * (1 +
+erf(x / sqrt(2))) is gelu(x).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ __all__ = ["PASS", "RecognisePass"]
 
 
 class RecognisePass:
-    """silu, mish, hard_swish, gelu and its tanh approximation, from products of x, a function of x, and a constant.
+    """silu, mish, hard_swish, gelu and its tanh approximation, from products of x, a function of x, and a
+    constant.
 
     Numeric class: reassociated (constants may differ in their last digits, intermediate roundings are gone).
     """
@@ -61,7 +63,9 @@ def _activation(rewriter: Rewriter, layer: Layer) -> Found | None:
 
 
 def _factors(rewriter: Rewriter, layer: Layer, depth: int) -> tuple[list[Tensor], float]:
-    """The tensors that a tree of products multiplies, and the product of its constants. Only what nobody else reads is opened."""
+    """The tensors that a tree of products multiplies, and the product of its constants. Only what nobody else
+    reads is opened.
+    """
     factors: list[Tensor] = []
     constant = 1.0
     for number, t in enumerate(layer.inputs):

@@ -1,7 +1,7 @@
 """Edits of a network, collected while a pass looks at it as it was, and applied all at once.
 
-What a pass asks (`maker`, `sole_reader`) is answered for the network as it came in. So a pass leaves alone the layers that it has
-touched before; the driver runs it again.
+What a pass asks (`maker`, `sole_reader`) is answered for the network as it came in. So a pass leaves alone
+the layers that it has touched before; the driver runs it again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Rewriter:
         return layer if layer is not None and (not ops or layer.op.name in ops) else None
 
     def sole_reader(self, tensor: Tensor) -> Layer | None:
-        """The only layer that reads a tensor, if there is one, it is in the maker's graph, and no graph yields the tensor."""
+        """The only layer that reads a tensor, if there is one, it is in the maker's graph, and no graph
+        yields the tensor.
+        """
         readers = self._readers.get(id(tensor), [])
         if len(readers) != 1 or id(tensor) in self._yielded:
             return None
@@ -123,7 +125,9 @@ class Rewriter:
         origin: Origin | None = None,
         **attrs: Any,
     ) -> Layer:
-        """A layer that makes `outputs` (tensors of the network, whose layer it replaces), or one new tensor called like `name`."""
+        """A layer that makes `outputs` (tensors of the network, whose layer it replaces), or one new tensor
+        called like `name`.
+        """
         found = find_op(op)
         assert found is not None, op
         given = [self.current(t) if t is not None else None for t in inputs]
@@ -140,7 +144,9 @@ class Rewriter:
     # --- edits ---
 
     def exchange(self, layer: Layer, *others: Layer) -> None:
-        """Put other layers (or none) in the place of one. What is read of its results must be made by some layer still."""
+        """Put other layers (or none) in the place of one. What is read of its results must be made by some
+        layer still.
+        """
         self._exchanged[id(layer)] = others
         if self._graph_of[id(layer)] is self.network.graph:
             self._top_made |= {id(t) for other in others for t in other.outputs}
@@ -148,8 +154,9 @@ class Rewriter:
     def bypass(self, layer: Layer, *sources: Tensor) -> bool:
         """Let the readers of a layer's results read `sources`, of the same types, and drop the layer.
 
-        A network output keeps its name: the source takes it over, or, where it can't (it is an input, a weight, another output), an
-        identity layer stays. False, and no edit, where the layer is such an identity already.
+        A network output keeps its name: the source takes it over, or, where it can't (it is an input, a
+        weight, another output), an identity layer stays. False, and no edit, where the layer is such an
+        identity already.
         """
         kept: list[Layer] = []
         pairs = [(self.current(a), self.current(b)) for a, b in zip(layer.outputs, sources, strict=True)]
@@ -178,9 +185,7 @@ class Rewriter:
         return replace(self.network, graph=self._graph(self.network.graph))
 
     def _graph(self, graph: Graph) -> Graph:
-        layers = tuple(
-            self._layer(new) for old in graph.layers for new in self._exchanged.get(id(old), (old,))
-        )
+        layers = tuple(self._layer(new) for old in graph.layers for new in self._exchanged.get(id(old), (old,)))
         return Graph(graph.inputs, tuple(map(self.current, graph.outputs)), layers)
 
     def _layer(self, layer: Layer) -> Layer:

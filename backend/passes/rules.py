@@ -23,7 +23,9 @@ def verify(network: Network, where: str = "") -> None:
 
 
 def violations(network: Network) -> Iterator[str]:
-    """What breaks the rules: reads of what is not made yet, names used twice, attributes and types that inference would not give."""
+    """What breaks the rules: reads of what is not made yet, names used twice, attributes and types that
+    inference would not give.
+    """
     names: set[str] = set()
     domain = network.domain()
     yield from _check_graph(network.graph, set(), names, domain)
@@ -34,11 +36,11 @@ def _check_graph(graph: Graph, outer: set[int], names: set[str], domain: Domain)
     for t in graph.inputs:
         yield from _define(t, visible, names)
     for layer in graph.layers:
-        for t in layer.inputs:
-            if t is not None and not _is_visible(t, visible):
-                yield f"layer `{layer.name}` reads `{t.name}`, which nothing before it makes"
+        for read in layer.inputs:
+            if read is not None and not _is_visible(read, visible):
+                yield f"layer `{layer.name}` reads `{read.name}`, which nothing before it makes"
         if len(layer.regions) != layer.op.regions:
-            yield f"layer `{layer.name}` has {len(layer.regions)} regions, `{layer.op.name}` takes {layer.op.regions}"
+            yield f"`{layer.name}` has {len(layer.regions)} regions, `{layer.op.name}` takes {layer.op.regions}"
         for region in layer.regions:
             yield from _check_graph(region, visible, names, domain)
         yield from _check_layer(layer, domain)
@@ -80,13 +82,19 @@ def _check_layer(layer: Layer, domain: Domain) -> Iterator[str]:
     region_types = [[t.type for t in g.outputs] for g in layer.regions]
     try:
         inferred = infer_layer(
-            layer.op, layer.inputs, layer.attrs, fresh=fresh, region_types=region_types, wanted=len(layer.outputs)
+            layer.op,
+            layer.inputs,
+            layer.attrs,
+            fresh=fresh,
+            region_types=region_types,
+            wanted=len(layer.outputs),
         )
     except InferFailure as e:
         yield f"layer `{layer.name}`: {e.message}"
         return
     if dict(inferred.attrs) != dict(layer.attrs):
-        yield f"attributes of `{layer.name}` are not canonical: {dict(layer.attrs)}, not {dict(inferred.attrs)}"
+        have, want = dict(layer.attrs), dict(inferred.attrs)
+        yield f"attributes of `{layer.name}` are not canonical: {have}, not {want}"
     yield from _check_types(layer, inferred.types, set(placeholders), domain)
 
 
@@ -108,7 +116,9 @@ def _check_types(
 
 
 def _agree(have: Shape, want: Shape, placeholders: set[str], domain: Domain) -> bool:
-    """Whether two shapes may be the same. Equal dims can be written in two ways, so only what is refuted counts."""
+    """Whether two shapes may be the same. Equal dims can be written in two ways, so only what is refuted
+    counts.
+    """
     if len(have) != len(want):
         return False
     for a, b in zip(have, want, strict=True):

@@ -1,4 +1,5 @@
-"""Sizes that come as tensors, though the dims decide them, become attributes: `reshape(x, to)` becomes `reshape(x, shape=[N, 64])`.
+"""Sizes that come as tensors, though the dims decide them, become attributes: `reshape(x, to)` becomes
+`reshape(x, shape=[N, 64])`.
 
 The layers that computed the tensor are dead then, and the backend knows every shape without running anything.
 """
@@ -15,9 +16,13 @@ from trtn.dsl.ops.infer import InferFailure
 __all__ = ["PASS", "SizesPass"]
 
 _LISTS = {
-    "expand": (1, "shape"), "fill": (0, "shape"), "pad": (1, "pads"), "reshape": (1, "shape"), "resize": (1, "sizes"),
+    "expand": (1, "shape"),
+    "fill": (0, "shape"),
+    "pad": (1, "pads"),
+    "reshape": (1, "shape"),
+    "resize": (1, "sizes"),
     "tile": (1, "times"),
-}  # fmt: skip
+}
 _SCALARS = {"one_hot": (1, "size"), "top_k": (1, "k")}
 _BOUNDS = {"range": ((0, "first"), (1, "end"), (2, "step")), "slice": ((1, "start"), (2, "end"), (3, "step"))}
 
@@ -38,9 +43,7 @@ class SizesPass:
             inputs = [None if n in taken else t for n, t in enumerate(layer.inputs)]
             attrs = {**layer.attrs, **{name: value for name, (_, value) in moved.items()}}
             try:
-                new = rewriter.layer(
-                    layer.op.name, *inputs, outputs=layer.outputs, origin=layer.origin, **attrs
-                )
+                new = rewriter.layer(layer.op.name, *inputs, outputs=layer.outputs, origin=layer.origin, **attrs)
             except InferFailure:  # right as a tensor's elements, not as an attribute
                 continue
             rewriter.exchange(layer, new)

@@ -112,7 +112,11 @@ def bind_layer(layer: Layer, sizes: Sizes) -> Callable[[Table, dict[str, int]], 
     attrs = {k: resolve_attr(v, sizes) for k, v in layer.attrs.items()} if needs <= sizes.keys() else None
     keys = [id(t) if t is not None else None for t in layer.inputs]
     weights = {id(t): t.weight for t in layer.inputs if t is not None and t.weight is not None}
-    padding = [None] * (len(layer.op.spec.inputs) - len(keys)) if not (layer.op.spec.inputs and layer.op.spec.inputs[-1].variadic) else []
+    padding = (
+        [None] * (len(layer.op.spec.inputs) - len(keys))
+        if not (layer.op.spec.inputs and layer.op.spec.inputs[-1].variadic)
+        else []
+    )
 
     def step(table: Table, now: dict[str, int]) -> tuple[Any, ...]:
         arrays = [None if k is None else table[k] if k in table else weights[k].load() for k in keys]
@@ -132,9 +136,7 @@ def evaluate_layer(layer: Layer, arrays: Sequence[Any], attrs: Mapping[str, Any]
         arrays = [_widen(t, a) for t, a in zip(_padded(layer, len(arrays)), arrays, strict=True)]
     results = op.evaluate(xp, *arrays, **attrs)
     listed = results if isinstance(results, tuple) else (results,)
-    return tuple(
-        r if r.dtype == t.dtype.numpy else r.astype(t.dtype.numpy) for t, r in zip(layer.outputs, listed, strict=True)
-    )
+    return tuple(r if r.dtype == t.dtype.numpy else r.astype(t.dtype.numpy) for t, r in zip(layer.outputs, listed, strict=True))
 
 
 def _padded(layer: Layer, count: int) -> list[Tensor | None]:

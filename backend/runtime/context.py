@@ -66,10 +66,17 @@ class Context:
     def output_shape(self, name: str) -> tuple[int, ...]:
         """An output's shape for the input shapes that were stated or bound. Sizes that only the data decides raise ShapeError."""
         tensor = self._io(name, self.engine.network.outputs)
-        missing = [t.name for t in self.engine.network.inputs if t.name not in self._shapes and any(not isinstance(d, int) for d in t.shape)]
+        missing = [
+            t.name
+            for t in self.engine.network.inputs
+            if t.name not in self._shapes and any(not isinstance(d, int) for d in t.shape)
+        ]
         if missing:
             raise refuse("E0705", f"the shape of input `{missing[0]}` has not been set")
-        shapes = {t.name: self._shapes.get(t.name) or tuple(int(d) for d in t.shape if isinstance(d, int)) for t in self.engine.network.inputs}
+        shapes = {
+            t.name: self._shapes.get(t.name) or tuple(int(d) for d in t.shape if isinstance(d, int))
+            for t in self.engine.network.inputs
+        }
         sizes = sizes_of(self.engine.network, shapes)
         try:
             return tuple(evaluate(d, sizes) for d in tensor.shape)
@@ -100,7 +107,10 @@ class Context:
             missing = [t.name for t in (*network.inputs, *network.outputs) if t.name not in self._bound]
             if missing:
                 raise refuse("E0705", f"`{missing[0]}` has no buffer", cure="bind every input and output first")
-            self._run({t.name: self._bound[t.name] for t in network.inputs}, {t.name: self._bound[t.name] for t in network.outputs})
+            self._run(
+                {t.name: self._bound[t.name] for t in network.inputs},
+                {t.name: self._bound[t.name] for t in network.outputs},
+            )
 
     # --- inside ---
 
@@ -111,7 +121,11 @@ class Context:
         for t in tensors:
             if t.name == name:
                 return t
-        raise refuse("E0705", f"the engine has no `{name}` here", cure=f"there are {', '.join(f'`{t.name}`' for t in tensors)}")
+        raise refuse(
+            "E0705",
+            f"the engine has no `{name}` here",
+            cure=f"there are {', '.join(f'`{t.name}`' for t in tensors)}",
+        )
 
     def _schedule(self, arrays: Mapping[str, Any]) -> Schedule:
         network = self.engine.network
@@ -162,7 +176,10 @@ class Context:
             if target is None:
                 target = np.empty(shape, t.dtype.numpy)
             elif target.shape != shape:
-                raise refuse("E0705", f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs")
+                raise refuse(
+                    "E0705",
+                    f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs",
+                )
             table[id(t)] = target
         try:
             schedule.run(table)
@@ -185,7 +202,10 @@ class Context:
         if target is None:
             return array.copy()
         if target.shape != array.shape:
-            raise refuse("E0705", f"the buffer of `{tensor.name}` has shape {list(target.shape)}; the result has {list(array.shape)}")
+            raise refuse(
+                "E0705",
+                f"the buffer of `{tensor.name}` has shape {list(target.shape)}; the result has {list(array.shape)}",
+            )
         target[...] = array
         return target
 
@@ -196,7 +216,10 @@ class Context:
             for n, (value, r) in enumerate(zip(arrays[name].reshape(-1).tolist(), ranges, strict=True)):
                 if not r.minimum <= value <= r.maximum:
                     assert profile is not None
-                    raise refuse("E0706", f"element {n} of `{name}` is {value}, outside {r.minimum}..{r.maximum} of profile `{profile.name}`")
+                    raise refuse(
+                        "E0706",
+                        f"element {n} of `{name}` is {value}, outside {r.minimum}..{r.maximum} of profile `{profile.name}`",
+                    )
 
 
 class _Exclusive:

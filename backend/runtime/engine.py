@@ -34,7 +34,13 @@ class Choice:
 class Engine:
     """Built by `trtn.build` or read by `trtn.load_engine`. `run` may be called from any thread."""
 
-    def __init__(self, network: Network, groups: Sequence[Group], choices: Sequence[Choice], provenance: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        groups: Sequence[Group],
+        choices: Sequence[Choice],
+        provenance: Mapping[str, Any],
+    ) -> None:
         self.network = network
         self.groups = tuple(groups)
         self.choices = tuple(choices)
@@ -121,7 +127,11 @@ class Engine:
     def create_context(self, profile: str | None = None, stream: Any = None) -> Context:
         """A context of its own memory. `profile` holds it to one profile; without it, shapes decide. `stream` is for GPUs."""
         if profile is not None and all(p.name != profile for p in self.profiles):
-            raise refuse("E0706", f"the engine has no profile `{profile}`", cure=f"it has {', '.join(f'`{p.name}`' for p in self.profiles)}")
+            raise refuse(
+                "E0706",
+                f"the engine has no profile `{profile}`",
+                cure=f"it has {', '.join(f'`{p.name}`' for p in self.profiles)}",
+            )
         return Context(self, profile)
 
     def save(self, path: str | Path) -> None:

@@ -74,12 +74,21 @@ def fit_feeds(network: Network, feeds: Mapping[str, Any]) -> dict[str, Any]:
                 raise refuse("E0705", f"the feed of `{name}` can't be made {t.type}: {e}") from None
         if array.dtype != t.dtype.numpy:
             raise refuse(
-                "E0705", f"input `{name}` is {t.dtype}, the feed is {array.dtype}", cure=f"convert it: `x.astype({t.dtype.numpy.name!r})`"
+                "E0705",
+                f"input `{name}` is {t.dtype}, the feed is {array.dtype}",
+                cure=f"convert it: `x.astype({t.dtype.numpy.name!r})`",
             )
         if array.ndim != len(t.shape):
-            raise refuse("E0705", f"input `{name}` is {t.type}, the feed has shape {list(array.shape)}: rank {array.ndim}, not {len(t.shape)}")
+            raise refuse(
+                "E0705",
+                f"input `{name}` is {t.type}, the feed has shape {list(array.shape)}: rank {array.ndim}, not {len(t.shape)}",
+            )
         if hasattr(array, "__cuda_array_interface__"):
-            raise refuse("E0705", f"the feed of `{name}` lies on a GPU, the engine runs on the CPU", cure="copy it: `x.get()`")
+            raise refuse(
+                "E0705",
+                f"the feed of `{name}` lies on a GPU, the engine runs on the CPU",
+                cure="copy it: `x.get()`",
+            )
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
     return arrays
 
@@ -92,7 +101,10 @@ def sizes_of(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
             expected = evaluate(dim, sizes)
             if expected != actual:
                 why = f"`{dim}` is {expected} for {_values(sizes)}" if not isinstance(dim, int) else f"it is {dim}"
-                raise refuse("E0705", f"input `{t.name}` is {t.type}, the feed has shape {list(shapes[t.name])}: dim {axis} is {actual}, but {why}")
+                raise refuse(
+                    "E0705",
+                    f"input `{t.name}` is {t.type}, the feed has shape {list(shapes[t.name])}: dim {axis} is {actual}, but {why}",
+                )
     return sizes
 
 
@@ -103,12 +115,19 @@ def pick_profile(profiles: Sequence[Profile], network: Network, sizes: Mapping[s
         if wanted is not None and p.name != wanted:
             continue
         misses = [
-            f"`{n}` is {sizes[n]}, outside {r.minimum}..{r.maximum}" for n, r in p.dims.items() if not r.minimum <= sizes[n] <= r.maximum
+            f"`{n}` is {sizes[n]}, outside {r.minimum}..{r.maximum}"
+            for n, r in p.dims.items()
+            if not r.minimum <= sizes[n] <= r.maximum
         ]
         if not misses:
             return p
         reasons.append(f"profile `{p.name}`: {', '.join(misses)}")
-    raise refuse("E0706", f"no profile serves {_values(sizes)}", notes=reasons, cure="widen a profile in the spec and build again")
+    raise refuse(
+        "E0706",
+        f"no profile serves {_values(sizes)}",
+        notes=reasons,
+        cure="widen a profile in the spec and build again",
+    )
 
 
 def check_sizes(network: Network, sizes: Mapping[str, int]) -> None:
@@ -116,14 +135,21 @@ def check_sizes(network: Network, sizes: Mapping[str, int]) -> None:
     for name, allowed in network.dims.items():
         if sizes[name] not in allowed:
             step = f" step {allowed.step}" if allowed.step > 1 else ""
-            raise refuse("E0706", f"`{name}` is {sizes[name]}; the network is defined for {allowed.low}..{allowed.high}{step}")
+            raise refuse(
+                "E0706",
+                f"`{name}` is {sizes[name]}; the network is defined for {allowed.low}..{allowed.high}{step}",
+            )
     for a in network.asserts:
         if a.relation.symbols <= sizes.keys() and not a.relation.holds(sizes):
             message = f" ({a.message})" if a.message else ""
             raise refuse("E0707", f"`assert {a.relation}`{message} does not hold for {_values(sizes)}")
     for g in network.guards:
         if g.relation.symbols <= sizes.keys() and not g.relation.holds(sizes):
-            raise refuse("E0707", f"layer `{g.layer}`: {g.message}", notes=[f"`{g.relation}` does not hold for {_values(sizes)}"])
+            raise refuse(
+                "E0707",
+                f"layer `{g.layer}`: {g.message}",
+                notes=[f"`{g.relation}` does not hold for {_values(sizes)}"],
+            )
 
 
 def _values(sizes: Mapping[str, int]) -> str:

@@ -25,7 +25,13 @@ class Schedule:
     """The steps of an engine for given sizes of the dims, over a context's arena memory."""
 
     def __init__(
-        self, network: Network, groups: Sequence[Group], kernels: Sequence[Kernel], storage: StoragePlan, weights: Table, sizes: Sizes
+        self,
+        network: Network,
+        groups: Sequence[Group],
+        kernels: Sequence[Kernel],
+        storage: StoragePlan,
+        weights: Table,
+        sizes: Sizes,
     ) -> None:
         self.network = network
         self.storage = storage
@@ -125,7 +131,11 @@ class Schedule:
         inputs = [id(t) for t in group.inputs]
         outputs = [id(t) for t in group.outputs]
         dynamic = [t for t in group.outputs if self.storage.places[id(t)] is Place.DYNAMIC]
-        late = dynamic or any(self.storage.places.get(id(t)) is Place.DYNAMIC for t in group.inputs) or _reads(group) & self.storage.dynamic
+        late = (
+            dynamic
+            or any(self.storage.places.get(id(t)) is Place.DYNAMIC for t in group.inputs)
+            or _reads(group) & self.storage.dynamic
+        )
         if not late:
             launch = kernel.bind(self.sizes)
 
@@ -152,7 +162,10 @@ class Schedule:
                 continue
             low, high = evaluate(bound.low, sizes), evaluate(bound.high, sizes)
             if not low <= actual <= high or sizes[name] != actual:
-                raise refuse("E0707", f"`{name}` of `{tensor.name}` came out as {actual}; the network says {low}..{high}")
+                raise refuse(
+                    "E0707",
+                    f"`{name}` of `{tensor.name}` came out as {actual}; the network says {low}..{high}",
+                )
 
 
 def _reads(group: Group) -> set[str]:

@@ -34,7 +34,9 @@ class Entry:
     comment: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}{f' # {self.comment}' if self.comment else ''}"
+        return (
+            f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}{f' # {self.comment}' if self.comment else ''}"
+        )
 
 
 Lock = Mapping[str, Entry]
@@ -67,7 +69,10 @@ def read_lock(path: str | Path) -> Lock:
             continue
         fields = body.split()
         if len(fields) != 5:
-            raise _error(f"{path}:{number}: a line has five fields, this one {len(fields)}", "resolve the merge, or build without `--locked`")
+            raise _error(
+                f"{path}:{number}: a line has five fields, this one {len(fields)}",
+                "resolve the merge, or build without `--locked`",
+            )
         entries[fields[1]] = Entry(*fields, comment)
     return entries
 

@@ -51,7 +51,17 @@ class Tuner:
                 progress(number + 1, len(groups))
         if missing:
             message = f"the lock file has no valid entry for {len(missing)} of {len(groups)} groups"
-            raise BuildError(message, [Diagnostic("E0708", message, notes=tuple(missing[:20]), help="build without `--locked` and commit the lock")])
+            raise BuildError(
+                message,
+                [
+                    Diagnostic(
+                        "E0708",
+                        message,
+                        notes=tuple(missing[:20]),
+                        help="build without `--locked` and commit the lock",
+                    )
+                ],
+            )
         return choices
 
     def _from_lock(self, key: str, group: Group) -> Entry | None:
@@ -60,7 +70,11 @@ class Tuner:
         if entry is None:
             return None
         for p in self.providers:
-            if p.name == entry.provider and p.version() == entry.version and any(t.name == entry.tactic for t in p.tactics(group)):
+            if (
+                p.name == entry.provider
+                and p.version() == entry.version
+                and any(t.name == entry.tactic for t in p.tactics(group))
+            ):
                 return entry
         return None
 

@@ -47,6 +47,7 @@ CODES: dict[str, Code] = _with_pages(
         "E0107": Code("file, line or nesting over the limit"),
         "E0108": Code("file can't be read"),
         "E0109": Code("string never closed"),
+        "E0110": Code("text not in the canonical format"),
         # E02xx: names
         "E0201": Code("name not defined"),
         "E0202": Code("name defined twice"),

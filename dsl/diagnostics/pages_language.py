@@ -112,6 +112,12 @@ PAGES: dict[str, Page] = {
         cure="""Close the string on its line. Inside it, `\\n` stands for a line end, `\\"` for a quote and
             `\\\\` for a backslash.""",
     ),
+    "E0110": page(
+        cause="""The file is not laid out as `trtn fmt` lays it out. Only `trtn fmt --check` says so: what the
+            file means is not concerned.""",
+        example="$ trtn fmt --check --format concise model.trtn",
+        cure="Run `trtn fmt` on the file. Comments and single blank lines stay.",
+    ),
     "E0201": page(
         cause="""Nothing of this name is visible here. Tensors and `let` values are visible below the line
             that binds them, in the body where they are bound; a block sees its parameters and what it

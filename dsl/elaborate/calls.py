@@ -23,7 +23,12 @@ __all__ = ["call_results"]
 
 
 def call_results(
-    ctx: Context, call: ast.Call, name: str, results: Sequence[str], wanted: int, data_dims: Sequence[str] = ()
+    ctx: Context,
+    call: ast.Call,
+    name: str,
+    results: Sequence[str],
+    wanted: int,
+    data_dims: Sequence[str] = (),
 ) -> tuple[Tensor, ...] | Poison:
     """The result tensors of a call. `results` names them; `data_dims` names their data-dependent sizes in order."""
     callee = canonical(call.callee)
@@ -54,7 +59,12 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
             return POISON
         if rest in other.blocks:
             return other, other.blocks[rest]
-        ctx.error("E0203", f"no block `{rest}` in {other.source.path}", span, help=did_you_mean(rest, list(other.blocks)))
+        ctx.error(
+            "E0203",
+            f"no block `{rest}` in {other.source.path}",
+            span,
+            help=did_you_mean(rest, list(other.blocks)),
+        )
         return POISON
     if callee in ctx.unit.blocks:
         return ctx.unit, ctx.unit.blocks[callee]
@@ -70,7 +80,12 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
         return None
     op = find_op(callee)
     if op is None or op.regions:
-        names = [*ctx.unit.blocks, *(n for n, o in catalogue().items() if not o.regions), "constant", "activation"]
+        names = [
+            *ctx.unit.blocks,
+            *(n for n, o in catalogue().items() if not o.regions),
+            "constant",
+            "activation",
+        ]
         names += [f"{a}.{b}" for a, other in ctx.unit.imports.items() if other for b in other.blocks]
         cure = f"`{callee}` is a statement: see `trtn explain E0203`" if op is not None else did_you_mean(callee, names)
         ctx.error("E0203", f"no op or block is called `{callee}`", span, help=cure)
@@ -124,7 +139,12 @@ def _keywords(ctx: Context, call: ast.Call) -> tuple[dict[str, Value], dict[str,
     for kwarg in call.kwargs:
         span = Span(ctx.unit.source, kwarg.start, kwarg.end)
         if kwarg.name in values:
-            ctx.error("E0202", f"`{kwarg.name}` is given twice", span, labels=[Label(spans[kwarg.name], "first here")])
+            ctx.error(
+                "E0202",
+                f"`{kwarg.name}` is given twice",
+                span,
+                labels=[Label(spans[kwarg.name], "first here")],
+            )
             failed = True
         value = evaluate(ctx, kwarg.value)
         failed |= isinstance(value, Poison)
@@ -133,7 +153,14 @@ def _keywords(ctx: Context, call: ast.Call) -> tuple[dict[str, Value], dict[str,
 
 
 def _op(
-    ctx: Context, op: Op, call: ast.Call, name: str, results: Sequence[str], wanted: int, data_dims: Sequence[str], span: Span
+    ctx: Context,
+    op: Op,
+    call: ast.Call,
+    name: str,
+    results: Sequence[str],
+    wanted: int,
+    data_dims: Sequence[str],
+    span: Span,
 ) -> tuple[Tensor, ...] | Poison:
     inner = ctx.within(prefix=f"{name}.", suffix="") if name else ctx
     inputs = _arguments(inner, call, op.spec)
@@ -151,7 +178,16 @@ def _op(
             )
             return POISON
     return layer(
-        ctx, op, inputs, dict(attrs), name, span, results=results, data_dims=data_dims, wanted=wanted, attr_spans=spans
+        ctx,
+        op,
+        inputs,
+        dict(attrs),
+        name,
+        span,
+        results=results,
+        data_dims=data_dims,
+        wanted=wanted,
+        attr_spans=spans,
     )
 
 
@@ -163,7 +199,12 @@ def _constant(ctx: Context, call: ast.Call, span: Span) -> tuple[Tensor, ...] | 
     attrs, spans = keywords
     dtype = attrs.pop("dtype", None)
     if len(call.args) != 1 or attrs or not (dtype is None or isinstance(dtype, DType)):
-        ctx.error("E0207", "`constant` takes one number or list, and a `dtype`", span, help="write `constant([1, 2], dtype=i32)`")
+        ctx.error(
+            "E0207",
+            "`constant` takes one number or list, and a `dtype`",
+            span,
+            help="write `constant([1, 2], dtype=i32)`",
+        )
         return POISON
     value = evaluate(ctx, call.args[0])
     tensor = as_tensor(ctx, value, ctx.span(call.args[0]), dtype)
@@ -211,7 +252,13 @@ def _block(
     if isinstance(inputs, Poison) or isinstance(keywords, Poison):
         return POISON
     inner = Context(
-        unit, ctx.shared, Scope(), prefix=f"{path}.", stack=(*ctx.stack, key), precision=ctx.precision, source=ctx.source
+        unit,
+        ctx.shared,
+        Scope(),
+        prefix=f"{path}.",
+        stack=(*ctx.stack, key),
+        precision=ctx.precision,
+        source=ctx.source,
     )
     declared = Span(unit.source, block.name_start, block.name_end)
     if len(inputs) != len(block.sig.tensors):
@@ -239,7 +286,11 @@ def _block(
     if isinstance(values, Poison):
         return POISON
     if len(values) != len(block.sig.results):
-        inner.error("E0208", f"block `{block.name}` promises {len(block.sig.results)} results and returns {len(values)}", declared)
+        inner.error(
+            "E0208",
+            f"block `{block.name}` promises {len(block.sig.results)} results and returns {len(values)}",
+            declared,
+        )
         return POISON
     for n, (value, promised) in enumerate(zip(values, block.sig.results, strict=True)):
         if not bind_type(inner, inner, promised, value, inner.span(promised), f"result {n} of block `{block.name}`"):
@@ -248,7 +299,12 @@ def _block(
 
 
 def _bind_attrs(
-    ctx: Context, inner: Context, block: ast.Block, keywords: tuple[dict[str, Value], dict[str, Span]], span: Span, declared: Span
+    ctx: Context,
+    inner: Context,
+    block: ast.Block,
+    keywords: tuple[dict[str, Value], dict[str, Span]],
+    span: Span,
+    declared: Span,
 ) -> bool:
     given, spans = keywords
     params = {p.name: p for p in block.sig.attrs}
@@ -269,7 +325,12 @@ def _bind_attrs(
         elif param.default is not None:
             value = evaluate(inner, param.default)
         else:
-            ctx.error("E0212", f"block `{block.name}` needs `{name}` ({param.kind})", span, labels=[Label(declared, "declared here")])
+            ctx.error(
+                "E0212",
+                f"block `{block.name}` needs `{name}` ({param.kind})",
+                span,
+                labels=[Label(declared, "declared here")],
+            )
             good = False
             continue
         if isinstance(value, Poison):
@@ -278,7 +339,11 @@ def _bind_attrs(
         fitted = _fit(value, param.kind or "")
         if fitted is None:
             where = spans.get(name) or inner.span(param)
-            ctx.error("E0306", f"`{name}` of block `{block.name}` is of kind {param.kind}, not {describe(value)}", where)
+            ctx.error(
+                "E0306",
+                f"`{name}` of block `{block.name}` is of kind {param.kind}, not {describe(value)}",
+                where,
+            )
             good = False
             continue
         inner.scope.names[name] = Bound(fitted, inner.span(param))
@@ -307,5 +372,3 @@ def _fit(value: Any, kind: str) -> Value | None:
             fits = isinstance(value, tuple) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
             return tuple(float(v) for v in value) if fits else None
     return None
-
-

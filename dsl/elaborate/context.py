@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPANSION_LIMIT", "NESTING_LIMIT", "Context", "ExpansionLimit", "Shared"]
 
-EXPANSION_LIMIT = 200_000
+EXPANSION_LIMIT = 100_000
 """How many statements the blocks and repeats of a network may expand to."""
 NESTING_LIMIT = 64
 """How deep blocks may call blocks."""
@@ -79,7 +79,12 @@ class Context:
         """Count a statement that an expansion made."""
         self.shared.expanded += 1
         if self.shared.expanded > self.shared.limit:
-            self.error("E0211", f"the network expands to more than {self.shared.limit} statements", span, help="raise the limit with `--max-expansion`")
+            self.error(
+                "E0211",
+                f"the network expands to more than {self.shared.limit} statements",
+                span,
+                help="raise the limit with `--max-expansion`",
+            )
             raise ExpansionLimit
 
     def error(
@@ -102,14 +107,22 @@ class Context:
             notes = (*notes, f"in `{where}`, expanded from {' > '.join(f'`{s}`' for s in self.stack)}")
         self.shared.sink.error(code, message, span, labels=tuple(labels), notes=tuple(notes), help=help)
 
-    def refuse(self, failure: InferFailure, span: Span, inputs: Sequence[tuple[Span, Tensor | None]], attrs: dict[str, Span]) -> None:
+    def refuse(
+        self,
+        failure: InferFailure,
+        span: Span,
+        inputs: Sequence[tuple[Span, Tensor | None]],
+        attrs: dict[str, Span],
+    ) -> None:
         """Report a layer that can't be right, pointing at the parts of the call that are to blame."""
         if failure.attr is not None and failure.attr in attrs:
             span = attrs[failure.attr]
         elif len(failure.inputs) == 1 and failure.inputs[0] < len(inputs):
             span = inputs[failure.inputs[0]][0]
         labels = [
-            Label(inputs[n][0], type_label(inputs[n][1])) for n in failure.inputs if len(failure.inputs) > 1 and n < len(inputs) and inputs[n][1] is not None
+            Label(inputs[n][0], type_label(inputs[n][1]))
+            for n in failure.inputs
+            if len(failure.inputs) > 1 and n < len(inputs) and inputs[n][1] is not None
         ]
         self.error(failure.code, failure.message, span, labels=labels, notes=failure.notes, help=failure.cure)
 

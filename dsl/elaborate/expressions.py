@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.dims import Dim, Expr, Relation, ceildiv, dim_max, dim_min
 from trtn.dsl.diagnostics import Span
@@ -14,7 +14,10 @@ from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describ
 from trtn.dsl.network import Tensor
 from trtn.dsl.syntax import ast
 
-__all__ = ["COMPARISONS", "as_dim", "as_tensor", "evaluate", "layer", "resolve", "static_call"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["COMPARISONS", "CONSTANT_LIMIT", "INFIX", "as_dim", "as_tensor", "constant_array", "evaluate", "layer", "resolve", "static_call"]
 
 INFIX = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floor_div", "%": "mod", "@": "matmul", "**": "pow",
@@ -73,7 +76,11 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
         if isinstance(value, Poison):
             return POISON
         if not isinstance(value, WeightPath):
-            ctx.error("E0201", f"`{whole or root}` is not defined: `{root}` is {describe(value)}, which has no parts", ctx.span(ref))
+            ctx.error(
+                "E0201",
+                f"`{whole or root}` is not defined: `{root}` is {describe(value)}, which has no parts",
+                ctx.span(ref),
+            )
             return POISON
         if isinstance(part, str):
             value = value.child(part)
@@ -109,7 +116,18 @@ def as_tensor(ctx: Context, value: Value, span: Span, dtype: DType | None = None
         case WeightPath():
             return _weight(ctx, value, span)
         case Expr():
-            made = layer(ctx, "dims", [], {"values": (value,), "scalar": True, "dtype": dtype if dtype is not None and dtype.is_integer else BY_NAME["i64"]}, "", span)
+            made = layer(
+                ctx,
+                "dims",
+                [],
+                {
+                    "values": (value,),
+                    "scalar": True,
+                    "dtype": dtype if dtype is not None and dtype.is_integer else BY_NAME["i64"],
+                },
+                "",
+                span,
+            )
             if isinstance(made, tuple) and dtype is not None and not dtype.is_integer:
                 made = layer(ctx, "cast", [(made[0], span)], {"to": dtype}, "", span)
             return made[0] if isinstance(made, tuple) else POISON
@@ -120,11 +138,13 @@ def as_tensor(ctx: Context, value: Value, span: Span, dtype: DType | None = None
 
 
 def _constant(ctx: Context, value: Any, span: Span, dtype: DType | None) -> Tensor | Poison:
-    import numpy as np
-
     leaves = list(_leaves(value))
     if len(leaves) > CONSTANT_LIMIT:
-        ctx.error("E0306", f"a constant of {len(leaves)} elements; more than {CONSTANT_LIMIT} belong in a manifest", span)
+        ctx.error(
+            "E0306",
+            f"a constant of {len(leaves)} elements; more than {CONSTANT_LIMIT} belong in a manifest",
+            span,
+        )
         return POISON
     if not all(isinstance(v, bool | int | float) for v in leaves):
         odd = next(v for v in leaves if not isinstance(v, bool | int | float))
@@ -133,16 +153,29 @@ def _constant(ctx: Context, value: Any, span: Span, dtype: DType | None) -> Tens
     if dtype is None:
         kinds = {type(v) for v in leaves}
         dtype = BOOL if kinds == {bool} else BY_NAME["f32"] if float in kinds or not kinds else BY_NAME["i64"]
-    if dtype.is_integer and any(isinstance(v, float) and v != int(v) if isinstance(v, float) and math.isfinite(v) else isinstance(v, float) for v in leaves):
+    if dtype.is_integer and any(
+        isinstance(v, float) and v != int(v) if isinstance(v, float) and math.isfinite(v) else isinstance(v, float)
+        for v in leaves
+    ):
         ctx.error("E0302", f"a constant with a fraction can't be {dtype}", span)
         return POISON
     try:
-        array = np.asarray(value).astype(np.float64 if dtype.is_float else object)
-        array = np.asarray(array, dtype=dtype.numpy)
+        array = constant_array(value, dtype)
     except (ValueError, OverflowError, TypeError):
-        ctx.error("E0306", f"not a constant of {dtype}: lists of different lengths, or a value out of its range", span)
+        ctx.error(
+            "E0306",
+            f"not a constant of {dtype}: lists of different lengths, or a value out of its range",
+            span,
+        )
         return POISON
     return ctx.builder.constant(array)
+
+
+def constant_array(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """The array that a number or nested lists of them stand for. Raises ValueError, OverflowError or TypeError for those that none fits."""
+    import numpy as np
+
+    return np.asarray(np.asarray(value).astype(np.float64 if dtype.is_float else object), dtype=dtype.numpy)
 
 
 def _leaves(value: Any) -> Any:
@@ -159,12 +192,12 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
     if tensor is None:
         weight = path.table.get(path.path)
         if weight is None:
-            parent, _, last = path.path.rpartition(".")
-            near = path.table.suggest(path.path)
-            what = f"no weight `{path.path}`" if not path.table.has_prefix(path.path) else f"`{path.path}` is a group of weights, not one"
-            inside = sorted(path.table.children(path.path if path.table.has_prefix(path.path) else parent))[:8]
-            notes = [f"`{parent}` has {', '.join(f'`{c}`' for c in inside)}"] if inside and last else []
+            group = path.path if path.table.has_prefix(path.path) else path.path.rpartition(".")[0]
+            what = f"`{group}` is a group of weights, not one," if group == path.path else f"no weight `{path.path}`"
+            inside = ", ".join(f"`{c}`" for c in path.table.children(group)[:8])
+            near = path.table.suggest(path.path) if group != path.path else None
             where = path.table.source.path if path.table.source is not None else f"manifest `{path.table.name}`"
+            notes = [f"{f'`{group}`' if group else 'the manifest'} has {inside}"] if inside else []
             ctx.error("E0501", f"{what} in {where}", span, notes=notes, help=f"did you mean `{near}`?" if near else "")
             return POISON
         tensor = ctx.shared.weights[key] = ctx.builder.weight(weight)
@@ -250,7 +283,11 @@ def _static(ctx: Context, node: ast.Binary, left: Any, right: Any) -> Value:
     if op in COMPARISONS:
         if isinstance(left, Expr) or isinstance(right, Expr):
             if isinstance(left, float | str) or isinstance(right, float | str):
-                ctx.error("E0306", f"a dim can't be compared with {describe(right if isinstance(left, Expr) else left)}", ctx.span(node))
+                ctx.error(
+                    "E0306",
+                    f"a dim can't be compared with {describe(right if isinstance(left, Expr) else left)}",
+                    ctx.span(node),
+                )
                 return POISON
             return Relation(op, left, right)
         return _compare(ctx, node, left, right)
@@ -342,7 +379,11 @@ def _call(ctx: Context, call: ast.Call, name: str) -> Value:
     if isinstance(results, Poison):
         return POISON
     if len(results) != 1:
-        ctx.error("E0208", f"`{canonical(call.callee)}` gives {len(results)} results; one is wanted here", ctx.span(call))
+        ctx.error(
+            "E0208",
+            f"`{canonical(call.callee)}` gives {len(results)} results; one is wanted here",
+            ctx.span(call),
+        )
         return POISON
     return results[0]
 
@@ -410,7 +451,13 @@ def layer(
     attr_spans: dict[str, Span] = more.pop("attr_spans", {})
     try:
         return ctx.builder.layer(
-            op, *(t for t, _ in inputs), name=path, origin=ctx.origin(span), input_spans=[s for _, s in inputs], **more, **attrs
+            op,
+            *(t for t, _ in inputs),
+            name=path,
+            origin=ctx.origin(span),
+            input_spans=[s for _, s in inputs],
+            **more,
+            **attrs,
         )
     except InferFailure as failure:
         ctx.refuse(failure, span, [(s, t) for t, s in inputs], attr_spans)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trtn.dsl.builder import Builder, PendingGuard
+from trtn.dsl.check import check_network
 from trtn.dsl.diagnostics import Label, Sink, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import Range, Relation, symbol
@@ -72,13 +73,22 @@ def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: i
         ctx.error("E0210", f"network `{decl.name}` has no output", where, help="declare one: `output y: f32[N, 10]`")
     failed = len([d for d in sink.diagnostics if d.severity == "error"]) > errors_before
     if failed or finals is None:
+        # What can be said all the same: about the dims, the profiles and targets, the layers that were understood.
+        check_network(_attach(unit, builder.finish([]), dim_spans, sink), builder.requirements, sink, dim_spans)
         return None
     requirements = tuple(builder.requirements)
-    network = builder.finish(finals)
-    profiles = [p for p in (elaborate_profile(unit, d, network, dim_spans, sink) for d in unit.profiles if d.network == decl.name) if p]
+    network = _attach(unit, builder.finish(finals), dim_spans, sink)
+    return Elaborated(network, requirements, decl, dim_spans)
+
+
+def _attach(unit: Unit, network: Network, dim_spans: dict[str, Span], sink: Sink) -> Network:
+    """The network with its profiles and targets."""
+    profiles = [
+        p for p in (elaborate_profile(unit, d, network, dim_spans, sink) for d in unit.profiles if d.network == network.name) if p
+    ]
     network = replace(network, profiles=tuple(profiles))
     targets = [t for t in (elaborate_target(unit, d, network, sink) for d in unit.targets) if t]
-    return Elaborated(replace(network, targets=tuple(targets)), requirements, decl, dim_spans)
+    return replace(network, targets=tuple(targets))
 
 
 def _dim(ctx: Context, member: ast.DimDecl, spans: dict[str, Span]) -> None:
@@ -108,7 +118,12 @@ def _dim(ctx: Context, member: ast.DimDecl, spans: dict[str, Span]) -> None:
             ctx.builder.dims[member.name] = Range(low, high, step)
     earlier = ctx.scope.bind(member.name, value, span)  # type: ignore[arg-type]
     if earlier is not None and earlier.span is not None:
-        ctx.error("E0202", f"dim `{member.name}` is declared twice", span, labels=[Label(earlier.span, "first here")])
+        ctx.error(
+            "E0202",
+            f"dim `{member.name}` is declared twice",
+            span,
+            labels=[Label(earlier.span, "first here")],
+        )
     spans[member.name] = span
 
 
@@ -144,7 +159,12 @@ def _outputs(ctx: Context, outputs: list[tuple[ast.Output, TensorType]]) -> list
         span = ctx.span(member)
         if bound is None:
             near = did_you_mean(member.name, [n for n, b in ctx.scope.names.items() if isinstance(b.value, Tensor)])
-            ctx.error("E0210", f"output `{member.name}` is never bound", span, help=near or f"bind it: `{member.name} = ..`")
+            ctx.error(
+                "E0210",
+                f"output `{member.name}` is never bound",
+                span,
+                help=near or f"bind it: `{member.name} = ..`",
+            )
             good = False
             continue
         if isinstance(bound.value, Poison):

@@ -22,7 +22,12 @@ def elaborate_profile(unit: Unit, decl: ast.Profile, network: Network, dim_spans
     for entry in decl.entries:
         span = Span(unit.source, entry.start, entry.name_end or entry.end)
         if entry.name in seen:
-            sink.error("E0202", f"`{entry.name}` has two entries", span, labels=(Label(seen[entry.name], "first here"),))
+            sink.error(
+                "E0202",
+                f"`{entry.name}` has two entries",
+                span,
+                labels=(Label(seen[entry.name], "first here"),),
+            )
             good = False
             continue
         seen[entry.name] = span
@@ -68,7 +73,12 @@ def _integer(unit: Unit, expr: ast.Expr, sink: Sink) -> int | None:
 
 
 def _range(
-    unit: Unit, decl: ast.Profile, entry: ast.ProfileEntry, network: Network, dim_spans: dict[str, Span], sink: Sink
+    unit: Unit,
+    decl: ast.Profile,
+    entry: ast.ProfileEntry,
+    network: Network,
+    dim_spans: dict[str, Span],
+    sink: Sink,
 ) -> ProfileRange | None:
     exprs = (entry.minimum, entry.optimum, entry.maximum)
     numbers = [_integer(unit, e, sink) for e in exprs]
@@ -119,10 +129,18 @@ def _values(
     count = shape[0] if shape else 1
     if any(len(c) != count for c in columns):
         lengths = ", ".join(str(len(c)) for c in columns)
-        sink.error("E0412", f"profile `{decl.name}`: `{entry.name}` has {count} elements; the entries have {lengths}", span)
+        sink.error(
+            "E0412",
+            f"profile `{decl.name}`: `{entry.name}` has {count} elements; the entries have {lengths}",
+            span,
+        )
         return None
     for n, (low, opt, high) in enumerate(zip(*columns, strict=True)):
         if not low <= opt <= high:
-            sink.error("E0413", f"profile `{decl.name}`: element {n} of `{entry.name}` has min {low}, opt {opt}, max {high}", span)
+            sink.error(
+                "E0413",
+                f"profile `{decl.name}`: element {n} of `{entry.name}` has min {low}, opt {opt}, max {high}",
+                span,
+            )
             return None
     return tuple(ProfileRange(*row) for row in zip(*columns, strict=True))

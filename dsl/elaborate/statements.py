@@ -39,7 +39,13 @@ def run_body(ctx: Context, body: Sequence[ast.Statement], path: str, results: Se
 
 def _returned(ctx: Context, statement: ast.Return, path: str, results: Sequence[str]) -> list[Tensor] | Poison:
     values = statement.values
-    names = list(results) if len(results) == len(values) else [path] if len(values) == 1 else [f"{path}.{n}" for n in range(len(values))]
+    names = (
+        list(results)
+        if len(results) == len(values)
+        else [path]
+        if len(values) == 1
+        else [f"{path}.{n}" for n in range(len(values))]
+    )
     if len(values) == 1 and isinstance(values[0], ast.Call):
         from trtn.dsl.elaborate.calls import call_results
         from trtn.dsl.elaborate.expressions import static_call
@@ -67,10 +73,8 @@ def run_statement(ctx: Context, statement: ast.Statement) -> None:
             _let(ctx, statement)
         case ast.Assert():
             _assert(ctx, statement)
-        case ast.Return():
-            ctx.error("E0213", "`return` ends a block; a network binds its outputs by name", ctx.span(statement))
-        case ast.Yield():
-            ctx.error("E0213", "`yield` ends the body of an `if`, a `scan` or a `loop`", ctx.span(statement))
+        case ast.Return() | ast.Yield():
+            pass  # out of place: the parser has said so
 
 
 def bind(ctx: Context, target: ast.TargetName, value: Value) -> None:
@@ -80,7 +84,11 @@ def bind(ctx: Context, target: ast.TargetName, value: Value) -> None:
     if earlier is not None:
         labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
         ctx.error(
-            "E0202", f"`{target.name}` is bound twice", ctx.span(target), labels=labels, help="rebinding is what `repeat .. carry` is for"
+            "E0202",
+            f"`{target.name}` is bound twice",
+            ctx.span(target),
+            labels=labels,
+            help="rebinding is what `repeat .. carry` is for",
         )
 
 
@@ -92,11 +100,16 @@ def _annotated(ctx: Context, annotations: Sequence[ast.Annotation]) -> Context:
                 ctx = replace(ctx, precision=dtype)
             case "onnx", [str() as source]:
                 ctx = replace(ctx, source=source)
-            case ("precision" | "onnx"), _:
+            case (("precision" | "onnx"), _):
                 usage = "`@precision(f32)`" if note.name == "precision" else '`@onnx("/layer/MatMul")`'
                 ctx.error("E0214", f"`@{note.name}` is written {usage}", ctx.span(note))
             case _:
-                ctx.error("E0214", f"no annotation is called `{note.name}`", ctx.span(note), help=did_you_mean(note.name, ["precision", "onnx"]))
+                ctx.error(
+                    "E0214",
+                    f"no annotation is called `{note.name}`",
+                    ctx.span(note),
+                    help=did_you_mean(note.name, ["precision", "onnx"]),
+                )
     return ctx
 
 
@@ -117,7 +130,12 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
         return
     if len(values) != len(targets):
         span = ctx.span(statement.value)
-        ctx.error("E0208", f"{len(values)} results for {len(targets)} names", span, help="`_` takes a result that is not wanted")
+        ctx.error(
+            "E0208",
+            f"{len(values)} results for {len(targets)} names",
+            span,
+            help="`_` takes a result that is not wanted",
+        )
     for target, value in zip(targets, values, strict=False):
         bind(ctx, target, value)
     for target in targets[len(values) :]:
@@ -176,7 +194,12 @@ def _dim_path(ctx: Context, name: str) -> str:
 def _let(ctx: Context, statement: ast.Let) -> None:
     value = evaluate(ctx, statement.value)
     if isinstance(value, Tensor):
-        ctx.error("E0306", f"`let` names compile-time values, not {describe(value)}", ctx.span(statement.value), help="leave `let` away")
+        ctx.error(
+            "E0306",
+            f"`let` names compile-time values, not {describe(value)}",
+            ctx.span(statement.value),
+            help="leave `let` away",
+        )
         value = POISON
     bind(ctx, ast.TargetName(statement.start, statement.end, statement.name), value)
 
@@ -203,13 +226,22 @@ def _repeat(outer: Context, statement: ast.Repeat) -> None:
     for target in statement.carry:
         bound = ctx.scope.find(target.name)
         if bound is None:
-            ctx.error("E0201", f"`{target.name}` is carried but not defined", ctx.span(target), help=did_you_mean(target.name, list(ctx.scope.all_names())))
+            ctx.error(
+                "E0201",
+                f"`{target.name}` is carried but not defined",
+                ctx.span(target),
+                help=did_you_mean(target.name, list(ctx.scope.all_names())),
+            )
         initial[target.name] = POISON if bound is None else bound.value
     values = dict(initial)
     good = not any(isinstance(v, Poison) for v in (low, high))
     if good and not (isinstance(low, int) and isinstance(high, int)):
         odd = statement.low if not isinstance(low, int) else statement.high
-        ctx.error("E0306", f"the rounds of a repeat are integers known here, not {describe(low if not isinstance(low, int) else high)}", ctx.span(odd))
+        ctx.error(
+            "E0306",
+            f"the rounds of a repeat are integers known here, not {describe(low if not isinstance(low, int) else high)}",
+            ctx.span(odd),
+        )
         good = False
     if good and isinstance(low, int) and isinstance(high, int):
         if high - low > REPEAT_LIMIT:
@@ -270,7 +302,11 @@ def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[V
         body = node.then if value else node.otherwise
         return _sequence(_yields(ctx.within(ctx.scope.child(), prefix=f"{name}.", suffix=""), body, name))
     if isinstance(value, Relation):
-        ctx.error("E0306", "the condition of `if` is a bool tensor or known here; dims vary", ctx.span(node.condition))
+        ctx.error(
+            "E0306",
+            "the condition of `if` is a bool tensor or known here; dims vary",
+            ctx.span(node.condition),
+        )
         return POISON
     condition = as_tensor(ctx, value, ctx.span(node.condition), BOOL)
     graphs: list[Graph] = []
@@ -285,7 +321,18 @@ def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[V
             graphs.append(region.finish(outputs))
     if failed or isinstance(condition, Poison):
         return POISON
-    return _results(layer(ctx, "if", [(condition, ctx.span(node.condition))], {}, name, ctx.span(node), results=results, regions=graphs))
+    return _results(
+        layer(
+            ctx,
+            "if",
+            [(condition, ctx.span(node.condition))],
+            {},
+            name,
+            ctx.span(node),
+            results=results,
+            regions=graphs,
+        )
+    )
 
 
 def _sequence(values: list[Tensor] | Poison) -> Sequence[Value] | Poison:
@@ -312,7 +359,11 @@ def _scan(ctx: Context, node: ast.Scan, name: str, results: list[str]) -> Sequen
     graph = _body(ctx, node.body, inputs, [c.name for c in node.carry], name, None)
     if isinstance(graph, Poison):
         return POISON
-    attrs = {"carried": len(carried), "axes": tuple(i.axis for i in node.inputs), "reverse": tuple(i.reverse for i in node.inputs)}
+    attrs = {
+        "carried": len(carried),
+        "axes": tuple(i.axis for i in node.inputs),
+        "reverse": tuple(i.reverse for i in node.inputs),
+    }
     operands = [(t, ctx.span(c.initial)) for c, t in zip(node.carry, carried, strict=True)]
     operands += [(t, ctx.span(i)) for i, t in zip(node.inputs, scanned, strict=True)]
     return _results(layer(ctx, "scan", [*operands], attrs, name, ctx.span(node), results=results, regions=[graph]))
@@ -331,13 +382,25 @@ def _loop(ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims
     condition = None
     if node.condition is not None:
         if node.condition not in names:
-            ctx.error("E0201", f"`while {node.condition}`: it is not carried", ctx.span(node), help=did_you_mean(node.condition, names))
+            ctx.error(
+                "E0201",
+                f"`while {node.condition}`: it is not carried",
+                ctx.span(node),
+                help=did_you_mean(node.condition, names),
+            )
             return POISON
         condition = carried[names.index(node.condition)]
         if condition.dtype is not BOOL:
-            ctx.error("E0302", f"`{node.condition}` is the condition and must be bool[], not {condition.type}", ctx.span(node))
+            ctx.error(
+                "E0302",
+                f"`{node.condition}` is the condition and must be bool[], not {condition.type}",
+                ctx.span(node),
+            )
             return POISON
-    inputs = [(node.variable, TensorType(BY_NAME["i64"], ())), *[(c.name, t.type) for c, t in zip(node.carry, carried, strict=True)]]
+    inputs = [
+        (node.variable, TensorType(BY_NAME["i64"], ())),
+        *[(c.name, t.type) for c, t in zip(node.carry, carried, strict=True)],
+    ]
     graph = _body(ctx, node.body, inputs, names, name, node.condition or "")
     if isinstance(graph, Poison):
         return POISON
@@ -387,4 +450,3 @@ def _body(
         if condition is not None:
             first = [finals[list(carried).index(condition)] if condition else ctx.builder.constant(np.asarray(True))]
         return region.finish([*first, *finals, *yielded])
-

@@ -39,7 +39,12 @@ def elaborate_target(unit: Unit, decl: ast.Target, network: Network, sink: Sink)
     for item in decl.fields:
         span = Span(unit.source, item.start, item.name_end or item.end)
         if item.name not in FIELDS:
-            sink.error("E0421", f"a target has no field `{item.name}`", span, help=did_you_mean(item.name, FIELDS) or f"fields: {', '.join(FIELDS)}")
+            sink.error(
+                "E0421",
+                f"a target has no field `{item.name}`",
+                span,
+                help=did_you_mean(item.name, FIELDS) or f"fields: {', '.join(FIELDS)}",
+            )
             good = False
         elif item.name in seen:
             sink.error("E0202", f"`{item.name}` is given twice", span)
@@ -60,10 +65,15 @@ def _field(unit: Unit, decl: ast.Target, item: ast.Field, network: Network, valu
         case "device", ast.StrLit() | ast.Ref():
             device = value.value if isinstance(value, ast.StrLit) else ".".join(str(p) for p in value.parts)
             if not _DEVICE.fullmatch(device):
-                sink.error("E0422", f"no device is called `{device}`", span, help="devices: `cpu`, `cuda`, `cuda:sm_90`")
+                sink.error(
+                    "E0422",
+                    f"no device is called `{device}`",
+                    span,
+                    help="devices: `cpu`, `cuda`, `cuda:sm_90`",
+                )
                 return False
             values["device"] = device
-        case ("lock" | "output"), ast.StrLit():
+        case (("lock" | "output"), ast.StrLit()):
             values[item.name] = value.value
         case "workspace", ast.SizeLit() | ast.IntLit():
             values["workspace"] = value.value
@@ -91,7 +101,12 @@ def _profiles(unit: Unit, value: ast.ListLit, network: Network, values: dict[str
         name = str(item.parts[0]) if isinstance(item, ast.Ref) else ""
         if name not in declared:
             where = Span(unit.source, item.start, item.end)
-            sink.error("E0422", f"network `{network.name}` has no profile `{name}`", where, help=did_you_mean(name, sorted(declared)))
+            sink.error(
+                "E0422",
+                f"network `{network.name}` has no profile `{name}`",
+                where,
+                help=did_you_mean(name, sorted(declared)),
+            )
             good = False
         names.append(name)
     values["profiles"] = tuple(names)
@@ -102,7 +117,12 @@ def _precision(value: ast.Precision, values: dict[str, Any], span: Span, sink: S
     def dtype(name: str) -> DType | None:
         found = BY_NAME.get(name)
         if found is None or not found.is_float:
-            sink.error("E0422", f"`{name}` is no float dtype", span, help=did_you_mean(name, [d for d in BY_NAME if BY_NAME[d].is_float]))
+            sink.error(
+                "E0422",
+                f"`{name}` is no float dtype",
+                span,
+                help=did_you_mean(name, [d for d in BY_NAME if BY_NAME[d].is_float]),
+            )
             return None
         return found
 

@@ -14,7 +14,15 @@ from trtn.dsl.network import Tensor, TensorType
 from trtn.dsl.ops.infer import Requirement
 from trtn.dsl.syntax import ast
 
-__all__ = ["DIM_LIMIT", "RANK_LIMIT", "bind_type", "check_type", "data_dim_names", "declare_data_dims", "type_of"]
+__all__ = [
+    "DIM_LIMIT",
+    "RANK_LIMIT",
+    "bind_type",
+    "check_type",
+    "data_dim_names",
+    "declare_data_dims",
+    "type_of",
+]
 
 DIM_LIMIT = 2**31 - 1
 """The largest size that a dim may be declared with."""
@@ -56,7 +64,12 @@ def data_dim_names(types: tuple[ast.TypeExpr, ...]) -> list[str]:
     names: list[str] = []
     for t in types:
         for d in t.dims:
-            if d.low is not None and isinstance(d.value, ast.Ref) and isinstance(d.value.parts[0], str) and d.value.parts[0] not in names:
+            if (
+                d.low is not None
+                and isinstance(d.value, ast.Ref)
+                and isinstance(d.value.parts[0], str)
+                and d.value.parts[0] not in names
+            ):
                 names.append(d.value.parts[0])
     return names
 
@@ -103,10 +116,20 @@ def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tenso
         if bound is None:
             inner.scope.names[name] = Bound(tensor.dtype, inner.span(pattern))
         elif bound.value is not tensor.dtype:
-            ctx.error("E0302", f"{what}: dtype variable `{name}` is {bound.value}, not {tensor.dtype}", where, labels=label)
+            ctx.error(
+                "E0302",
+                f"{what}: dtype variable `{name}` is {bound.value}, not {tensor.dtype}",
+                where,
+                labels=label,
+            )
             good = False
     if len(pattern.dims) != len(tensor.shape):
-        ctx.error("E0303", f"{what} has rank {len(pattern.dims)}, not {len(tensor.shape)} ({tensor.type})", where, labels=label)
+        ctx.error(
+            "E0303",
+            f"{what} has rank {len(pattern.dims)}, not {len(tensor.shape)} ({tensor.type})",
+            where,
+            labels=label,
+        )
         return False
     for d, actual in zip(pattern.dims, tensor.shape, strict=True):
         if isinstance(d.value, ast.Ref) and len(d.value.parts) == 1 and isinstance(d.value.parts[0], str):
@@ -143,4 +166,3 @@ def _demand(ctx: Context, a: Dim, b: Dim, message: str, code: str, where: Span, 
     requirement = Requirement(Relation("==", a, b), message, code)
     ctx.builder.requirements.append(PendingGuard(requirement, ctx.path("").rstrip(".") or "the network", where))
     return True
-

@@ -188,10 +188,7 @@ class Elu(Unary):
 class Selu(Unary):
     """gamma * x where x is positive, gamma * alpha * (exp(x) - 1) elsewhere. The defaults are ONNX's."""
 
-    signature = (
-        "selu(x: T, *, alpha: float = 1.67326319217681884765625,"
-        " gamma: float = 1.05070102214813232421875) -> T"
-    )
+    signature = "selu(x: T, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> T"
     where = {"T": FLOATS}
     wide = True
 

@@ -45,15 +45,11 @@ class Attention(Op):
             lead.append(i.equal(same, c, f"dim {n} of `q` and `v` of `attention` differ", inputs=[0, 2]))
         if i.has(3):
             if i.dtype(3) not in (BOOL, i.dtype(0)):
-                i.fail(
-                    "E0302", f"`mask` of `attention` is bool or {i.dtype(0)}, not {i.dtype(3)}", inputs=[3]
-                )
+                i.fail("E0302", f"`mask` of `attention` is bool or {i.dtype(0)}, not {i.dtype(3)}", inputs=[3])
             fits_into(i, 3, (*lead, q[-3], q[-2], k[-2]))
         return (*lead, q[-3], q[-2], v[-1])
 
-    def evaluate(
-        self, xp: Any, q: Any, k: Any, v: Any, mask: Any, *, scale: float | None, causal: bool
-    ) -> Any:
+    def evaluate(self, xp: Any, q: Any, k: Any, v: Any, mask: Any, *, scale: float | None, causal: bool) -> Any:
         *lead, heads, queries, width = q.shape
         shared, keys, out_width = k.shape[-3], k.shape[-2], v.shape[-1]
         scores_shape = (*lead, heads, queries, keys)
@@ -62,9 +58,7 @@ class Attention(Op):
             return xp.zeros(result_shape, q.dtype)
         # Heads of q that share a head of k become more rows of one product.
         grouped = (*lead, shared, heads // shared * queries)
-        scaled = widened(xp, q) * xp.asarray(
-            1 / sqrt(width) if scale is None else scale, widened(xp, q).dtype
-        )
+        scaled = widened(xp, q) * xp.asarray(1 / sqrt(width) if scale is None else scale, widened(xp, q).dtype)
         product = xp.matmul(scaled.reshape(*grouped, width), xp.swapaxes(widened(xp, k), -1, -2))
         scores = product.reshape(scores_shape)
         if mask is not None and mask.dtype == bool:
@@ -81,9 +75,7 @@ class Attention(Op):
 def _check_groups(i: Infer, heads: Dim, shared: Dim) -> None:
     if isinstance(shared, int) and shared < 1:
         i.fail("E0313", "`k` of `attention` has no heads", inputs=[1])
-    i.require(
-        "==", heads % shared, 0, f"heads of `k` ({shared}) must divide those of `q` ({heads})", inputs=[0, 1]
-    )
+    i.require("==", heads % shared, 0, f"heads of `k` ({shared}) must divide those of `q` ({heads})", inputs=[0, 1])
 
 
 def _softmax_or_zero(xp: Any, scores: Any) -> None:

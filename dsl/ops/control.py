@@ -73,9 +73,18 @@ class Scan(Op):
         scanned = len(i) - carried
         body = i.region_types[0]
         if not 0 <= carried <= len(i) or scanned < 1:
-            i.fail("E0304", f"`carried` of `scan` is {carried} of {len(i)} inputs; at least one is scanned", attr="carried")
+            i.fail(
+                "E0304",
+                f"`carried` of `scan` is {carried} of {len(i)} inputs; at least one is scanned",
+                attr="carried",
+            )
         yields = len(body) - carried
-        for name, count, default in (("axes", scanned, 0), ("reverse", scanned, False), ("out_axes", yields, 0), ("out_reverse", yields, False)):
+        for name, count, default in (
+            ("axes", scanned, 0),
+            ("reverse", scanned, False),
+            ("out_axes", yields, 0),
+            ("out_reverse", yields, False),
+        ):
             if len(i[name]) == 0:
                 i.attrs[name] = (default,) * count
             elif len(i[name]) != count:
@@ -110,7 +119,9 @@ class Scan(Op):
         out_reverse: tuple[bool, ...],
     ) -> tuple[Any, ...]:
         state = values[:carried]
-        cut = [xp.moveaxis(x, axis, 0)[:: -1 if back else 1] for x, axis, back in zip(values[carried:], axes, reverse, strict=True)]
+        cut = [
+            xp.moveaxis(x, axis, 0)[:: -1 if back else 1] for x, axis, back in zip(values[carried:], axes, reverse, strict=True)
+        ]
         rows: list[tuple[Any, ...]] = []
         for step in range(cut[0].shape[0]):
             results = regions[0](*state, *(x[step] for x in cut))
@@ -119,7 +130,10 @@ class Scan(Op):
         stacked = _stack(xp, regions[0], carried, rows)
         return (
             *state,
-            *(xp.moveaxis(y[:: -1 if back else 1], 0, axis) for y, axis, back in zip(stacked, out_axes, out_reverse, strict=True)),
+            *(
+                xp.moveaxis(y[:: -1 if back else 1], 0, axis)
+                for y, axis, back in zip(stacked, out_axes, out_reverse, strict=True)
+            ),
         )
 
 
@@ -152,7 +166,9 @@ class Loop(Op):
         length: Dim = limit[0] if counted and limit is not None else i.fresh(0, i["maximum"])
         return [*finals, *(TensorType(t.dtype, (length, *t.shape)) for t in yields)]
 
-    def evaluate(self, xp: Any, limit: Any, cond: Any, *values: Any, regions: Sequence[RegionCall], maximum: int) -> tuple[Any, ...]:
+    def evaluate(
+        self, xp: Any, limit: Any, cond: Any, *values: Any, regions: Sequence[RegionCall], maximum: int
+    ) -> tuple[Any, ...]:
         trips = maximum if limit is None else min(maximum, int(limit.reshape(())))
         go = True if cond is None else bool(cond.reshape(()))
         state: tuple[Any, ...] = values

@@ -27,7 +27,7 @@ def _spatial_count(i: Infer) -> int:
 
 def _grouped(i: Infer, d: Dim, what: str, index: int) -> Dim:
     """d / groups, which must be whole."""
-    groups = i["groups"]
+    groups: int = i["groups"]
     if groups < 1:
         i.fail("E0304", f"`groups` of `{i.op.name}` is at least 1, not {groups}", attr="groups")
     quotient = d // groups
@@ -54,9 +54,7 @@ def _conv_dims(i: Infer) -> Shape:
     canonical_window(i, count)
     x, weight = i.shape(0), i.shape(1)
     channels = _grouped(i, x[1], "channels", 0)
-    i.equal(
-        channels, weight[1], f"channels of x per group and of `weight` of `{i.op.name}` differ", inputs=[0, 1]
-    )
+    i.equal(channels, weight[1], f"channels of x per group and of `weight` of `{i.op.name}` differ", inputs=[0, 1])
     _grouped(i, weight[0], "output channels", 1)
     return (x[0], weight[0], *window_dims(i, x[2:], weight[2:]))
 
@@ -77,8 +75,8 @@ class Conv(Op):
     """
 
     signature = (
-        "conv(x: T, weight: T, bias: T?, *, strides: ints = 1, pads: ints = 0, dilations: ints = 1, groups: int = 1,"
-        f" {AUTO_PAD}) -> T"
+        "conv(x: T, weight: T, bias: T?, *, strides: ints = 1, pads: ints = 0, dilations: ints = 1,"
+        f" groups: int = 1, {AUTO_PAD}) -> T"
     )
     where = {"T": FLOATS}
 
@@ -114,8 +112,8 @@ class ConvInteger(Op):
     """
 
     signature = (
-        "conv_integer(x: i8|u8, weight: i8|u8, x_zero: i8|u8?, w_zero: i8|u8?, *, strides: ints = 1, pads: ints = 0,"
-        f" dilations: ints = 1, groups: int = 1, {AUTO_PAD}) -> i32"
+        "conv_integer(x: i8|u8, weight: i8|u8, x_zero: i8|u8?, w_zero: i8|u8?, *, strides: ints = 1,"
+        f" pads: ints = 0, dilations: ints = 1, groups: int = 1, {AUTO_PAD}) -> i32"
     )
 
     def infer(self, i: Infer) -> Shape:
@@ -155,7 +153,7 @@ class ConvInteger(Op):
         auto_pad: str,
     ) -> Any:
         around = actual_pads(x.shape[2:], weight.shape[2:], strides, pads, dilations, auto_pad)
-        # Products of differences are below 2^16: sums of them are exact in floats, for which there are fast matrix products.
+        # Products of differences are below 2^16: their sums are exact in floats, which have fast products.
         exact = "float32" if weight[:1].size < 1 << 8 else "float64"
         x, weight = x.astype(exact), weight.astype(exact)
         if x_zero is not None:
@@ -175,8 +173,8 @@ class Deconv(Op):
     """
 
     signature = (
-        "deconv(x: T, weight: T, bias: T?, *, strides: ints = 1, pads: ints = 0, dilations: ints = 1, groups: int = 1,"
-        f" output_pads: ints = 0, output_shape: ints?, {AUTO_PAD}) -> T"
+        "deconv(x: T, weight: T, bias: T?, *, strides: ints = 1, pads: ints = 0, dilations: ints = 1,"
+        f" groups: int = 1, output_pads: ints = 0, output_shape: ints?, {AUTO_PAD}) -> T"
     )
     where = {"T": FLOATS}
 
@@ -197,9 +195,7 @@ class Deconv(Op):
                 attr="output_shape",
             )
         if any(p < 0 for p in extra):
-            i.fail(
-                "E0304", f"`output_pads` of `deconv` are at least 0, not {show(extra)}", attr="output_pads"
-            )
+            i.fail("E0304", f"`output_pads` of `deconv` are at least 0, not {show(extra)}", attr="output_pads")
         out: list[Dim] = []
         for n, (d, k) in enumerate(zip(x[2:], weight[2:], strict=True)):
             stride, dilation = i["strides"][n], i["dilations"][n]
@@ -239,9 +235,7 @@ class Deconv(Op):
         count = len(strides)
         reach = [
             s * (n - 1) + e + d * (k - 1) + 1
-            for n, k, s, d, e in zip(
-                x.shape[2:], weight.shape[2:], strides, dilations, output_pads, strict=True
-            )
+            for n, k, s, d, e in zip(x.shape[2:], weight.shape[2:], strides, dilations, output_pads, strict=True)
         ]
         if output_shape is None and auto_pad == "none":
             begins: list[int] = list(pads[:count])

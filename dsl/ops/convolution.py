@@ -14,8 +14,12 @@ from trtn.dsl.ops.windows import pad_spatial, taps
 
 __all__ = ["convolve", "deconvolve"]
 
-_COLUMN_BYTES = 64 << 20
-"""The most memory that gathered windows may take at a time."""
+_COLUMN_BYTES = 8 << 20
+"""The memory that gathered windows take at a time: little enough to stay near, enough for fast matrix
+products.
+"""
+_FEW_PLACES = 64
+"""Up to this many positions of the kernel the images of a batch share one matrix product."""
 _CACHE_BYTES = 256 << 10
 """What one step of a depthwise convolution should touch, to stay in a core's cache."""
 
@@ -35,8 +39,7 @@ def convolve(
     kernel = weight.shape[2:]
     x = pad_spatial(xp, x, pads)
     out = tuple(
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True)
+        (n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True)
     )
     batch, outputs = x.shape[0], weight.shape[0]
     shape = (batch, outputs, *out)
@@ -49,19 +52,31 @@ def convolve(
         picked = x[(..., *(slice(0, (n - 1) * s + 1, s) for n, s in zip(out, strides, strict=True)))]
         return _product(xp, matrix, picked.reshape(batch, groups, -1, prod(out))).reshape(shape)
     windows = _windows(xp, x, kernel, out, strides, dilations)
-    column_bytes = x.shape[1] * prod(kernel) * prod(out) * x.dtype.itemsize
-    if batch * column_bytes <= _COLUMN_BYTES:
-        columns = windows.reshape(batch, groups, matrix.shape[2], -1)
-        return _product(xp, matrix, columns).reshape(shape)
-    y = xp.empty(shape, dtype=x.dtype)
-    rows = max(1, _COLUMN_BYTES * out[0] // column_bytes)
-    first_out = 2 + len(kernel)
+    if groups == 1 and batch > 1 and prod(out) < _FEW_PLACES:
+        columns = xp.moveaxis(windows, 0, 1 + len(kernel)).reshape(matrix.shape[2], -1)
+        y = xp.matmul(matrix[0], columns).reshape(outputs, batch, *out)
+        return xp.ascontiguousarray(xp.moveaxis(y, 1, 0))
+    return _by_rows(xp, matrix, windows, 2 + len(kernel))
+
+
+def _by_rows(xp: Any, matrix: Any, windows: Any, places: int) -> Any:
+    """matrix [G, O / G, K] times windows [N, C, *k, *out] (`out` from axis `places` on), some rows of the
+    result at a time.
+    """
+    batch, out = windows.shape[0], windows.shape[places:]
+    groups, each, depth = matrix.shape
+    row = prod(out[1:])
+    count = max(1, min(out[0], _COLUMN_BYTES // (groups * depth * row * windows.dtype.itemsize)))
+    y = xp.empty((batch, groups, each, out[0] * row), dtype=windows.dtype)
+    scratch = xp.empty(groups * depth * row * count, dtype=windows.dtype)
     for n in range(batch):
-        for row in range(0, out[0], rows):
-            part = windows[(n, *(slice(None),) * (first_out - 1), slice(row, row + rows))]
-            columns = part.reshape(groups, matrix.shape[2], -1)
-            y[n, :, row : row + rows] = xp.matmul(matrix, columns).reshape(outputs, -1, *out[1:])
-    return y
+        for first in range(0, out[0], count):
+            part = windows[(n, *(slice(None),) * (places - 1), slice(first, first + count))]
+            columns = scratch[: part.size]
+            columns.reshape(part.shape)[...] = part
+            columns = columns.reshape(groups, depth, -1)
+            xp.matmul(matrix, columns, out=y[n, :, :, first * row : first * row + columns.shape[2]])
+    return y.reshape(batch, groups * each, *out)
 
 
 def _windows(
@@ -90,7 +105,7 @@ def _product(xp: Any, matrix: Any, columns: Any) -> Any:
     batch, groups, depth, places = columns.shape
     if groups > 1:
         return xp.matmul(matrix, columns)
-    if batch > 1 and places < 64:
+    if batch > 1 and places < _FEW_PLACES:
         folded = columns.reshape(batch, depth, places).transpose(1, 0, 2).reshape(depth, batch * places)
         y = xp.matmul(matrix[0], folded).reshape(-1, batch, places)
         return xp.ascontiguousarray(y.transpose(1, 0, 2))
@@ -151,9 +166,7 @@ def deconvolve(
     kernel = weight.shape[2:]
     each = weight.shape[1]
     count = len(spatial)
-    reach = [
-        (n - 1) * s + d * (k - 1) + 1 for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True)
-    ]
+    reach = [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True)]
     full = [max(r, b + o) for r, b, o in zip(reach, pads[:count], out, strict=True)]
     y = xp.zeros((batch, groups * each, *full), dtype=x.dtype)
     if x.size and weight.size:

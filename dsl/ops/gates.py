@@ -85,14 +85,12 @@ FUNCTIONS: Mapping[str, tuple[_Function, float | None, float | None]] = {
 
 
 def canonical_activations(i: Infer, defaults: Sequence[str], directions: int) -> None:
-    """Bring `activations` to one name for each use in each direction. Names of one direction stand for both."""
+    """Bring `activations` to one name for each use and direction. Names of one direction stand for both."""
     given = tuple(i["activations"] or defaults)
     names = given * directions if len(given) == len(defaults) else given
     if len(names) != len(defaults) * directions:
         count = len(defaults) * directions
-        i.fail(
-            "E0304", f"`activations` of `{i.op.name}` are {count} names, not {len(given)}", attr="activations"
-        )
+        i.fail("E0304", f"`activations` of `{i.op.name}` are {count} names, not {len(given)}", attr="activations")
     for name in names:
         if name not in FUNCTIONS:
             cure = f"it takes {', '.join(FUNCTIONS)}"

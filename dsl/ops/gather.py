@@ -91,6 +91,7 @@ class GatherElements(Op):
         rank = i.rank(0, at_least=1)
         i.rank(1, rank)
         axis = i.axis(rank)
+        _known_in_range(i, shape[axis])
         for n, (whole, part) in enumerate(zip(shape, picked, strict=True)):
             if n != axis and sign_of(whole - part) <= 0:
                 i.require(
@@ -156,9 +157,7 @@ class Compress(Op):
             axis = i.axis(i.rank(0, at_least=1))
         length = i.shape(1)[0]
         if sign_of(shape[axis] - length) <= 0:
-            i.require(
-                "<=", length, shape[axis], "`condition` of `compress` is longer than the axis", inputs=[0, 1]
-            )
+            i.require("<=", length, shape[axis], "`condition` of `compress` is longer than the axis", inputs=[0, 1])
         known = i.value(1)
         if known is not None and all(isinstance(k, int) for k in known):
             kept: Dim = sum(1 for k in known if k)

@@ -49,7 +49,10 @@ class Range(Op):
     has (ONNX Range).
     """
 
-    signature = "range(start: T?, limit: T?, delta: T?, *, first: dim = 0, end: dim?, step: dim = 1, dtype: dtype = i64) -> dtype"
+    signature = (
+        "range(start: T?, limit: T?, delta: T?, *,"
+        " first: dim = 0, end: dim?, step: dim = 1, dtype: dtype = i64) -> dtype"
+    )
     where = {"T": NUMBERS}
     native_low_precision = True
 
@@ -65,15 +68,11 @@ class Range(Op):
             )
         for n in tensors:
             if product(i.shape(n)) != 1:
-                i.fail(
-                    "E0303", f"`{i.input_name(n)}` of `range` is a scalar, not {i.tensor(n).type}", inputs=[n]
-                )
+                i.fail("E0303", f"`{i.input_name(n)}` of `range` is a scalar, not {i.tensor(n).type}", inputs=[n])
         if tensors:
             i.attrs["dtype"] = i.dtype(0)
         bounds = self._bounds(i)
-        return [
-            TensorType(i["dtype"], (i.fresh(0, UNBOUNDED) if bounds is None else self._length(i, *bounds),))
-        ]
+        return [TensorType(i["dtype"], (i.fresh(0, UNBOUNDED) if bounds is None else self._length(i, *bounds),))]
 
     def _bounds(self, i: Infer) -> tuple[Dim, Dim, Dim] | None:
         if not i.has(0):
@@ -146,7 +145,8 @@ class Fill(Op):
 
     def value(self, i: Infer) -> tuple[Dim, ...] | None:
         sizes = i["shape"] if i["shape"] is not None else i.value(0)
-        return None if sizes is None else (int(i["value"]),) * (sizes[0] if sizes else 1)
+        count = product(sizes or ())
+        return (int(i["value"]),) * count if sizes is not None and isinstance(count, int) else None
 
     def evaluate(self, xp: Any, to: Any, *, shape: Any, value: float, dtype: DType) -> Any:
         sizes = tuple(int(d) for d in (shape if to is None else to))
@@ -170,9 +170,7 @@ class OneHot(Op):
         if i.shape(2) != (2,):
             i.fail("E0303", f"`values` of `one_hot` are two, off and on, not {i.tensor(2).type}", inputs=[2])
         if (i["size"] is not None) == i.has(1):
-            i.fail(
-                "E0207", "`one_hot` takes either `size` or the tensor `depth`", inputs=[1] if i.has(1) else []
-            )
+            i.fail("E0207", "`one_hot` takes either `size` or the tensor `depth`", inputs=[1] if i.has(1) else [])
         if i["size"] is not None:
             size = i["size"]
         else:

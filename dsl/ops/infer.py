@@ -43,7 +43,14 @@ class InferFailure(Exception):
     """A layer that can't be right whatever the dims are. `inputs` and `attr` say which parts of the call to point at."""
 
     def __init__(
-        self, code: str, message: str, *, inputs: Sequence[int] = (), attr: str | None = None, notes: Sequence[str] = (), cure: str = ""
+        self,
+        code: str,
+        message: str,
+        *,
+        inputs: Sequence[int] = (),
+        attr: str | None = None,
+        notes: Sequence[str] = (),
+        cure: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -112,7 +119,14 @@ class Infer:
     # --- demands ---
 
     def fail(
-        self, code: str, message: str, *, inputs: Sequence[int] = (), attr: str | None = None, notes: Sequence[str] = (), cure: str = ""
+        self,
+        code: str,
+        message: str,
+        *,
+        inputs: Sequence[int] = (),
+        attr: str | None = None,
+        notes: Sequence[str] = (),
+        cure: str = "",
     ) -> NoReturn:
         raise InferFailure(code, message, inputs=inputs, attr=attr, notes=notes, cure=cure)
 
@@ -137,7 +151,7 @@ class Infer:
             return
         if op == "==" and left == right:
             return
-        self.requirements.append(Requirement(relation, message, code, tuple(inputs)))
+        self.requirements.append(Requirement(relation, f"{message}: {_versus(relation)}", code, tuple(inputs)))
 
     def equal(self, left: Dim, right: Dim, message: str, *, code: str = "E0312", inputs: Sequence[int] = ()) -> Dim:
         """Demand that two dims are the same; gives the simpler of them."""
@@ -150,7 +164,10 @@ class Infer:
         names = f"`{self.input_name(left)}` and `{self.input_name(right)}` of `{self.op.name}`"
         if len(a) != len(b):
             self.fail("E0303", f"{names} differ in rank: {len(a)} and {len(b)}", inputs=[left, right])
-        return tuple(self.equal(x, y, f"shapes of {names} differ in dim {n}", inputs=[left, right]) for n, (x, y) in enumerate(zip(a, b, strict=True)))
+        return tuple(
+            self.equal(x, y, f"shapes of {names} differ in dim {n}", inputs=[left, right])
+            for n, (x, y) in enumerate(zip(a, b, strict=True))
+        )
 
     def broadcast(self, *indexes: int) -> Shape:
         """The shape that inputs have together by NumPy's rule. A symbolic dim is taken to be 1 only where its text says 1."""
@@ -163,6 +180,7 @@ class Infer:
         if a == b:
             return a
         rank = max(len(a), len(b))
+        shown = f"shapes [{', '.join(map(str, a))}] and [{', '.join(map(str, b))}] do not broadcast"
         a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
         out: list[Dim] = []
         for n, (x, y) in enumerate(zip(a, b, strict=True)):
@@ -171,8 +189,7 @@ class Infer:
             elif x == 1:
                 out.append(y)
             else:
-                what = f"shapes [{', '.join(map(str, a))}] and [{', '.join(map(str, b))}] do not broadcast in dim {n}"
-                out.append(self.equal(x, y, what, code="E0311", inputs=inputs))
+                out.append(self.equal(x, y, f"{shown} in dim {n}", code="E0311", inputs=inputs))
         return tuple(out)
 
     # --- attributes ---
@@ -202,7 +219,11 @@ class Infer:
         if len(given) == 1:
             given = given * count
         if len(given) != count:
-            self.fail("E0304", f"`{name}` of `{self.op.name}` takes 1 or {count} entries, not {len(given)}: {show(given)}", attr=name)
+            self.fail(
+                "E0304",
+                f"`{name}` of `{self.op.name}` takes 1 or {count} entries, not {len(given)}: {show(given)}",
+                attr=name,
+            )
         self.attrs[name] = tuple(given)
         return tuple(given)
 
@@ -210,7 +231,7 @@ class Infer:
 def _versus(relation: Relation) -> str:
     if relation.op == "==":
         return f"{relation.left} and {relation.right}"
-    return f"{relation.left} {relation.op} {relation.right} does not hold"
+    return f"`{relation}` does not hold"
 
 
 def infer_layer(
@@ -257,7 +278,8 @@ def _check_inputs(op: Op, inputs: Sequence[Tensor | None]) -> list[Tensor | None
     if len(given) < minimum or (maximum is not None and len(given) > maximum):
         takes = str(minimum) if minimum == maximum else f"{minimum} to {maximum}" if maximum is not None else f"{minimum} or more"
         names = ", ".join(f"{d.name}{'?' if d.optional else '...' if d.variadic else ''}" for d in declared)
-        raise InferFailure("E0207", f"`{op.name}` takes {takes} tensors ({names}), not {len(given)}")
+        noun = "tensor" if takes == "1" else "tensors"
+        raise InferFailure("E0207", f"`{op.name}` takes {takes} {noun} ({names}), not {len(given)}")
     for index, tensor in enumerate(given):
         spec = _input_spec(declared, index)
         if tensor is None and not spec.optional:
@@ -290,7 +312,9 @@ def _attr_value(op: Op, spec: Attr, attrs: Mapping[str, Any]) -> Any:
         if spec.required:
             raise InferFailure("E0212", f"`{op.name}` needs the attribute `{spec.name}` ({spec.text})")
         default = spec.default
-        return (default,) if spec.kind in ("ints", "floats") and default is not None and not isinstance(default, tuple) else default
+        return (
+            (default,) if spec.kind in ("ints", "floats") and default is not None and not isinstance(default, tuple) else default
+        )
     try:
         return spec.coerce(attrs[spec.name])
     except ValueError as e:
@@ -320,11 +344,15 @@ def _unify(i: Infer) -> dict[str, DType]:
                     "E0302",
                     f"dtypes of `{a}` and `{b}` of `{i.op.name}` differ: {bound} and {tensor.dtype}",
                     inputs=[first[name], index],
-                    cure=f"write `cast({b}, to={bound})`" if bound is not BOOL else "",
+                    cure=f"convert one: `cast(.., to={bound})`" if bound is not BOOL else "",
                 )
         if allowed is not ALL and tensor.dtype not in allowed:
             words = ", ".join(str(d) for d in allowed)
-            i.fail("E0302", f"`{spec.name}` of `{i.op.name}` can't be {tensor.dtype}; it takes {words}", inputs=[index])
+            i.fail(
+                "E0302",
+                f"`{spec.name}` of `{i.op.name}` can't be {tensor.dtype}; it takes {words}",
+                inputs=[index],
+            )
     return variables
 
 
@@ -338,4 +366,3 @@ def _result_dtype(op: Op, number: int, i: Infer, variables: Mapping[str, DType])
     value = i.attrs.get(name)
     assert isinstance(value, DType), f"{op.name}: the dtype of result {number} is not decided by its signature"
     return value
-

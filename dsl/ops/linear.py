@@ -120,8 +120,6 @@ def _check_zero_point(i: Infer, operand: int, index: int) -> None:
         i.equal(zero[0], shape[outer], message, inputs=[operand, index])
         return
     if len(zero) != len(shape):
-        i.fail(
-            "E0303", f"{message}: its rank is {len(zero)}, not 0, 1 or {len(shape)}", inputs=[operand, index]
-        )
+        i.fail("E0303", f"{message}: its rank is {len(zero)}, not 0, 1 or {len(shape)}", inputs=[operand, index])
     for n, (a, b) in enumerate(zip(zero, shape, strict=True), -len(shape)):
         i.equal(a, 1 if n in (-1, -2) and n != outer else b, message, inputs=[operand, index])

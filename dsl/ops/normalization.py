@@ -10,19 +10,12 @@ from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.pointwise import FLOATS, fits_into
 
-__all__ = ["softmax_in_place", "widened"]
+__all__ = ["widened"]
 
 
 def widened(xp: Any, x: Any) -> Any:
     """x in the dtype that it is computed in: f32 for f16, its own otherwise."""
     return x.astype(xp.float32) if x.dtype == xp.float16 else x
-
-
-def softmax_in_place(xp: Any, t: Any, axis: int) -> None:
-    """Replace a (not empty) array by its softmax. Where all elements along the axis are -inf, NaN."""
-    t -= xp.max(t, axis=axis, keepdims=True)
-    xp.exp(t, out=t)
-    t /= xp.sum(t, axis=axis, keepdims=True)
 
 
 class AlongAxis(Op):
@@ -36,15 +29,17 @@ class AlongAxis(Op):
 
 
 class Softmax(AlongAxis):
-    """exp(x) divided by its sum along `axis`, computed as exp(x - max)."""
+    """exp(x) divided by its sum along `axis`, computed as exp(x - max). NaN where all are -inf."""
 
     signature = "softmax(x: T, *, axis: int = -1) -> T"
 
     def evaluate(self, xp: Any, x: Any, *, axis: int) -> Any:
         if x.size == 0:
             return x
-        t = xp.array(widened(xp, x))
-        softmax_in_place(xp, t, axis)
+        work = widened(xp, x)
+        t = work - xp.max(work, axis=axis, keepdims=True)
+        xp.exp(t, out=t)
+        t /= xp.sum(t, axis=axis, keepdims=True)
         return t.astype(x.dtype, copy=False)
 
 
@@ -142,12 +137,8 @@ class BatchNorm(Op):
         _per_channel(i, 1, 2, 3, 4)
         return i.shape(0)
 
-    def evaluate(
-        self, xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, eps: float
-    ) -> Any:
-        slope = widened(xp, scale) / xp.sqrt(
-            widened(xp, variance) + xp.asarray(eps, widened(xp, variance).dtype)
-        )
+    def evaluate(self, xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, eps: float) -> Any:
+        slope = widened(xp, scale) / xp.sqrt(widened(xp, variance) + xp.asarray(eps, widened(xp, variance).dtype))
         offset = bias - mean * slope
         t = widened(xp, x) * _across(slope, x)
         t += _across(offset, x)

@@ -35,11 +35,11 @@ class Unary(Op):
         return i.shape(0)
 
     def evaluate(self, xp: Any, x: Any, **attrs: Any) -> Any:
-        if not self.wide:
-            # Rank 0 is computed as rank 1: NumPy's functions turn rank 0 into scalars, which take no `out=`.
-            return self.compute(xp, xp.atleast_1d(x), **attrs).reshape(x.shape)
-        if x.size <= _BLOCK or xp.__name__ != "numpy" or not x.flags.c_contiguous:
-            return self._rounded(xp, xp.atleast_1d(x), attrs).reshape(x.shape)
+        if not x.ndim:
+            # as rank 1: NumPy's functions turn rank 0 into scalars, which take no `out=`
+            return self._rounded(xp, x.reshape(1), attrs).reshape(())
+        if not self.wide or x.size <= _BLOCK or xp.__name__ != "numpy" or not x.flags.c_contiguous:
+            return self._rounded(xp, x, attrs)
         flat, y = x.reshape(-1), xp.empty_like(x)
         out = y.reshape(-1)
         for start in range(0, x.size, _BLOCK):
@@ -48,7 +48,7 @@ class Unary(Op):
         return y
 
     def _rounded(self, xp: Any, x: Any, attrs: Mapping[str, Any]) -> Any:
-        if x.dtype == xp.float16:
+        if self.wide and x.dtype == xp.float16:
             return self.compute(xp, x.astype(xp.float32), **attrs).astype(x.dtype)
         return self.compute(xp, x, **attrs)
 

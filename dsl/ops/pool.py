@@ -18,10 +18,7 @@ from trtn.dsl.ops.windows import AUTO_PAD, actual_pads, canonical_window, pad_sp
 
 __all__ = ["AvgPool", "GlobalAvgPool", "GlobalMaxPool", "LpPool", "MaxPool", "MaxPoolWithIndices"]
 
-_WINDOW = (
-    "kernel: ints, strides: ints = 1, pads: ints = 0, dilations: ints = 1, ceil_mode: bool = false,"
-    f" {AUTO_PAD}"
-)
+_WINDOW = f"kernel: ints, strides: ints = 1, pads: ints = 0, dilations: ints = 1, ceil_mode: bool = false, {AUTO_PAD}"
 
 
 class _Pool(Op):
@@ -37,9 +34,7 @@ class _Pool(Op):
         shape = i.shape(0)
         count = i.rank(0, 3, 4, 5) - 2
         if any(k < 1 for k in i.ints("kernel", count)):
-            i.fail(
-                "E0304", f"`kernel` of `{self.name}` is at least 1, not {show(i['kernel'])}", attr="kernel"
-            )
+            i.fail("E0304", f"`kernel` of `{self.name}` is at least 1, not {show(i['kernel'])}", attr="kernel")
         canonical_window(i, count)
         for n, pad in enumerate(i["pads"]):
             extent = i["dilations"][n % count] * (i["kernel"][n % count] - 1) + 1
@@ -178,9 +173,7 @@ class LpPool(_Pool):
 
     def evaluate(self, xp: Any, x: Any, *, p: int, **window: Any) -> Any:
         powers = xp.abs(wide(x)) ** p
-        return (_Plan(x.shape[2:], **window).reduce(xp, powers, 0, xp.add) ** (1 / p)).astype(
-            x.dtype, copy=False
-        )
+        return (_Plan(x.shape[2:], **window).reduce(xp, powers, 0, xp.add) ** (1 / p)).astype(x.dtype, copy=False)
 
 
 class _Global(Op):
@@ -195,7 +188,7 @@ class _Global(Op):
 
 
 class GlobalAvgPool(_Global):
-    """The mean over all spatial axes, kept as 1s: [N, C, *spatial] -> [N, C, 1, ..]. ONNX GlobalAveragePool."""
+    """The mean over the spatial axes: [N, C, *spatial] -> [N, C, 1, ..]. ONNX GlobalAveragePool."""
 
     signature = "global_avg_pool(x: T) -> T"
 

@@ -57,9 +57,7 @@ def _real(x: Any) -> Any:
 def _bounds(dtype: DType) -> tuple[float, float]:
     if dtype.is_float:
         return -_LARGEST[dtype.name], _LARGEST[dtype.name]
-    return (
-        (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1) if dtype.kind == "i" else (0, 2**dtype.bits - 1)
-    )
+    return (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1) if dtype.kind == "i" else (0, 2**dtype.bits - 1)
 
 
 class QuantizeLinear(Op):
@@ -71,8 +69,8 @@ class QuantizeLinear(Op):
     """
 
     signature = (
-        "quantize_linear(x: T, scale: T, zero_point: any?, *, axis: int = 1, block: int = 0, dtype: dtype = u8,"
-        " saturate: bool = true) -> dtype"
+        "quantize_linear(x: T, scale: T, zero_point: any?, *, axis: int = 1, block: int = 0,"
+        " dtype: dtype = u8, saturate: bool = true) -> dtype"
     )
     where = {"T": (*FLOATS, BY_NAME["i32"])}
     native_low_precision = True
@@ -143,7 +141,7 @@ class DequantizeLinear(Op):
         y = x
         if zero_point is not None:
             # Differences of integers are made as integers: those of i32 are not exact in f32.
-            working = "int32" if x.dtype.kind in "iu" or "int" in x.dtype.name else "float32"
+            working = "int32" if "int" in x.dtype.name else "float32"
             y = x.astype(working) - _spread(xp, zero_point.astype(working), x, axis, block)
         y = _real(y) * _spread(xp, _real(scale), x, axis, block)
         return y.astype(scale.dtype, copy=False)

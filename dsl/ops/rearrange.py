@@ -128,9 +128,7 @@ class ReverseSequence(Op):
         i.rank(1, 1)
         time, batch = i.axis(len(shape), "time_axis"), i.axis(len(shape), "batch_axis")
         if time == batch:
-            i.fail(
-                "E0304", "`time_axis` and `batch_axis` of `reverse_sequence` are the same", attr="batch_axis"
-            )
+            i.fail("E0304", "`time_axis` and `batch_axis` of `reverse_sequence` are the same", attr="batch_axis")
         i.equal(
             i.shape(1)[0],
             shape[batch],

@@ -23,8 +23,8 @@ from trtn.dsl.ops.rearrange import reversal
 __all__ = ["Gru", "Lstm", "Rnn"]
 
 _ATTRS = (
-    'hidden: int, direction: "forward" | "reverse" | "bidirectional" = "forward", activations: strs?, alpha: floats?,'
-    " beta: floats?, clip: float?, batch_first: bool = false"
+    'hidden: int, direction: "forward" | "reverse" | "bidirectional" = "forward", activations: strs?,'
+    " alpha: floats?, beta: floats?, clip: float?, batch_first: bool = false"
 )
 
 
@@ -251,9 +251,7 @@ class Gru(_Recurrent):
     gates = 3
     defaults = ("sigmoid", "tanh")
 
-    def _steps(
-        self, run: _Run, out: Any, *states: Any, linear_before_reset: bool = False, **own: Any
-    ) -> None:
+    def _steps(self, run: _Run, out: Any, *states: Any, linear_before_reset: bool = False, **own: Any) -> None:
         xp = run.xp
         (h,) = states
         size = h.shape[1]

@@ -4,7 +4,6 @@ weighted taps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from math import floor, prod
 from typing import Any
@@ -14,11 +13,11 @@ from trtn.dsl.dtypes import NUMBERS
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
-from trtn.dsl.ops.sizes import list_length, sign_of
+from trtn.dsl.ops.sizes import UNBOUNDED, list_length, sign_of, told
 
 __all__ = ["Resize"]
 
-_DENSE = 128
+_DENSE = 96
 """Up to this size an axis is resampled by a matrix product; above, tap by tap."""
 
 
@@ -33,9 +32,11 @@ class Resize(Op):
     """
 
     signature = (
-        'resize(x: T, to: i64?, *, sizes: dims?, scales: floats?, mode: "nearest" | "linear" | "cubic" = "nearest",'
-        ' coordinates: "half_pixel" | "asymmetric" | "align_corners" | "pytorch_half_pixel" | "half_pixel_symmetric"'
-        ' = "half_pixel", nearest: "round_prefer_floor" | "round_prefer_ceil" | "floor" | "ceil" = "round_prefer_floor",'
+        "resize(x: T, to: i64?, *, sizes: dims?, scales: floats?,"
+        ' mode: "nearest" | "linear" | "cubic" = "nearest",'
+        ' coordinates: "half_pixel" | "asymmetric" | "align_corners" | "pytorch_half_pixel"'
+        ' | "half_pixel_symmetric" = "half_pixel",'
+        ' nearest: "round_prefer_floor" | "round_prefer_ceil" | "floor" | "ceil" = "round_prefer_floor",'
         " cubic_a: float = -0.75, exclude_outside: bool = false, antialias: bool = false) -> T"
     )
     where = {"T": NUMBERS}
@@ -44,23 +45,19 @@ class Resize(Op):
         shape = i.shape(0)
         given = [name for name in ("sizes", "scales") if i[name] is not None] + ["to"] * i.has(1)
         if len(given) != 1:
-            i.fail(
-                "E0207",
-                f"`resize` takes one of `sizes`, `scales` and the tensor `to`, not {' and '.join(given) or 'none'}",
-            )
-        wanted = i[given[0]] if given != ["to"] else i.value(1)
-        count = list_length(i, 1) if i.has(1) else len(wanted)
+            words = " and ".join(given) or "none"
+            i.fail("E0207", f"`resize` takes one of `sizes`, `scales` and the tensor `to`, not {words}")
+        count = list_length(i, 1) if given == ["to"] else len(i[given[0]])
         if count != len(shape):
-            i.fail(
-                "E0304",
-                f"`{given[0]}` of `resize` has {count} entries, but the rank is {len(shape)}",
-                attr=None if i.has(1) else given[0],
-            )
+            message = f"`{given[0]}` of `resize` has {count} entries, but the rank is {len(shape)}"
+            i.fail("E0304", message, attr=None if i.has(1) else given[0])
         if given == ["scales"]:
-            if any(s <= 0 for s in wanted):
+            if any(s <= 0 for s in i["scales"]):
                 i.fail("E0304", "`scales` of `resize` are greater than 0", attr="scales")
-            return tuple(_scaled(d, s) for d, s in zip(shape, wanted, strict=True))
-        sizes = tuple(i.fresh(0, d) for d in shape) if wanted is None else tuple(wanted)
+            return tuple(_scaled(d, s) for d, s in zip(shape, i["scales"], strict=True))
+        sizes = told(i, 1, "sizes")
+        if sizes is None:
+            return tuple(i.fresh(0, UNBOUNDED) for _ in shape)
         for d in sizes:
             if sign_of(d) <= 0:
                 i.require(">=", d, 0, "a size of `resize` is negative")
@@ -72,8 +69,8 @@ class Resize(Op):
         x: Any,
         to: Any,
         *,
-        sizes: Sequence[int] | None,
-        scales: Sequence[float] | None,
+        sizes: Any,
+        scales: tuple[float, ...] | None,
         mode: str,
         coordinates: str,
         nearest: str,
@@ -89,11 +86,7 @@ class Resize(Op):
             ratios = [o / max(1, d) for o, d in zip(out, x.shape, strict=True)]
         if 0 in out:
             return xp.zeros(tuple(out), dtype=x.dtype)
-        y = (
-            x
-            if mode == "nearest"
-            else x.astype("float64" if x.dtype.name == "float64" else "float32", copy=False)
-        )
+        y = x if mode == "nearest" else x.astype("float64" if x.dtype.name == "float64" else "float32", copy=False)
         for axis, (size, target, ratio) in enumerate(zip(x.shape, out, ratios, strict=True)):
             if size == target and ratio == 1:
                 continue

@@ -60,9 +60,7 @@ class ScatterElements(Op):
 
     def evaluate(self, xp: Any, x: Any, indices: Any, updates: Any, *, axis: int, reduction: str) -> Any:
         rank = x.ndim
-        grid: list[Any] = [
-            xp.arange(d).reshape((d,) + (1,) * (rank - n - 1)) for n, d in enumerate(indices.shape)
-        ]
+        grid: list[Any] = [xp.arange(d).reshape((d,) + (1,) * (rank - n - 1)) for n, d in enumerate(indices.shape)]
         grid[axis] = indices
         return _combine(xp, x, tuple(grid), updates, reduction)
 
@@ -100,13 +98,7 @@ def _scattered(i: Infer) -> tuple[Dim, ...] | None:
     rank 1).
     """
     known, places, updates = i.value(0), i.value(1), i.value(2)
-    if (
-        known is None
-        or places is None
-        or updates is None
-        or i["reduction"] != "none"
-        or len(places) != len(updates)
-    ):
+    if known is None or places is None or updates is None or i["reduction"] != "none" or len(places) != len(updates):
         return None
     out = list(known)
     for place, update in zip(places, updates, strict=True):

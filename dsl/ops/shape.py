@@ -45,9 +45,7 @@ class Reshape(_Relabel):
         where: dict[str, Any] = {"attr": "shape"} if i["shape"] is not None else {"inputs": [1]}
         open_axes = [n for n, d in enumerate(sizes) if isinstance(d, int) and d == -1]
         if len(open_axes) > 1 or any(isinstance(d, int) and d < -1 for d in sizes):
-            i.fail(
-                "E0304", f"sizes of `reshape` are at least 0, and one may be -1; not {show(sizes)}", **where
-            )
+            i.fail("E0304", f"sizes of `reshape` are at least 0, and one may be -1; not {show(sizes)}", **where)
         if open_axes:
             at = open_axes[0]
             rest = sizes[:at] + sizes[at + 1 :]
@@ -171,9 +169,7 @@ class Transpose(_Relabel):
         shape = i.shape(0)
         rank = len(shape)
         given = i["perm"]
-        perm = (
-            tuple(reversed(range(rank))) if given is None else tuple(p + rank if p < 0 else p for p in given)
-        )
+        perm = tuple(reversed(range(rank))) if given is None else tuple(p + rank if p < 0 else p for p in given)
         if sorted(perm) != list(range(rank)):
             i.fail(
                 "E0304",

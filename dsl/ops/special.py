@@ -8,8 +8,8 @@ from typing import Any
 __all__ = ["erf"]
 
 # erf(x) = x P(x^2) / Q(x^2) for |x| <= 3.92, beyond which f32 rounds erf to 1. Fitted for this file by
-# iteratively reweighted least squares (relative error 2.1e-8), then P raised by 7.5e-8 so that the quotient in f32
-# reaches 1 at the edge. Coefficients from the highest power down.
+# iteratively reweighted least squares (relative error 2.1e-8), then P raised by 7.5e-8 so that the quotient
+# in f32 reaches 1 at the edge. Coefficients from the highest power down.
 _EDGE_F32 = 3.92
 _P_F32 = (
     0.0535516883049, 7.52484230132, 100.650523309, 1397.60139044, 5062.93930662, 29825.8313464,

@@ -17,7 +17,6 @@ from trtn.dsl.ops.sizes import sign_of
 __all__ = [
     "AUTO_PAD",
     "actual_pads",
-    "canonical_pads",
     "canonical_window",
     "pad_spatial",
     "taps",
@@ -32,22 +31,18 @@ def canonical_window(i: Infer, count: int) -> None:
     for name in ("strides", "dilations"):
         if any(v < 1 for v in i.ints(name, count)):
             i.fail("E0304", f"`{name}` of `{i.op.name}` are at least 1, not {show(i[name])}", attr=name)
-    canonical_pads(i, "pads", count)
+    _canonical_pads(i, count)
 
 
-def canonical_pads(i: Infer, name: str, count: int) -> None:
+def _canonical_pads(i: Infer, count: int) -> None:
     """One entry stands for all; `count` entries stand for both ends; else the begins, then the ends."""
-    given = tuple(i[name])
-    pads = given * (2 * count // len(given)) if len(given) in (1, count, 2 * count) else ()
-    if len(pads) != 2 * count:
-        i.fail(
-            "E0304",
-            f"`{name}` of `{i.op.name}` takes 1, {count} or {2 * count} entries, not {len(given)}",
-            attr=name,
-        )
-    if any(p < 0 for p in pads):
-        i.fail("E0304", f"`{name}` of `{i.op.name}` are at least 0, not {show(given)}", attr=name)
-    i.attrs[name] = pads
+    given = tuple(i["pads"])
+    if len(given) not in (1, count, 2 * count):
+        takes = " or ".join(map(str, sorted({1, count, 2 * count})))
+        i.fail("E0304", f"`pads` of `{i.op.name}` takes {takes} entries, not {len(given)}", attr="pads")
+    if any(p < 0 for p in given):
+        i.fail("E0304", f"`pads` of `{i.op.name}` are at least 0, not {show(given)}", attr="pads")
+    i.attrs["pads"] = given * (2 * count // len(given))
 
 
 def window_dims(i: Infer, spatial: Shape, kernel: Shape, *, ceil_mode: bool = False) -> Shape:
@@ -67,8 +62,9 @@ def window_dims(i: Infer, spatial: Shape, kernel: Shape, *, ceil_mode: bool = Fa
         before, after = i["pads"][n], i["pads"][count + n]
         extent = dilation * (k - 1) + 1
         room = d + (before + after) - extent
-        if sign_of(room + 1) <= 0:  # where nothing fits because the axis is empty, the result is empty too
-            message = f"kernel of `{i.op.name}` ({extent} wide) does not fit into dim {n + 2} of {i.tensor(0).type} with its padding"
+        # Where nothing fits because the axis is empty, the result is empty too.
+        if sign_of(room + 1) <= 0 or (isinstance(room, int) and room < 0 and d != 0):
+            message = f"window of `{i.op.name}` ({extent}) does not fit into dim {n + 2} of {i.tensor(0).type}"
             i.require(">=", d + (before + after), extent, message, inputs=[0])
         places = room // stride + 1
         if ceil_mode and stride > 1:
@@ -112,8 +108,7 @@ def actual_pads(
     if auto_pad == "none":
         return tuple(pads)
     totals = [
-        _same_total(n, d * (k - 1) + 1, s)
-        for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True)
+        _same_total(n, d * (k - 1) + 1, s) for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True)
     ]
     begins = [t // 2 if auto_pad == "same_upper" else t - t // 2 for t in totals]
     return (*begins, *(t - b for t, b in zip(totals, begins, strict=True)))
@@ -142,7 +137,6 @@ def taps(kernel: Sequence[int], out: Sequence[int], strides: Sequence[int], dila
         yield (
             at,
             tuple(
-                slice(t * d, t * d + (n - 1) * s + 1, s)
-                for t, n, s, d in zip(at, out, strides, dilations, strict=True)
+                slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in zip(at, out, strides, dilations, strict=True)
             ),
         )

@@ -55,7 +55,8 @@ class SizeLit(Node):
 
 @dataclass(slots=True)
 class Ref(Node):
-    """A path: `x`, `p.fc1.weight`, `w.encoder.layer[i].q`, `layers[0].attn.out`. A part is a name or an index expression.
+    """A path: `x`, `p.fc1.weight`, `w.encoder.layer[i].q`, `layers[0].attn.out`. A part is a name or an index
+    expression.
 
     Backticks are already taken off the names; `quoted` holds the positions of parts that had them.
     """
@@ -184,7 +185,9 @@ class If(Node):
 
 @dataclass(slots=True)
 class ScanInput(Node):
-    """`x_t = x axis 1 reverse` in an `over` list: the name of a slice inside the body, and the tensor it is cut from."""
+    """`x_t = x axis 1 reverse` in an `over` list: the name of a slice inside the body, and the tensor it is cut
+    from.
+    """
 
     name: str
     tensor: Expr
@@ -208,8 +211,9 @@ class Scan(Node):
 class Loop(Node):
     """`loop i in 0..limit max 64 carry h = h0, go = go0 while go { .. yield y }`.
 
-    `limit` is a dim expression or an i64[] tensor; `max` is required unless limit is an integer literal. `while` names a carried
-    bool[]. `variable` is an i64[] tensor inside the body. Results: the final carried values, then each yielded value stacked.
+    `limit` is a dim expression or an i64[] tensor; `max` is required unless limit is an integer literal. `while`
+    names a carried bool[]. `variable` is an i64[] tensor inside the body. Results: the final carried values, then
+    each yielded value stacked.
     """
 
     variable: str
@@ -276,7 +280,9 @@ class WeightsDecl(Node):
 
 @dataclass(slots=True)
 class Param(Node):
-    """A parameter. Tensor parameters (before `*`) have `type`; the others a `kind`: weights, int, float, str, bool, dtype, ints, floats."""
+    """A parameter. Tensor parameters (before `*`) have `type`; the others a `kind`: weights, int, float, str, bool,
+    dtype, ints, floats.
+    """
 
     name: str
     type: TypeExpr | None
@@ -286,7 +292,9 @@ class Param(Node):
 
 @dataclass(slots=True)
 class Sig(Node):
-    """`(x: T[B, S, D], *, p: weights, act: str = "gelu") -> T[B, S, D]`; several results as `-> (a: T[..], b: T[..])`."""
+    """`(x: T[B, S, D], *, p: weights, act: str = "gelu") -> T[B, S, D]`; several results as `-> (a: T[..], b:
+    T[..])`.
+    """
 
     tensors: tuple[Param, ...]
     attrs: tuple[Param, ...]
@@ -428,7 +436,8 @@ class WeightFile(Node):
 
 @dataclass(slots=True)
 class TensorEntry(Node):
-    """`tensor a.b[0].c: f16[768, 3072] = f0["key"] transpose sha256:77aa..` or `= zeros`, `= normal(7, 0.02)`, `= inline [1, 2]`.
+    """`tensor a.b[0].c: f16[768, 3072] = f0["key"] transpose sha256:77aa..` or `= zeros`, `= normal(7, 0.02)`, `=
+    inline [1, 2]`.
 
     Either `file` is set (with `key`, None meaning the tensor's own name), or `generator` (a name) with `args`.
     """
@@ -461,7 +470,9 @@ class Manifest(Node):
 
 @dataclass(slots=True)
 class Module(Node):
-    """A parsed file. Where the text had errors, the declarations and statements that could be read are here all the same."""
+    """A parsed file. Where the text had errors, the declarations and statements that could be read are here all the
+    same.
+    """
 
     source: Source
     edition: int

@@ -1,8 +1,9 @@
 """The LALR automaton that Lark makes from a grammar, laid out for speed, and the loop that runs it over a text.
 
 Lark computes the table and the functions that gather a rule's children. Its own loop spends most of the time on objects
-that nobody here looks at (line and column of each token, one step per ignored blank), so this module has its own: about three
-times as fast. The lexer is contextual like Lark's: in each state it looks only for what the state can take.
+that nobody here looks at (line and column of each token, one step per ignored blank), so this module has its own:
+about three times as fast. The lexer is contextual like Lark's: in each state it looks only for what the state can
+take.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ class Automaton:
 
 
 class Failure(NamedTuple):
-    """A token that the parse can't take; at the end of the text one of type `END`, where no token fits one without a type."""
+    """A token that the parse can't take; at the end of the text one of type `END`, where no token fits one without
+    a type.
+    """
 
     token: Token
     previous_end: int
@@ -115,10 +118,14 @@ class Failure(NamedTuple):
 
 
 class Parse:
-    """One text on its way through an automaton. `values[i]` was built, or read, on the way from `states[i]` to `states[i + 1]`."""
+    """One text on its way through an automaton. `values[i]` was built, or read, on the way from `states[i]` to
+    `states[i + 1]`.
+    """
 
     def __init__(self, automaton: Automaton, text: str, closers: Sequence[tuple[int, str]] = ()) -> None:
-        """`closers` are brackets that the text lacks, in front of these offsets: they are read as if they stood there."""
+        """`closers` are brackets that the text lacks, in front of these offsets: they are read as if they stood
+        there.
+        """
         self.automaton = automaton
         self.text = text
         self._closers = [*closers, (len(text) + 1, "")]
@@ -161,7 +168,7 @@ class Parse:
             while True:
                 action = actions[state].get(kind)
                 if action.__class__ is int:
-                    states.append(action)  # type: ignore[arg-type]
+                    states.append(action)
                     values.append(token)
                     break
                 if action is None:

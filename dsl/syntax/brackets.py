@@ -1,8 +1,8 @@
 """Brackets without a partner: which one was never closed, and where it should have been.
 
-The opening bracket is the culprit, not the place where the parser notices. Where the statement should have ended is seen
-from the layout: a line that starts like a statement and is not indented deeper than the line of the open bracket ends it;
-a line that starts a declaration ends everything.
+The opening bracket is the culprit, not the place where the parser notices. Where the statement should have ended is
+seen from the layout: a line that starts like a statement and is not indented deeper than the line of the open
+bracket ends it; a line that starts a declaration ends everything.
 """
 
 from __future__ import annotations

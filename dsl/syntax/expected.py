@@ -6,7 +6,21 @@ from trtn.dsl.syntax.tokens import TOKEN
 
 __all__ = ["describe_expected", "describe_found"]
 
-_EXPRESSION = {"PATH", "PATHS", "CALL", "NUMBER", "STRING", "TRUE", "FALSE", "INF", "NAN", "INTS", "LSQB", "LPAR", "MINUS"}
+_EXPRESSION = {
+    "PATH",
+    "PATHS",
+    "CALL",
+    "NUMBER",
+    "STRING",
+    "TRUE",
+    "FALSE",
+    "INF",
+    "NAN",
+    "INTS",
+    "LSQB",
+    "LPAR",
+    "MINUS",
+}
 _STATEMENT = {
     "PATH", "ANNOTATION", "DOC", "DIM", "INPUT", "OUTPUT", "LET", "ASSERT", "REPEAT", "YIELD", "RETURN",
 }  # fmt: skip

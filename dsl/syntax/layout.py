@@ -1,4 +1,6 @@
-"""What the layout of a text tells without parsing it: lines that start a statement or a declaration, and its brackets."""
+"""What the layout of a text tells without parsing it: lines that start a statement or a declaration, and its
+brackets.
+"""
 
 from __future__ import annotations
 

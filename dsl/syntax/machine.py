@@ -79,7 +79,9 @@ def _build(grammar: GrammarName, builder: Builder) -> lark.Lark:
 
 
 def _cache_folder() -> Path | None:
-    """The user's cache folder, or None where there is none that only this user can write to: what lies there is unpickled."""
+    """The user's cache folder, or None where there is none that only this user can write to: what lies there is
+    unpickled.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
         root = Path(base) if base and os.path.isabs(base) else Path.home() / ".cache"

@@ -21,7 +21,8 @@ _PART = re.compile(r"`([^`\n]+)`|([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|(.?))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _WRITTEN = {"\n": "\\n", "\t": "\\t", "\\": "\\\\"}
-# Control characters, and the ones that make text look different from what it says (bidirectional controls, line separators).
+# Control characters, and the ones that make text look different from what it says (bidirectional controls, line
+# separators).
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\\]")
 
 
@@ -74,7 +75,9 @@ def quote_name(path: str) -> str:
 
 
 def split_path(text: str) -> list[tuple[int, int, str | int, bool]]:
-    """The parts of a written path: start, end, the name (escapes resolved) or the index, and whether it had backticks."""
+    """The parts of a written path: start, end, the name (escapes resolved) or the index, and whether it had
+    backticks.
+    """
     parts: list[tuple[int, int, str | int, bool]] = []
     for match in _PART.finditer(text):
         quoted, name, index = match.groups()

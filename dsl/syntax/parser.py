@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from trtn.dsl.syntax.machine import Machine
     from trtn.grammar import GrammarName
 
-__all__ = ["EDITION", "parse", "parse_manifest"]
+__all__ = ["EDITION", "is_manifest", "parse", "parse_manifest"]
 
 EDITION = 1
 """The edition of the language that this version reads."""
 
 _FIRST_TOKEN = re.compile(r"(?:\s|#[^\n]*)*+")
 _EDITION_LINE = re.compile(r"trtn\b[ \t]*([^\s#]*)")
+_MANIFEST = re.compile(rf"{_FIRST_TOKEN.pattern}(?:trtn\b[^\n#]*)?{_FIRST_TOKEN.pattern}manifest\b")
 _DECLARATION = re.compile(r"(?:import|weights|manifest|network|block|plugin|profile|target)\b")
 
 
@@ -33,6 +34,11 @@ def parse(source: Source, sink: Sink) -> Module:
 def parse_manifest(source: Source, sink: Sink) -> Module:
     """The tree of a weight manifest: one `Manifest` in `items`, or none where it could not be read."""
     return _parse(source, sink, "weights")
+
+
+def is_manifest(text: str) -> bool:
+    """Whether the text, if it can be read at all, is a weight manifest and not a spec: its first declaration tells."""
+    return _MANIFEST.match(text) is not None
 
 
 def _parse(source: Source, sink: Sink, grammar: GrammarName) -> Module:

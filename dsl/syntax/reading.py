@@ -1,4 +1,6 @@
-"""Files and standard input as sources: size, encoding and line length are checked before anything else looks at them."""
+"""Files and standard input as sources: size, encoding and line length are checked before anything else looks at
+them.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def read_source(path: str | os.PathLike[str], sink: Sink) -> Source | None:
         return Source(name, data.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        sink.error("E0106", f"{shown} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, line {line}")
+        sink.error(
+            "E0106", f"{shown} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, line {line}"
+        )
         return None
 
 

@@ -1,8 +1,9 @@
-"""The parse of one text, error by error: say what was expected, go on at the next statement, invent no follow-up errors.
+"""The parse of one text, error by error: say what was expected, go on at the next statement, invent no follow-up
+errors.
 
-Panic mode on the LALR stack. After an error the parser goes on at the next line that starts a statement or a declaration
-(or at a closing brace) and that lies outside all parentheses; its stack is cut back to the start of a statement in the body
-that this place belongs to, which the depth of braces tells.
+Panic mode on the LALR stack. After an error the parser goes on at the next line that starts a statement or a
+declaration (or at a closing brace) and that lies outside all parentheses; its stack is cut back to the start of a
+statement in the body that this place belongs to, which the depth of braces tells.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class _Recovering:
         return self.parse.result
 
     def _take_as_name(self, token: Token) -> bool:
-        """Keywords are names wherever the grammar has no use for them; the lexer, which sees one state only, can't know."""
+        """Keywords are names wherever the grammar has no use for them; the lexer, which sees one state only, can't
+        know.
+        """
         if token.type not in self.automaton.texts or token not in self.automaton.keywords:
             return False
         for terminal in ("PATH", "NAME"):
@@ -94,7 +97,9 @@ class _Recovering:
     # --- where to go on --------------------------------------------------------------------------------------------
 
     def _resume(self, place: _Place) -> bool:
-        """Cuts the stack back to the start of a statement at the place's depth, if the parser can go on there at all."""
+        """Cuts the stack back to the start of a statement at the place's depth, if the parser can go on there at
+        all.
+        """
         values, states = self.parse.values, self.parse.states
         braces = [at for at, value in enumerate(values) if type(value) is Token and value.type == "LBRACE"]
         if place.depth > len(braces):
@@ -112,7 +117,9 @@ class _Recovering:
         return False
 
     def _at_boundary(self, states: list[int]) -> bool:
-        """Whether a statement, a field or a declaration may start here: only there may a body, or the file, also end."""
+        """Whether a statement, a field or a declaration may start here: only there may a body, or the file, also
+        end.
+        """
         return any(self.automaton.accepts(states, terminal) for terminal in ("RBRACE", END, "MANIFEST"))
 
     def _is_fresh(self, state: int) -> bool:
@@ -148,7 +155,9 @@ class _Recovering:
         return None
 
     def _all_places(self) -> list[_Place]:
-        """Where statements, fields and declarations seem to start, and all closing braces. Found once, on the first error."""
+        """Where statements, fields and declarations seem to start, and all closing braces. Found once, on the first
+        error.
+        """
         if self.places is None:
             self.places = []
             missing = ((offset, bracket) for offset, brackets in self.scan.closers for bracket in brackets)
@@ -184,7 +193,9 @@ class _Recovering:
             line = self.report.source.position(place.offset)[0]
             self.report.error("E0101", last - 1, last, f"statement not finished: line {line} starts another one")
             return
-        lone_call = self.text[offset : offset + 1] == "(" and self.text[begin : self.parse.previous_end].strip().isidentifier()
+        lone_call = (
+            self.text[offset : offset + 1] == "(" and self.text[begin : self.parse.previous_end].strip().isidentifier()
+        )
         help_ = "a result needs a name: `y = ...`" if lone_call else ""
         expected = describe_expected(self._expected(), self.automaton.texts)
         self.report.error("E0101", offset, end, f"expected {expected}, found {found}", help=help_)

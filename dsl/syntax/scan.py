@@ -1,7 +1,7 @@
 """The first look at a text: one linear pass that finds comments, checks characters and counts brackets.
 
-What is wrong at this level is reported here, in the user's words, and replaced by text of the same length that is right,
-so that the parser meets no character without a token, and every offset still holds.
+What is wrong at this level is reported here, in the user's words, and replaced by text of the same length that is
+right, so that the parser meets no character without a token, and every offset still holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from trtn.dsl.syntax.report import Report
 __all__ = ["NESTING_LIMIT", "Scan", "scan"]
 
 NESTING_LIMIT = 100
-"""Levels of brackets and braces. The readers of the tree recurse; this keeps them far from the interpreter's own limit."""
+"""Levels of brackets and braces. The readers of the tree recurse; this keeps them far from the interpreter's own
+limit.
+"""
 
 _TOKEN = re.compile(
     r'"(?:[^"\\\n]|\\[^\n])*+(?P<quote>"?)'

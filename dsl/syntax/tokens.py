@@ -32,4 +32,6 @@ TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-"""The smallest pieces of a text without lexical errors: a dot, a bracket, a name are one each. Comments are pieces too."""
+"""The smallest pieces of a text without lexical errors: a dot, a bracket, a name are one each. Comments are pieces
+too.
+"""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from functools import cache
 
 from trtn.dsl.syntax.ast import Expr, Node
 
 __all__ = ["children", "nodes", "too_deep"]
 
 
-@cache
+# Fields of these types never hold nodes; most fields are of them.
+_PLAIN = {"int", "str", "bool", "float", "str | None", "int | None", "tuple[str, ...]", "tuple[int, ...]"}
+_fields: dict[type, tuple[str, ...]] = {}
+
+
 def _field_names(kind: type[Node]) -> tuple[str, ...]:
-    # Fields of these types never hold nodes; most fields are of them.
-    plain = {"int", "str", "bool", "float", "str | None", "int | None", "tuple[str, ...]", "tuple[int, ...]"}
-    return tuple(f.name for f in fields(kind) if f.type not in plain)
+    names = _fields.get(kind)
+    if names is None:
+        names = _fields[kind] = tuple(f.name for f in fields(kind) if f.type not in _PLAIN)
+    return names
 
 
 def children(node: Node) -> Iterator[Node]:

@@ -147,9 +147,7 @@ def _check_full(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
 
 def _check_normal(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
     if not dtype.is_float:
-        raise Misuse(
-            f"`normal` makes floats, the dtype is {dtype}", "`uniform(seed, low, high)` makes integers too"
-        )
+        raise Misuse(f"`normal` makes floats, the dtype is {dtype}", "`uniform(seed, low, high)` makes integers too")
     _seed(args[0])
     if _finite(args[1], "the standard deviation") < 0:
         raise Misuse(f"the standard deviation is not below 0: `{format_value(args[1])}`")
@@ -165,9 +163,7 @@ def _check_uniform(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
     if dtype.is_integer:
         for value in args[1:]:
             if not isinstance(value, int) or abs(value) > _LARGEST_EXACT:
-                raise Misuse(
-                    f"the ends of a range of {dtype} are integers within 2^53, not `{format_value(value)}`"
-                )
+                raise Misuse(f"the ends of a range of {dtype} are integers within 2^53, not `{format_value(value)}`")
         _check_value(args[1], dtype)
         _check_value(int(high) - 1, dtype)
     else:
@@ -180,9 +176,7 @@ def _check_inline(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
         if not sizes:
             _check_value(value, dtype)
         elif not isinstance(value, tuple):
-            raise Misuse(
-                f"axis {axis} has size {sizes[0]}, found the number `{format_value(value)}` and no list"
-            )
+            raise Misuse(f"axis {axis} has size {sizes[0]}, found the number `{format_value(value)}` and no list")
         elif len(value) != sizes[0]:
             raise Misuse(f"axis {axis} has size {sizes[0]}, the list has {len(value)} elements")
         else:
@@ -209,9 +203,7 @@ def _normal(args: tuple[Value, ...], dtype: DType, shape: Shape) -> npt.NDArray[
 GENERATORS: dict[str, _Kind] = {
     "zeros": _Kind((), "zeros", _check_nothing, lambda args, dtype, shape: np.zeros(shape, dtype.numpy)),
     "ones": _Kind((), "ones", _check_nothing, lambda args, dtype, shape: np.full(shape, _array(1, dtype))),
-    "full": _Kind(
-        ("x",), "full(0.5)", _check_full, lambda args, dtype, shape: np.full(shape, _array(args[0], dtype))
-    ),
+    "full": _Kind(("x",), "full(0.5)", _check_full, lambda args, dtype, shape: np.full(shape, _array(args[0], dtype))),
     "normal": _Kind(("seed", "std"), "normal(7, 0.02)", _check_normal, _normal),
     "uniform": _Kind(("seed", "low", "high"), "uniform(7, -1.0, 1.0)", _check_uniform, _uniform),
     "inline": _Kind(

@@ -73,7 +73,7 @@ def hash_manifest(
     where it can't be parsed.
     """
     module = parse_manifest(source, sink)
-    table = resolve_manifest(module, sink, root=root, allow_outside=allow_outside, check_sizes=False)
+    table = resolve_manifest(module, sink, root=root, allow_outside=allow_outside, stated=False)
     manifest = next((item for item in module.items if isinstance(item, ast.Manifest)), None)
     if manifest is None:
         return source.text
@@ -106,15 +106,11 @@ def _size_edit(node: ast.SizeLit | ast.IntLit, file: FileEntry) -> list[_Edit]:
     return [] if abs(size - node.value) <= size_rounding(node) else [(node.start, node.end, str(size))]
 
 
-def _tensor_edits(
-    manifest: ast.Manifest, table: WeightTable, sink: Sink, progress: Progress | None
-) -> list[_Edit]:
+def _tensor_edits(manifest: ast.Manifest, table: WeightTable, sink: Sink, progress: Progress | None) -> list[_Edit]:
     entries = {
         entry.name: entry for entry in reversed(manifest.tensors)
     }  # of two with one name the table has the first
-    wanted = [
-        w for w in table.values() if entries[w.name].digest or not isinstance(w.source, GeneratedSource)
-    ]
+    wanted = [w for w in table.values() if entries[w.name].digest or not isinstance(w.source, GeneratedSource)]
     edits: list[_Edit] = []
     for weight, found in digests(wanted, progress):
         entry = entries[weight.name]

@@ -26,9 +26,7 @@ _HIGHEST_RANK = 64  # NumPy's
 _ROUNDED = re.compile(r"([0-9][0-9_]*)(?:\.([0-9]+))?([A-Za-z]+)")
 
 
-def load_manifest(
-    source: Source, sink: Sink, *, root: Path | None = None, allow_outside: bool = False
-) -> WeightTable:
+def load_manifest(source: Source, sink: Sink, *, root: Path | None = None, allow_outside: bool = False) -> WeightTable:
     """The weights that a manifest declares.
 
     Findings go to `sink`; the table then holds the tensors that could be understood. `root` is the folder
@@ -44,29 +42,27 @@ def resolve_manifest(
     *,
     root: Path | None = None,
     allow_outside: bool = False,
-    check_sizes: bool = True,
+    stated: bool = True,
 ) -> WeightTable:
     """As `load_manifest`, of a parsed file. A file in which no manifest could be read gives an empty table.
 
-    Without `check_sizes`, files may be of other sizes than the manifest says: who writes hashes anew reads
-    what is there.
+    Where `stated` is false, the sizes and hashes in the text are not looked at: who writes them anew reads
+    the files that are there.
     """
     manifest = next((item for item in module.items if isinstance(item, ast.Manifest)), None)
     if manifest is None:
         return WeightTable("", {}, {}, module.source)
     folder = root if root is not None else Path(module.source.path).parent
-    return _Resolver(module, sink, folder, allow_outside, check_sizes).resolve(manifest)
+    return _Resolver(module, sink, folder, allow_outside, stated).resolve(manifest)
 
 
 class _Resolver:
-    def __init__(
-        self, module: ast.Module, sink: Sink, root: Path, allow_outside: bool, check_sizes: bool
-    ) -> None:
+    def __init__(self, module: ast.Module, sink: Sink, root: Path, allow_outside: bool, stated: bool) -> None:
         self.module = module
         self.sink = sink
         self.root = root
         self.allow_outside = allow_outside
-        self.check_sizes = check_sizes
+        self.stated = stated
         self.table = FileTable(allow_outside=allow_outside)
 
     def span(self, start: int, end: int) -> Span:
@@ -112,7 +108,7 @@ class _Resolver:
             root=self.root,
             table=self.table,
             allow_outside=self.allow_outside,
-            size=node.size.value if node.size is not None and self.check_sizes else None,
+            size=node.size.value if node.size is not None and self.stated else None,
             tolerance=size_rounding(node.size),
             digest=digest,
             span=self.span(node.path_start, node.path_end),
@@ -126,7 +122,7 @@ class _Resolver:
         return entry
 
     def _digest(self, node: ast.WeightFile | ast.TensorEntry) -> str | None:
-        if node.digest is None:
+        if node.digest is None or not self.stated:
             return None
         digest = node.digest.lower()
         if is_digest(digest):
@@ -167,9 +163,7 @@ class _Resolver:
         for dim in node.dims:
             if not isinstance(dim.value, ast.IntLit) or dim.low is not None:
                 message = "a weight's dims are integers"
-                self.sink.error(
-                    "E0306", f"{message}, not `{self.module.span(dim).text}`", self.module.span(dim)
-                )
+                self.sink.error("E0306", f"{message}, not `{self.module.span(dim).text}`", self.module.span(dim))
                 return dtype, None
             shape.append(dim.value.value)
         if len(shape) > _HIGHEST_RANK:
@@ -196,9 +190,7 @@ class _Resolver:
             )
             self.sink.error("E0508", f"no file `{entry.file}` in this manifest", span, help=hint)
         if entry.transpose and shape is not None and len(shape) < 2:
-            self.sink.error(
-                "E0303", f"`transpose` swaps the last two axes; `{entry.name}` has rank {len(shape)}", span
-            )
+            self.sink.error("E0303", f"`transpose` swaps the last two axes; `{entry.name}` has rank {len(shape)}", span)
             return None
         if file is None or dtype is None or shape is None:
             return None
@@ -208,9 +200,7 @@ class _Resolver:
             source=span,
             digest=self.span(entry.digest_start, entry.digest_end) if entry.digest else None,
         )
-        return StoredSource(
-            file, Place(entry.name, entry.key, entry.offset), dtype, shape, entry.transpose, spans
-        )
+        return StoredSource(file, Place(entry.name, entry.key, entry.offset), dtype, shape, entry.transpose, spans)
 
     def _generated(
         self, entry: ast.TensorEntry, dtype: DType | None, shape: tuple[int, ...] | None
@@ -234,9 +224,7 @@ class _Resolver:
                 return -operand.value
             case ast.ListLit():
                 return tuple(map(self._value, node.items))
-        raise Misuse(
-            f"a generator's arguments are numbers and lists of numbers, not `{self.module.span(node).text}`"
-        )
+        raise Misuse(f"a generator's arguments are numbers and lists of numbers, not `{self.module.span(node).text}`")
 
 
 def size_rounding(size: ast.SizeLit | ast.IntLit | None) -> int:

@@ -121,7 +121,8 @@ def _read_header(path: Path, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, 
         if version == (2, 0):
             return np.lib.format.read_array_header_2_0(stream, _LONGEST_HEADER)
         raise ValueError(f"format version {version[0]}.{version[1]}")
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    # On bad text NumPy falls back to a tokenizer, which raises errors of its own and of Python's parser.
+    except Exception as error:
         raise damaged(path, " ".join(str(error).split())[:200] or "no array header") from None
 
 
@@ -192,6 +193,4 @@ def _entry(shape: tuple[int, ...], fortran: bool, dtype: np.dtype[Any], octets: 
         array = array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
-    return Entry(
-        ours or f"{dtype.itemsize}-byte elements", shape, read, tuple(BY_NAME[name] for name in alternatives)
-    )
+    return Entry(ours or f"{dtype.itemsize}-byte elements", shape, read, tuple(BY_NAME[name] for name in alternatives))

@@ -169,7 +169,7 @@ class _Model:
             raise StorageError(
                 "E0506",
                 f"`{self.path.name}` keeps `{name}` in `{error.path}`, outside the model's folder",
-                help="move the file below the model's folder, or allow files outside of it",
+                help="move the file below the model's folder, or allow files outside of it (`--allow-outside`)",
             ) from None
         except ValueError as error:
             raise damaged(self.path, f"external data of `{name}`: {error}") from None

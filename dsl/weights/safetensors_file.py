@@ -98,9 +98,7 @@ def _sizes(values: Any) -> tuple[int, ...] | None:
     return None
 
 
-def _entry(
-    path: Path, key: str, octets: Bytes, word: str, shape: tuple[int, ...], at: int, size: int
-) -> Entry:
+def _entry(path: Path, key: str, octets: Bytes, word: str, shape: tuple[int, ...], at: int, size: int) -> Entry:
     dtype = DTYPES.get(word)
     if dtype is None:
         return Entry(word, shape, lambda: octets[at : at + size])

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from trtn.dsl.diagnostics import Diagnostic, Label, Span
@@ -82,8 +81,7 @@ class StoredSource:
     spans: Spans = field(default_factory=Spans)
 
     def load(self) -> npt.NDArray[Any]:
-        """A read-only array in C order: mapped where the file holds it so, otherwise a copy of this one
-        tensor.
+        """A read-only array in C order: mapped where the file holds it so, otherwise a copy of this tensor.
 
         Raises BuildError with a diagnostic: E0503 (another dtype or shape), E0504 (file missing, damaged,
         unreadable), E0505 (no such tensor), E0506 (outside the folder), E0509 (file of another size).
@@ -132,7 +130,7 @@ class StoredSource:
 
     def __str__(self) -> str:
         """As a manifest writes it, with the file's path for its alias."""
-        return f"{self.file.path}{self.place}{' transpose' if self.transpose else ''}"
+        return f"{self.file.path}{self.place.source_text(self.transpose)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,8 +167,7 @@ def view(weight: Weight) -> npt.NDArray[Any]:
 
 
 def array_weight(name: str, array: npt.NDArray[Any], *, digest: str | None = None) -> Weight:
-    """A weight that holds a NumPy array (copied where it isn't in C order and native byte order; set
-    read-only).
+    """A weight that holds a NumPy array: a read-only view, or a copy in C order and native byte order.
 
     Raises TypeError where the language has no such dtype.
     """
@@ -204,11 +201,8 @@ def stored_weight(
 
 def _settled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """In C order, aligned and read-only; a copy only where the array isn't that already."""
-    return _frozen(
-        array
-        if array.flags.c_contiguous and array.flags.aligned
-        else np.require(array.copy(), requirements=("C", "A"))
-    )
+    settled = array.flags.c_contiguous and array.flags.aligned
+    return _frozen(array if settled else array.copy(order="C"))
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

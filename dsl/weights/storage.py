@@ -39,11 +39,11 @@ class Place:
     def wanted(self) -> str:
         return self.name if self.key is None else self.key
 
-    def __str__(self) -> str:
-        """As a manifest writes it after the file's alias."""
-        return (f"[{quote_string(self.key)}]" if self.key is not None else "") + (
-            f" offset {self.offset}" if self.offset is not None else ""
-        )
+    def source_text(self, transpose: bool) -> str:
+        """What a manifest writes after the file's alias: `["key"] transpose offset 4096`."""
+        key = f"[{quote_string(self.key)}]" if self.key is not None else ""
+        offset = f" offset {self.offset}" if self.offset is not None else ""
+        return f"{key}{' transpose' if transpose else ''}{offset}"
 
 
 class Storage(ABC):
@@ -135,9 +135,7 @@ def _checked(array: npt.NDArray[Any], dtype: DType, key: str, path: Path) -> npt
     if dtype.name in ("i4", "u4") and array.dtype != dtype.numpy:
         low, high = (-8, 7) if dtype.name == "i4" else (0, 15)
         if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
-            raise StorageError(
-                "E0503", f"`{path.name}`: `{key}` is {dtype} but holds values outside {low}..{high}"
-            )
+            raise StorageError("E0503", f"`{path.name}`: `{key}` is {dtype} but holds values outside {low}..{high}")
         return array.astype(dtype.numpy)
     return array if array.dtype == dtype.numpy else array.view(dtype.numpy)
 

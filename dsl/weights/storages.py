@@ -42,7 +42,7 @@ def locate(root: Path, path: str, *, allow_outside: bool = False) -> Path:
             "E0506",
             f"weight file `{path}` lies outside the manifest's folder",
             notes=(f"the folder is {root}",),
-            help="move the file below the manifest's folder, or allow files outside of it",
+            help="move the file below the manifest's folder, or allow files outside of it (`--allow-outside`)",
         ) from None
     except ValueError as error:
         raise StorageError("E0504", str(error)) from None

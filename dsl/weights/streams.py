@@ -24,7 +24,7 @@ Elements are computed in float64, in C order, and rounded to float32 and from th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 __all__ = ["normal", "uniform"]
 
-_CHUNK = 1 << 14  # words at a time: the temporaries stay in the processor's cache
+_CHUNK = 1 << 12  # words at a time: the temporaries stay in the processor's cache
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
@@ -53,28 +53,34 @@ Words = npt.NDArray[np.uint64]
 def normal(seed: int, std: float, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """`count` elements of a normal distribution around 0, of a float dtype."""
     out = np.empty(count, dtype)
-    for start, words in _words(seed, (count + 1) // 2):
+
+    def fill(start: int, words: Words) -> None:
         part = out[2 * start : 2 * (start + len(words))]
         for offset, values in enumerate(_box_muller(words)):
             values *= std
             # An odd count leaves the last word's second element out.
             _store(values[: (len(part) + 1 - offset) // 2], part[offset::2])
+
+    _each_chunk(seed, (count + 1) // 2, fill)
     return out
 
 
 def uniform(seed: int, low: float, high: float, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """`count` elements from `low` up to `high`; of an integer dtype they stay below `high`."""
     out = np.empty(count, dtype)
-    for start, words in _words(seed, count):
+    integers = dtype.kind in "iu" or dtype.name in ("int4", "uint4")
+
+    def fill(start: int, words: Words) -> None:
         values = (words >> np.uint64(11)).astype(np.float64)
         values *= 2.0**-53
         values *= high - low
         values += low
-        if dtype.kind in "iu" or dtype.name in ("int4", "uint4"):
+        if integers:
             np.floor(values, out=values)
-            # The product may round up to `high` itself.
-            np.minimum(values, high - 1, out=values)
+            np.minimum(values, high - 1, out=values)  # the sum may round up to `high` itself
         _store(values, out[start : start + len(words)])
+
+    _each_chunk(seed, count, fill)
     return out
 
 
@@ -83,8 +89,8 @@ def _store(values: Floats, out: npt.NDArray[Any]) -> None:
     out[:] = values if exact else values.astype(np.float32)
 
 
-def _words(seed: int, count: int) -> Iterator[tuple[int, Words]]:
-    """The first `count` words of a seed's stream in chunks, each with the index of its first."""
+def _each_chunk(seed: int, count: int, fill: Callable[[int, Words], None]) -> None:
+    """Calls `fill` with the first `count` words of a seed's stream in chunks, each with the index of its first."""
     origin = _mix_int(seed)
     steps = np.arange(1, min(count, _CHUNK) + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
     for start in range(0, count, _CHUNK):
@@ -92,7 +98,7 @@ def _words(seed: int, count: int) -> Iterator[tuple[int, Words]]:
         for shift, factor in _MIX:
             words ^= words >> np.uint64(shift)
             words *= np.uint64(factor)
-        yield start, words
+        fill(start, words)
 
 
 def _mix_int(word: int) -> int:

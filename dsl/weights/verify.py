@@ -33,9 +33,7 @@ Progress = Callable[[int, int], None]
 _WORKERS = 4  # each may hold one tensor that can't be mapped
 
 
-def digests(
-    weights: Iterable[Weight], progress: Progress | None = None
-) -> Iterator[tuple[Weight, str | TrtnError]]:
+def digests(weights: Iterable[Weight], progress: Progress | None = None) -> Iterator[tuple[Weight, str | TrtnError]]:
     """Each weight, in order, with the hash of what it loads, or with the error that loading it raised."""
     todo = list(weights)
     total, done = sum(w.nbytes for w in todo), 0
@@ -168,11 +166,7 @@ def _file_opens(file: FileEntry, sink: Sink) -> bool:
 def verify_files(files: Mapping[str, FileEntry], sink: Sink) -> None:
     """Compares the files' sizes and hashes with those stated: E0509; unreadable files: E0504, E0506."""
     for file in files.values():
-        if (
-            _file_opens(file, sink)
-            and file.digest is not None
-            and (found := file_digest(file)) != file.digest
-        ):
+        if _file_opens(file, sink) and file.digest is not None and (found := file_digest(file)) != file.digest:
             sink.error(
                 "E0509",
                 f"weight file `{file.path}` hashes to {short(found)}, the manifest says {short(file.digest)}",

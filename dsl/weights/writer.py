@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def format_manifest(name: str, files: Sequence[FileLine], tensors: Iterable[Tens
     """The manifest's text: files in the given order, one tensor a line in natural order of their paths."""
     ordered = sorted(tensors, key=lambda line: natural_key(line.name))
     return "\n".join(
-        ["trtn 1", f"manifest {quote_name(name)} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""]
+        ["trtn 1", "", f"manifest {quote_name(name)} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""]
     )
 
 
@@ -106,8 +107,8 @@ def save_weights(
     files: dict[str, FileLine] = {}
     lines: list[TensorLine] = []
     stored: dict[str, Weight] = {}
-    for path, weight in weights.items():
-        if keep_files and (kept := _kept(path, weight, stem.parent, files)) is not None:
+    for path, weight in sorted(weights.items(), key=lambda item: natural_key(item[0])):
+        if keep_files and (kept := _kept(path, weight, own, files)) is not None:
             lines.append(kept)
         elif (generator := _generator(weight)) is not None:
             lines.append(TensorLine(path, weight.dtype, weight.shape, str(generator), weight.digest))
@@ -122,24 +123,22 @@ def save_weights(
     return write_manifest(manifest, name if name is not None else stem.name, tuple(files.values()), lines)
 
 
-def _kept(path: str, weight: Weight, folder: Path, files: dict[str, FileLine]) -> TensorLine | None:
-    """The line for a weight that stays in its file, or None where it has none below the folder."""
+def _kept(path: str, weight: Weight, own: Path, files: dict[str, FileLine]) -> TensorLine | None:
+    """The line for a weight that stays in its file, or None where that isn't below the folder, or is `own`."""
     source = weight.source
     if not isinstance(source, StoredSource):
         return None
-    relative = os.path.relpath(source.file.root / source.file.path, folder)
-    if relative.startswith(os.pardir):
+    relative = os.path.relpath(source.file.root / source.file.path, own.parent)
+    if relative.startswith(os.pardir) or relative == own.name:
         return None
     found = weight.digest or digest(view(weight))
     if relative not in files:
-        files[relative] = FileLine(f"f{len(files)}", relative, source.file.locate().stat().st_size)
+        size = len(source.file.table.map(source.file.locate()))
+        files[relative] = FileLine(f"f{len(files)}", relative, size)
     place = source.place
-    key = place.key
-    if key is None and place.offset is None and path != place.name:  # it lay under the name that it had
-        key = place.name
-    shown = f"{files[relative].alias}" + (f"[{quote_string(key)}]" if key is not None and key != path else "")
-    shown += " transpose" if source.transpose else ""
-    shown += f" offset {place.offset}" if place.offset is not None else ""
+    if place.key is None and place.offset is None and path != place.name:
+        place = replace(place, key=place.name)  # it lay under the name that it had
+    shown = f"{files[relative].alias}{place.source_text(source.transpose)}"
     return TensorLine(path, weight.dtype, weight.shape, shown, found)
 
 
@@ -189,7 +188,8 @@ def _spellings(element: Any, dtype: DType) -> tuple[Value, Value]:
         return bool(element), bool(element)
     if dtype.is_integer:
         return int(element), int(element)
-    return float(str(element)), float(element)
+    exact = float(element)
+    return float(str(element)), math.nan if math.isnan(exact) else exact  # the text has no NaN with a sign
 
 
 def _nested(flat: Any, shape: tuple[int, ...]) -> Value:

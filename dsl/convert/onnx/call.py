@@ -93,6 +93,13 @@ class Call:
         array = self.array(index)
         return array.reshape(-1)[0].item() if array is not None and array.size == 1 else None
 
+    def declared_ranks(self) -> list[int] | None:
+        """The ranks that the model's file declares for the node's results, where it does so for all."""
+        graph = self.translator.scope.graph
+        declared = {v.name: v.shape for v in (*graph.values.values(), *graph.outputs)}
+        shapes = [declared.get(o) for o in self.node.outputs]
+        return None if any(s is None for s in shapes) else [len(s) for s in shapes if s is not None]
+
     # --- attributes ---
 
     def has(self, name: str) -> bool:
@@ -172,9 +179,7 @@ class Call:
     def dims(self, values: Sequence[Dim], dtype: DType, *, scalar: bool = False, part: str = "") -> Tensor:
         """An integer tensor of known dims: a constant where all are plain integers."""
         if all(isinstance(v, int) for v in values):
-            return self.constant(
-                np.asarray(values, dtype=dtype.numpy).reshape(() if scalar else (len(values),)), part
-            )
+            return self.constant(np.asarray(values, dtype=dtype.numpy).reshape(() if scalar else (len(values),)), part)
         return self.emit("dims", part=part, values=tuple(values), dtype=dtype, scalar=scalar)
 
     def reshape(self, tensor: Tensor, shape: Shape, part: str = "") -> Tensor:
@@ -192,9 +197,5 @@ class Call:
 
 
 def _transposed_weight(weight: Weight) -> Weight:
-    source = (
-        weight.source.stored
-        if isinstance(weight.source, TransposedSource)
-        else TransposedSource(weight.source)
-    )
+    source = weight.source.stored if isinstance(weight.source, TransposedSource) else TransposedSource(weight.source)
     return Weight(weight.name, weight.dtype, weight.shape[::-1], source)

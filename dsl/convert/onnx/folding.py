@@ -63,8 +63,7 @@ class Folder:
             for tensor, array in zip(layer.outputs, evaluate_layer(layer, arrays), strict=True):
                 known[id(tensor)] = array
         return [
-            t if t is None or t.weight is not None else _named(call, n, known[id(t)])
-            for n, t in enumerate(results)
+            t if t is None or t.weight is not None else _named(call, n, known[id(t)]) for n, t in enumerate(results)
         ]
 
     def _symbolic(self, call: Call, handler: Handler) -> list[Tensor | None] | None:
@@ -74,13 +73,10 @@ class Folder:
         layers, results = traced
         if all(t is None or t.weight is not None or t.value is not None for t in results):
             return [
-                _known(call, n, t, t.value) if t is not None and t.weight is None else t
-                for n, t in enumerate(results)
+                _known(call, n, t, t.value) if t is not None and t.weight is None else t for n, t in enumerate(results)
             ]
         elements = self._evaluate_dims(layers)
-        if elements is None or any(
-            t is not None and t.weight is None and id(t) not in elements for t in results
-        ):
+        if elements is None or any(t is not None and t.weight is None and id(t) not in elements for t in results):
             return None
         made: list[Tensor | None] = []
         for n, t in enumerate(results):
@@ -93,9 +89,7 @@ class Folder:
             elif all(isinstance(v, int) for v in values.reshape(-1)):
                 made.append(_named(call, n, values.astype(t.dtype.numpy)))
             else:
-                return self._remembered(
-                    call, handler, [elements[id(r)] if r is not None else None for r in results]
-                )
+                return self._remembered(call, handler, [elements[id(r)] if r is not None else None for r in results])
         return made
 
     def _remembered(
@@ -123,9 +117,7 @@ class Folder:
                 known[id(tensor)] = np.asarray(array, dtype=object)
         return known
 
-    def _dims_of(
-        self, tensor: Tensor | None, known: dict[int, np.ndarray[Any, Any]]
-    ) -> np.ndarray[Any, Any] | None:
+    def _dims_of(self, tensor: Tensor | None, known: dict[int, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any] | None:
         if tensor is None:
             return None
         if id(tensor) in known:
@@ -180,9 +172,7 @@ def _known(call: Call, number: int, tensor: Tensor, value: tuple[Dim, ...] | Non
     return at.emit("dims", values=value, dtype=tensor.dtype, scalar=tensor.rank == 0)
 
 
-def evaluate_layer(
-    layer: Layer, inputs: Sequence[np.ndarray[Any, Any] | None]
-) -> tuple[np.ndarray[Any, Any], ...]:
+def evaluate_layer(layer: Layer, inputs: Sequence[np.ndarray[Any, Any] | None]) -> tuple[np.ndarray[Any, Any], ...]:
     """The results of a layer on NumPy arrays. Narrow types are computed in f32 and i32, as the runtime does."""
     op = layer.op
     arrays = list(inputs)

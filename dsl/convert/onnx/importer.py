@@ -6,7 +6,7 @@ the dims alone don't decide; the next one knows more. Nothing in here knows any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,18 +16,17 @@ from trtn.dsl.check import check_network
 from trtn.dsl.convert.onnx.deadcode import without_dead_layers
 from trtn.dsl.convert.onnx.fitting import Fit, asserted, equalities, fitted_ranges, refuted
 from trtn.dsl.convert.onnx.initializers import dtype_of
-from trtn.dsl.convert.onnx.inputdims import DEFAULT_RANGE, dim_expressions, name_dims
+from trtn.dsl.convert.onnx.inputdims import DEFAULT_RANGE, bounded_by_default, dim_expressions, name_dims
 from trtn.dsl.convert.onnx.model import OnnxModel, ValueInfo
 from trtn.dsl.convert.onnx.names import identifier
-from trtn.dsl.convert.onnx.ops_control import Undecided
 from trtn.dsl.convert.onnx.reader import read_model
 from trtn.dsl.convert.onnx.registry import Unsupported
-from trtn.dsl.convert.onnx.translate import Problem, Translator
+from trtn.dsl.convert.onnx.translate import Problem, Translator, Undecided
 from trtn.dsl.diagnostics import Diagnostic, Sink, did_you_mean
-from trtn.dsl.dims import Dim, Domain, Range, substitute
+from trtn.dsl.dims import Dim, Domain, Expr, Range, Relation, substitute
 from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import ImportModelError
-from trtn.dsl.network import Assertion, Network, Tensor, walk
+from trtn.dsl.network import Assertion, Graph, Guard, Network, Tensor, walk
 
 __all__ = ["import_onnx"]
 
@@ -40,8 +39,24 @@ class _Walk:
     """What one walk came to. Without a network there are problems."""
 
     network: Network | None
-    requirements: tuple[PendingGuard, ...]
     problems: tuple[Problem, ...]
+    requirements: tuple[PendingGuard, ...] = ()
+    conditional: frozenset[str] = frozenset()
+    """Layers inside of the branches of an `if`: what they need must hold only where they run."""
+
+    def always(self, domain: Domain) -> list[Relation]:
+        """What layers demand that run in any case, and what fails for some values of the dims."""
+        return refuted((p.requirement.relation for p in self.requirements if p.layer not in self.conditional), domain)
+
+    def sometimes(self, domain: Domain) -> list[Relation]:
+        """The same for layers of branches."""
+        return refuted((p.requirement.relation for p in self.requirements if p.layer in self.conditional), domain)
+
+    def checked(self, left_out: Collection[Relation]) -> list[PendingGuard]:
+        """The requirements without those of branches that are left to the run."""
+        return [
+            p for p in self.requirements if p.layer not in self.conditional or p.requirement.relation not in left_out
+        ]
 
 
 def import_onnx(
@@ -91,13 +106,7 @@ class _Import:
                     if name is None
                     else f"the range {values} of dim `{key}` is empty"
                 )
-                _fail(
-                    [
-                        Diagnostic(
-                            "E0803", words, notes=(f"its open dims: {known}",), help=did_you_mean(key, names)
-                        )
-                    ]
-                )
+                _fail([Diagnostic("E0803", words, notes=(f"its open dims: {known}",), help=did_you_mean(key, names))])
             given[name] = values
         return given
 
@@ -105,23 +114,26 @@ class _Import:
 
     def run(self) -> Network:
         choices = self._choices()
-        walk = next(choices)
+        found = next(choices)
         for _ in range(_MOST_WALKS):
-            if walk.network is None:
+            if found.network is None:
                 following = next(choices, None)
                 if following is None:
                     break
-                walk = following
+                found = following
                 continue
-            network = walk.network
-            failing = refuted((r.requirement.relation for r in walk.requirements), network.domain())
-            better = equalities(failing, self.fit, self.given)
+            better = equalities(found.always(self._domain()), self.fit) or equalities(
+                [r for r in found.sometimes(self._domain()) if _joins_dims(r)], self.fit
+            )
             if better is None:
-                return self._finished(walk)
+                return self._finished(found)
             self.fit = better
             choices = self._choices()
-            walk = next(choices)
-        _fail_nodes(walk.problems)
+            found = next(choices)
+        _fail_nodes(found.problems)
+
+    def _domain(self) -> Domain:
+        return Domain(self.fit.ranges)
 
     def _choices(self) -> Iterator[_Walk]:
         """Walks with other decisions on open `If` nodes: the likely ones first, then each turned around, the last one first."""
@@ -145,22 +157,20 @@ class _Import:
         outputs = [v.name for v in graph.outputs]
         translator = Translator(self.model, builder, choices, outputs)
         for value in graph.inputs:
-            translator.scope.tensors[value.name] = builder.input(
-                value.name, self.types[value.name], self._shape(value)
-            )
+            translator.scope.tensors[value.name] = builder.input(value.name, self.types[value.name], self._shape(value))
         translator.nodes(graph)
         tensors = [(name, translator.output(name)) for name in outputs]
         if translator.problems or any(t is None for _, t in tensors):
-            return _Walk(None, (), tuple(translator.problems))
+            return _Walk(None, tuple(translator.problems))
         found = [(name, t) for name, t in tensors if t is not None]
         wrong = _wrong_rank(graph.outputs, found)
         if wrong is not None and choices:
-            return _Walk(None, (), (Problem(graph.nodes[-1], wrong),))
+            return _Walk(None, (Problem(graph.nodes[-1], wrong),))
         names = {t.name: name for name, t in found}
-        network = without_dead_layers(builder.finish(found))
+        network = bounded_by_default(without_dead_layers(builder.finish(found)))
         live = {layer.name for layer in walk(network.graph)}
-        requirements = tuple(p for p in builder.requirements if names.get(p.layer, p.layer) in live)
-        return _Walk(network, requirements, ())
+        requirements = (replace(p, layer=names.get(p.layer, p.layer)) for p in builder.requirements)
+        return _Walk(network, (), tuple(p for p in requirements if p.layer in live), _in_branches(network.graph))
 
     def _shape(self, value: ValueInfo) -> tuple[Dim, ...]:
         return tuple(self._dim(value, axis, d) for axis, d in enumerate(value.shape or ()))
@@ -169,9 +179,7 @@ class _Import:
         if isinstance(dim, int):
             return dim
         if dim in self.expressions:
-            return substitute(
-                self.expressions[dim], {p: self._symbol(p) for p in self.dim_names if isinstance(p, str)}
-            )
+            return substitute(self.expressions[dim], {p: self._symbol(p) for p in self.dim_names if isinstance(p, str)})
         return self._symbol(dim if dim is not None else (value.name, axis))
 
     def _symbol(self, key: str | tuple[str, int]) -> Dim:
@@ -179,25 +187,40 @@ class _Import:
 
     # --- the end ---
 
-    def _finished(self, walk: _Walk) -> Network:
+    def _finished(self, found: _Walk) -> Network:
         """The network with ranges and asserts under which its layers are right, and guards for what is not decided."""
-        network = walk.network
+        network = found.network
         assert network is not None
-        relations = [p.requirement.relation for p in walk.requirements]
-        top = [p.requirement.relation for p in walk.requirements]
         domain = network.domain()
-        inputs = Domain({**network.dims}, tuple(a.relation for a in network.asserts))
-        over_inputs = [r for r in refuted(top, domain) if r.symbols <= inputs.ranges.keys()]
-        ranges = fitted_ranges(over_inputs, inputs, self.given)
-        network = replace(network, dims=ranges)
-        left = refuted(relations, network.domain())
-        stated = asserted(left, network.domain())
-        network = replace(network, asserts=(*network.asserts, *(Assertion(r) for r in stated)))
+        demands = [a.relation for a in network.asserts]
+        demands += [r for r in found.always(Domain(domain.ranges)) if r.symbols <= network.dims.keys()]
+        network = replace(network, dims=fitted_ranges(demands, Domain(network.dims)), asserts=())
+        stated = asserted([*demands, *found.always(network.domain())], network.domain())
+        network = replace(network, asserts=tuple(Assertion(r) for r in stated))
+        open_ones = set(found.sometimes(network.domain()))
+        guards = [
+            Guard(p.requirement.relation, p.requirement.message, p.layer)
+            for p in found.requirements
+            if p.layer in found.conditional and p.requirement.relation in open_ones
+        ]
         sink = Sink()
-        network = check_network(network, walk.requirements, sink)
+        network = check_network(network, found.checked(open_ones), sink)
         if sink.has_errors:
             _fail(sink.diagnostics)
-        return network
+        return replace(network, guards=(*network.guards, *guards))
+
+
+def _in_branches(graph: Graph) -> frozenset[str]:
+    """The layers that an `if` may pass over."""
+    regions = [(region, layer.op.name == "if") for layer in graph.layers for region in layer.regions]
+    inside = (frozenset(x.name for x in walk(region)) if branch else _in_branches(region) for region, branch in regions)
+    return frozenset().union(*inside)
+
+
+def _joins_dims(relation: Relation) -> bool:
+    """Whether a relation says that two dims are one."""
+    sides = (relation.left, relation.right)
+    return relation.op == "==" and all(isinstance(s, Expr) and str(s) in s.symbols for s in sides)
 
 
 def _input_types(inputs: tuple[ValueInfo, ...]) -> dict[str, DType]:
@@ -205,9 +228,7 @@ def _input_types(inputs: tuple[ValueInfo, ...]) -> dict[str, DType]:
     found: list[Diagnostic] = []
     for value in inputs:
         if value.kind != "tensor":
-            found.append(
-                Diagnostic("E0803", f"input `{value.name}` is a {value.kind}; only tensors are supported")
-            )
+            found.append(Diagnostic("E0803", f"input `{value.name}` is a {value.kind}; only tensors are supported"))
         elif value.shape is None:
             found.append(Diagnostic("E0803", f"the rank of input `{value.name}` is not declared"))
         else:

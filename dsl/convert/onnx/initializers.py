@@ -93,9 +93,7 @@ class TransposedSource:
         return np.ascontiguousarray(self.stored.load().T)
 
 
-def tensor_source(
-    proto: Any, folder: Path | None, allow_outside: bool
-) -> tuple[DType, tuple[int, ...], WeightSource]:
+def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple[DType, tuple[int, ...], WeightSource]:
     """Dtype, shape and source of a TensorProto. Raises Unsupported where its data is missing, outside, or of a wrong size."""
     dtype = dtype_of(proto.data_type)
     shape = tuple(int(d) for d in proto.dims)
@@ -120,9 +118,7 @@ def tensor_source(
         )
         wanted = (count + 1) // 2 if dtype.bits < 8 else count
         if stored != wanted:
-            refuse(
-                f"initialiser `{proto.name}` has {stored} stored elements, but {dtype}{list(shape)} takes {wanted}"
-            )
+            refuse(f"initialiser `{proto.name}` has {stored} stored elements, but {dtype}{list(shape)} takes {wanted}")
     return dtype, shape, InitializerSource(proto)
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from trtn.dsl.convert.onnx.model import ValueInfo
 from trtn.dsl.dims import Dim, DimError, Range, parse_dim, symbol, symbols
+from trtn.dsl.network import DataDim, Network, walk
+from trtn.dsl.ops.sizes import UNBOUNDED
 
-__all__ = ["DEFAULT_RANGE", "DimNames", "name_dims"]
+__all__ = ["DEFAULT_RANGE", "bounded_by_default", "dim_expressions", "name_dims"]
 
 DEFAULT_RANGE = Range(1, 4096)
 """What an imported dim may be where nobody says: `trtn import onnx --dim N=1..64` does."""
 
+_LARGEST_TENSOR = 60
+"""Bits of the greatest number of elements that open sizes may multiply to."""
 _MADE_UP = re.compile(
     r"(?:unk_*|dim_?|d|s|axis_?|dynamic_?axes?_?|DynamicDimension_?|.*DynamicDimension_?|n)?\d+|.*_dim_\d+",
     re.I | re.A,
 )
 _WORD = re.compile(r"[A-Za-z_]\w{0,31}", re.A)
 _RESERVED = frozenset({"min", "max", "ceildiv"})
-
-DimNames = Mapping[str | tuple[str, int], str]
-"""The dim of each dim_param, and of each unset place (input's name and axis)."""
 
 
 def name_dims(inputs: Sequence[ValueInfo], taken: Collection[str]) -> dict[str | tuple[str, int], str]:
@@ -75,3 +77,18 @@ def _usual(shape: Sequence[int | str | None], axis: int) -> str:
     if rank in (4, 5) and axis == (rank - 1 if last_is_channels else 1):
         return "C"
     return "S" if axis == 1 else "T"
+
+
+def bounded_by_default(network: Network) -> Network:
+    """The network with an upper bound for each size that only the data decides, where nothing else bounds it.
+
+    It is the default range's end, or less where a tensor has so many such sizes that it could grow beyond all memory.
+    """
+    free = {name for name, d in network.data_dims.items() if isinstance(d.high, int) and d.high >= UNBOUNDED}
+    if not free:
+        return network
+    tensors = (t for layer in walk(network.graph) for t in layer.outputs)
+    together = max(sum(len(symbols(d) & free) for d in t.shape) for t in tensors)
+    high = min(DEFAULT_RANGE.high, 1 << (_LARGEST_TENSOR // max(1, together)))
+    kept = {n: DataDim(d.low, high) if n in free else d for n, d in network.data_dims.items()}
+    return replace(network, data_dims=kept)

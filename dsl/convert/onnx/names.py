@@ -44,7 +44,7 @@ def path_of(name: str) -> str:
     kept = [s for n, s in enumerate(segments) if n + 1 == len(segments) or not _repeats(s, segments[n + 1])]
     path = ""
     for part in (p for segment in kept for p in segment.split(".")):
-        word = re.sub(r"\W+", "_", part, flags=re.A).strip("_") if not part.strip("_") == "" else ""
+        word = re.sub(r"\W+", "_", part, flags=re.A).strip("_") if part.strip("_") else ""
         if not word:
             continue
         if word.isdigit():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from trtn.dsl.builder import PendingGuard
 from trtn.dsl.convert.onnx.call import Call
 from trtn.dsl.convert.onnx.model import ModelGraph
 from trtn.dsl.convert.onnx.names import path_of, snake
@@ -14,24 +14,13 @@ from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
 from trtn.dsl.dims import Relation
 from trtn.dsl.dtypes import BOOL, BY_NAME
 from trtn.dsl.network import Assertion, Graph, Tensor, TensorType
+from trtn.dsl.ops.infer import Requirement
 
-__all__ = ["LOOP_LIMIT", "Undecided"]
+__all__ = ["LOOP_LIMIT"]
 
 LOOP_LIMIT = 4096
 """The most iterations of an imported loop whose model states no bound."""
 _I64 = BY_NAME["i64"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Undecided(Exception):
-    """An `If` whose condition is a relation of dims that holds for some of them only, and whose branches give other types.
-
-    `key` names it in the choices, `ranks` are those of the results of the two branches.
-    """
-
-    key: str
-    relation: Relation
-    likely: bool
 
 
 @onnx_op("If")
@@ -43,18 +32,29 @@ def _if(n: Call) -> Results:
     if decided is not None:
         return t.body(branches[0 if decided else 1], {})
     relation = t.conditions.relation(cond)
-    key = n.node.label
-    if relation is not None and key in t.choices:
-        taken = t.choices[key]
-        if t.depth == 0:
-            holds = relation if taken else relation.negated()
-            n.builder.asserts.append(Assertion(holds, f"`{key}` is only imported for this case"))
-        return t.body(branches[0 if taken else 1], {})
+    if relation is not None and n.node.label in t.choices:
+        return _assumed(n, branches, relation)
     regions = [_region(n, graph, {}) for graph in branches]
     types = [[o.type for o in region.outputs] for region in regions]
     if relation is not None and not _same(types):
-        raise Undecided(key, relation, likely=_declared_rank(n) == [x.rank for x in regions[0].outputs])
+        # No layer has results of two types: the import is for the dims of one branch. `choose` starts the walk again.
+        t.choose(n.node, likely=n.declared_ranks() == [x.rank for x in regions[0].outputs])
     return n.emit_all("if", n.reshape(n.cast(cond, BOOL, "truth"), (), "scalar"), regions=regions)
+
+
+def _assumed(n: Call, branches: Sequence[ModelGraph], relation: Relation) -> Results:
+    """One branch in place, and its condition as something that the dims must satisfy."""
+    taken = n.translator.choices[n.node.label]
+    holds = relation if taken else relation.negated()
+    message = f"`{n.node.label}` was imported for dims where this holds"
+    outputs = n.translator.body(branches[0 if taken else 1], {})
+    if n.translator.depth == 0:
+        n.builder.asserts.append(Assertion(holds, message))
+        return outputs
+    # Within a region it is asked of a layer that runs when the region does.
+    first = n.emit("identity", outputs[0])
+    n.builder.requirements.append(PendingGuard(Requirement(holds, message), first.name, None))
+    return [first, *outputs[1:]]
 
 
 def _decided(n: Call, cond: Tensor) -> bool | None:
@@ -67,18 +67,6 @@ def _decided(n: Call, cond: Tensor) -> bool | None:
 
 def _same(types: Sequence[Sequence[TensorType]]) -> bool:
     return len(types[0]) == len(types[1]) and all(a == b for a, b in zip(*types, strict=True))
-
-
-def _declared_rank(n: Call) -> list[int] | None:
-    """The ranks that the model's file declares for the results, where it does for all."""
-    declared = [n.translator.scope.graph.values.get(o) for o in n.node.outputs]
-    declared = [
-        d or next((v for v in n.translator.scope.graph.outputs if v.name == o), None)
-        for d, o in zip(declared, n.node.outputs, strict=True)
-    ]
-    if any(d is None or d.shape is None for d in declared):
-        return None
-    return [len(d.shape) for d in declared if d is not None and d.shape is not None]
 
 
 def _region(n: Call, graph: ModelGraph, inputs: Mapping[str, TensorType]) -> Graph:
@@ -110,9 +98,7 @@ def _loop(n: Call) -> Results:
         refuse("its first condition is false: it never runs")
     limit = None if limit is None else n.reshape(limit, (), "limit")
     known = limit.value if limit is not None else None
-    maximum = (
-        known[0] if known is not None and (not isinstance(known[0], int) or known[0] < LOOP_LIMIT) else None
-    )
+    maximum = known[0] if known is not None and (not isinstance(known[0], int) or known[0] < LOOP_LIMIT) else None
     types = {body.inputs[0].name: TensorType(_I64, ()), body.inputs[1].name: TensorType(BOOL, ())}
     types |= {v.name: x.type for v, x in zip(body.inputs[2:], carried, strict=True)}
     region = _region_of_loop(n, body, types)
@@ -162,9 +148,7 @@ def _scan(n: Call) -> Results:
     tensors = n.tensors()
     carried = len(tensors) - scanned
     if scanned < 1 or carried < 0 or len(body.inputs) != len(tensors) or len(body.outputs) < carried:
-        refuse(
-            f"its body takes {len(body.inputs)} inputs, its node {len(tensors)}, {scanned} of them scanned"
-        )
+        refuse(f"its body takes {len(body.inputs)} inputs, its node {len(tensors)}, {scanned} of them scanned")
     yields = len(body.outputs) - carried
     axes = n.ints("scan_input_axes") or (0,) * scanned
     out_axes = n.ints("scan_output_axes") or (0,) * yields

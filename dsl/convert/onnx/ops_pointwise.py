@@ -51,12 +51,20 @@ def tidy(value: float) -> float:
 
 @onnx_op(*_UNARY)
 def _unary(n: Call) -> Results:
-    return n.emit(_UNARY[n.node.op], n.tensor(0))
+    x = n.tensor(0)
+    y = n.emit(_UNARY[n.node.op], x)
+    if n.node.op in ("Floor", "Ceil") and (ratios := n.translator.ratios.of(x)) is not None and x.weight is None:
+        n.translator.ratios.remember(y, tuple(r.floor() if n.node.op == "Floor" else r.ceil() for r in ratios))
+    return y
 
 
 @onnx_op(*_BINARY)
 def _binary(n: Call) -> Results:
-    return n.emit(_BINARY[n.node.op], n.tensor(0), n.tensor(1))
+    a, b = n.tensor(0), n.tensor(1)
+    y = n.emit(_BINARY[n.node.op], a, b)
+    if n.node.op in ("Add", "Sub", "Mul", "Div") and y.dtype.is_float:
+        n.translator.ratios.remember(y, n.translator.ratios.arithmetic(n.node.op, a, b))
+    return y
 
 
 @onnx_op(*_PARAMETERS)
@@ -210,7 +218,12 @@ def _cast_to(n: Call, elem: int) -> Results:
     relation = n.translator.conditions.relation(x)
     if x.dtype is dtype:
         return x
+    ratios = n.translator.ratios.of(x) if x.rank <= 1 and x.weight is None else None
+    if ratios is not None and dtype.is_integer:  # sizes are not negative: truncating is rounding down
+        return n.dims(tuple(r.floor().top for r in ratios), dtype, scalar=x.rank == 0)
     y = n.emit("cast", x, to=dtype, saturate=n.flag("saturate", True))
+    if dtype.is_float:
+        n.translator.ratios.remember(y, ratios)
     if relation is not None and (dtype is BOOL or dtype.is_integer):
         n.translator.conditions.remember(y, relation)
     return y
@@ -220,7 +233,7 @@ def _cast_to(n: Call, elem: int) -> Results:
 def _dropout(n: Call) -> Results:
     """At inference nothing is dropped; the mask, where somebody takes it, is true everywhere."""
     x = n.tensor(0)
-    if n.scalar(2):
+    if n.maybe(2) is not None and n.scalar(2) is not False:
         refuse("its training mode is not supported")
     if len(n.node.outputs) < 2 or not n.node.outputs[1]:
         return x

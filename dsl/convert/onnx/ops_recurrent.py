@@ -20,13 +20,7 @@ _DEFAULTS = {
 
 
 def _attrs(n: Call, op: str, recurrence: Tensor) -> dict[str, Any]:
-    hidden = (
-        n.integer("hidden_size")
-        if n.has("hidden_size")
-        else recurrence.shape[2]
-        if recurrence.rank == 3
-        else None
-    )
+    hidden = n.integer("hidden_size") if n.has("hidden_size") else recurrence.shape[2] if recurrence.rank == 3 else None
     attrs: dict[str, Any] = {"hidden": hidden, "direction": n.text("direction", "forward").lower()}
     functions = n.strs("activations")
     if functions is not None:
@@ -49,9 +43,7 @@ def _lstm(n: Call) -> Results:
     attrs = _attrs(n, "LSTM", n.tensor(2))
     if n.flag("input_forget"):
         attrs["input_forget"] = True
-    return n.emit_all(
-        "lstm", n.tensor(0), n.tensor(1), n.tensor(2), *(n.maybe(i) for i in range(3, 8)), **attrs
-    )
+    return n.emit_all("lstm", n.tensor(0), n.tensor(1), n.tensor(2), *(n.maybe(i) for i in range(3, 8)), **attrs)
 
 
 @onnx_op("GRU", since=7)
@@ -59,9 +51,7 @@ def _gru(n: Call) -> Results:
     attrs = _attrs(n, "GRU", n.tensor(2))
     if n.flag("linear_before_reset"):
         attrs["linear_before_reset"] = True
-    return n.emit_all(
-        "gru", n.tensor(0), n.tensor(1), n.tensor(2), *(n.maybe(i) for i in range(3, 6)), **attrs
-    )
+    return n.emit_all("gru", n.tensor(0), n.tensor(1), n.tensor(2), *(n.maybe(i) for i in range(3, 6)), **attrs)
 
 
 @onnx_op("RNN", since=7)

@@ -6,6 +6,7 @@ from trtn.dsl.convert.onnx.call import Call
 from trtn.dsl.convert.onnx.ops_pointwise import tidy
 from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
 from trtn.dsl.dims import product
+from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Tensor
 
 __all__: list[str] = []
@@ -53,9 +54,7 @@ def _cumsum(n: Call) -> Results:
     axis = n.constants(1, "the axis")
     if axis is None or len(axis) != 1:
         refuse("it has no single axis")
-    return n.emit(
-        "cumsum", n.tensor(0), axis=axis[0], exclusive=n.flag("exclusive"), reverse=n.flag("reverse")
-    )
+    return n.emit("cumsum", n.tensor(0), axis=axis[0], exclusive=n.flag("exclusive"), reverse=n.flag("reverse"))
 
 
 @onnx_op("TopK")
@@ -97,8 +96,7 @@ def _batch_norm(n: Call) -> Results:
     x = n.tensor(0)
     # Statistics may be of a wider type than x.
     parameters = [
-        n.cast(n.tensor(i), x.dtype, part)
-        for i, part in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))
+        n.cast(n.tensor(i), x.dtype, part) for i, part in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))
     ]
     return n.emit("batch_norm", x, *parameters, eps=tidy(n.number("epsilon", 1e-5)))
 
@@ -110,17 +108,26 @@ def _instance_norm(n: Call) -> Results:
 
 @onnx_op("LayerNormalization")
 def _layer_norm(n: Call) -> Results:
-    if any(n.node.outputs[1:]):
-        refuse("its results `Mean` and `InvStdDev` are not supported")
-    axis, eps = n.integer("axis", -1), tidy(n.number("epsilon", 1e-5))
-    return n.emit("layer_norm", n.tensor(0), n.maybe(1), n.maybe(2), axis=axis, eps=eps)
+    x, axis, eps = n.tensor(0), n.integer("axis", -1), tidy(n.number("epsilon", 1e-5))
+    y = n.emit("layer_norm", x, n.maybe(1), n.maybe(2), axis=axis, eps=eps)
+    return (y, *_statistics(n, x, axis, eps)) if any(n.node.outputs[1:]) else y
+
+
+def _statistics(n: Call, x: Tensor, axis: int, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and inverse deviation over the normalised axes, in f32: results that training asks for."""
+    axes = tuple(range(axis + x.rank if axis < 0 else axis, x.rank))
+    x = n.cast(x, BY_NAME["f32"], "wide")
+    mean = n.emit("reduce_mean", x, part="mean", axes=axes, keepdims=True)
+    centred = n.emit("sub", x, mean, part="centred")
+    variance = n.emit(
+        "reduce_mean", n.emit("mul", centred, centred, part="squares"), part="variance", axes=axes, keepdims=True
+    )
+    return mean, n.emit("rsqrt", n.emit("add", variance, n.like(eps, variance), part="shifted"), part="inverse")
 
 
 @onnx_op("RMSNormalization")
 def _rms_norm(n: Call) -> Results:
-    return n.emit(
-        "rms_norm", n.tensor(0), n.maybe(1), axis=n.integer("axis", -1), eps=tidy(n.number("epsilon", 1e-5))
-    )
+    return n.emit("rms_norm", n.tensor(0), n.maybe(1), axis=n.integer("axis", -1), eps=tidy(n.number("epsilon", 1e-5)))
 
 
 @onnx_op("GroupNormalization", since=18)
@@ -130,9 +137,7 @@ def _group_norm_by_group(n: Call) -> Results:
     channels = x.shape[1] if x.rank > 1 else None
     if not isinstance(channels, int) or channels % groups:
         refuse(f"{channels} channels can't be split into {groups} groups")
-    scale, bias = (
-        _repeated(n, n.tensor(i), channels // groups, part) for i, part in ((1, "scale"), (2, "bias"))
-    )
+    scale, bias = (_repeated(n, n.tensor(i), channels // groups, part) for i, part in ((1, "scale"), (2, "bias")))
     return n.emit("group_norm", x, scale, bias, groups=groups, eps=tidy(n.number("epsilon", 1e-5)))
 
 

@@ -75,7 +75,7 @@ def _plain(value: Any) -> float:
 
 @onnx_op("Range")
 def _range(n: Call) -> Results:
-    known = [n.known(i) for i in range(3)]
+    known = [n.translator.ratios.dims(n.tensor(i)) for i in range(3)]
     dtype = n.tensor(0).dtype
     if all(k is not None for k in known):
         first, end, step = (k[0] for k in known if k is not None)
@@ -94,9 +94,7 @@ def _one_hot(n: Call) -> Results:
     depth, array = n.known(1), n.array(1)
     size = depth[0] if depth else int(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
     axis = n.integer("axis", -1)
-    return n.emit(
-        "one_hot", n.tensor(0), None if size is not None else n.tensor(1), n.tensor(2), size=size, axis=axis
-    )
+    return n.emit("one_hot", n.tensor(0), None if size is not None else n.tensor(1), n.tensor(2), size=size, axis=axis)
 
 
 # --- the same elements under another shape ---
@@ -106,12 +104,22 @@ def _one_hot(n: Call) -> Results:
 def _reshape(n: Call) -> Results:
     x, wanted = n.tensor(0), n.known(1)
     if wanted is None:
-        return n.emit("reshape", x, n.tensor(1))
+        return n.emit("reshape", x, n.tensor(1) if n.flag("allowzero") else _with_copies(n, x, n.tensor(1)))
     if not n.flag("allowzero"):
         if any(d == 0 and i >= x.rank for i, d in enumerate(wanted)):
             refuse(f"0 in the shape {list(wanted)} copies a dim that {x.type} doesn't have")
         wanted = tuple(x.shape[i] if d == 0 else d for i, d in enumerate(wanted))
     return n.emit("reshape", x, shape=_with_symbols(x, wanted))
+
+
+def _with_copies(n: Call, x: Tensor, to: Tensor) -> Tensor:
+    """A computed shape in which 0 stands for the dim of x."""
+    count = to.shape[0] if to.rank == 1 else None
+    if not isinstance(count, int):
+        refuse(f"its shape has no constant length: {to.type}")
+    own = n.dims((*x.shape, *(1,) * count)[:count], to.dtype, part="own")
+    zero = n.emit("equal", to, n.like(0, to), part="copied")
+    return n.emit("where", zero, own, to, part="shape")
 
 
 def _with_symbols(x: Tensor, wanted: tuple[Dim, ...]) -> tuple[Dim, ...]:
@@ -140,8 +148,17 @@ def _axes(n: Call, index: int = 1) -> tuple[int, ...] | None:
 @onnx_op("Squeeze")
 def _squeeze(n: Call) -> Results:
     x, axes = n.tensor(0), _axes(n)
-    y = n.emit("squeeze", x, axes=axes)
+    y = n.emit("squeeze", x, axes=_ones(n, x) if axes is None else axes)
     return _same_condition(n, x, y)
+
+
+def _ones(n: Call, x: Tensor) -> tuple[int, ...]:
+    """The axes that go where the node names none: those of size 1, and open ones too where the declared rank says so."""
+    ones = tuple(axis for axis, d in enumerate(x.shape) if d == 1)
+    possible = tuple(axis for axis, d in enumerate(x.shape) if d == 1 or not isinstance(d, int))
+    if ones == possible:
+        return ones
+    return possible if n.translator.choose(n.node, likely=n.declared_ranks() == [x.rank - len(possible)]) else ones
 
 
 @onnx_op("Unsqueeze")
@@ -180,13 +197,13 @@ def _expand(n: Call) -> Results:
 
 @onnx_op("DepthToSpace")
 def _depth_to_space(n: Call) -> Results:
-    return n.emit(
-        "depth_to_space", n.tensor(0), block=n.integer("blocksize"), mode=n.text("mode", "DCR").lower()
-    )
+    return n.emit("depth_to_space", n.tensor(0), block=n.integer("blocksize"), mode=n.text("mode", "DCR").lower())
 
 
 @onnx_op("SpaceToDepth")
 def _space_to_depth(n: Call) -> Results:
+    if n.text("mode", "DCR") != "DCR":
+        refuse(f"its mode `{n.text('mode')}` is not supported")
     return n.emit("space_to_depth", n.tensor(0), block=n.integer("blocksize"))
 
 
@@ -241,9 +258,7 @@ def _sliced(
     axes = tuple(range(count)) if axes is None else axes
     steps = (1,) * count if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps):
-        refuse(
-            f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps are not of one number"
-        )
+        refuse(f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps are not of one number")
     kept = [i for i in range(count) if not _is_whole(x, starts[i], ends[i], axes[i], steps[i])]
     if not kept:
         return x
@@ -264,9 +279,7 @@ def _pad_by_attributes(n: Call) -> Results:
     pads = n.ints("pads")
     if pads is None:
         refuse("it has no pads")
-    return n.emit(
-        "pad", n.tensor(0), pads=pads, mode=n.text("mode", "constant"), fill=tidy(n.number("value", 0.0))
-    )
+    return n.emit("pad", n.tensor(0), pads=pads, mode=n.text("mode", "constant"), fill=tidy(n.number("value", 0.0)))
 
 
 @onnx_op("Pad", since=11)
@@ -283,11 +296,7 @@ def _pad(n: Call) -> Results:
 @onnx_op("Tile", since=6)
 def _tile(n: Call) -> Results:
     times = n.known(1)
-    return (
-        n.emit("tile", n.tensor(0), times=times)
-        if times is not None
-        else n.emit("tile", n.tensor(0), n.tensor(1))
-    )
+    return n.emit("tile", n.tensor(0), times=times) if times is not None else n.emit("tile", n.tensor(0), n.tensor(1))
 
 
 @onnx_op("Trilu")

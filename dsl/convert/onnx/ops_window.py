@@ -81,9 +81,7 @@ def _max_pool(n: Call) -> Results:
 @onnx_op("AveragePool")
 def _avg_pool(n: Call) -> Results:
     padded, ceil = n.flag("count_include_pad"), n.flag("ceil_mode")
-    return n.emit(
-        "avg_pool", n.tensor(0), kernel=_kernel(n), count_include_pad=padded, ceil_mode=ceil, **_window(n)
-    )
+    return n.emit("avg_pool", n.tensor(0), kernel=_kernel(n), count_include_pad=padded, ceil_mode=ceil, **_window(n))
 
 
 @onnx_op("LpPool")
@@ -119,9 +117,7 @@ def _global_lp_pool(n: Call) -> Results:
 # --- resizing ---
 
 _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
-_COORDINATES = frozenset(
-    {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"}
-)
+_COORDINATES = frozenset({"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"})
 
 
 @onnx_op("Upsample", since=7)
@@ -140,9 +136,7 @@ def _resized_as_first(n: Call, scales: tuple[float, ...] | None) -> Tensor:
     if scales is None:
         refuse("scales that depend on data are not supported")
     scales = tuple(tidy(s) for s in scales)
-    return n.emit(
-        "resize", n.tensor(0), scales=scales, mode=_mode(n), coordinates="asymmetric", nearest="floor"
-    )
+    return n.emit("resize", n.tensor(0), scales=scales, mode=_mode(n), coordinates="asymmetric", nearest="floor")
 
 
 def _mode(n: Call) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import onnx
+import onnx.inliner
+import onnx.version_converter
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto
 
@@ -78,9 +80,9 @@ def _opsets(proto: Any) -> dict[str, int]:
     newest = onnx.defs.onnx_opset_version()
     if not 0 <= found.get("", 1) <= newest:
         _invalid(f"the model uses opset {found['']}; this trtn knows opsets up to {newest}")
-    if "" not in found:
+    if "" not in found and any(n.domain in _ONNX_DOMAINS for n in _all_nodes(proto.graph.node)):
         _invalid("the model names no opset of ONNX's own ops")
-    return found
+    return {"": newest, **found}
 
 
 def _modern(proto: Any) -> Any:
@@ -89,10 +91,8 @@ def _modern(proto: Any) -> Any:
         return proto
     try:
         return onnx.version_converter.convert_version(proto, ELDEST_OPSET)
-    except Exception as e:  # the converter is C++: it raises whatever its ops raise
-        _invalid(
-            f"the model uses opset {version}, and it can't be brought to opset {ELDEST_OPSET}", _first_line(e)
-        )
+    except (RuntimeError, ValueError) as e:  # C++: it raises what its ops raise
+        _invalid(f"the model uses opset {version}, and it can't be brought to opset {ELDEST_OPSET}", _first_line(e))
 
 
 def _first_line(error: Exception) -> str:
@@ -111,7 +111,7 @@ def _without_functions(proto: Any) -> Any:
         _invalid(f"function `{circle[1]}` of the model calls itself")
     try:
         return onnx.inliner.inline_local_functions(proto)
-    except Exception as e:  # C++, as above
+    except (RuntimeError, ValueError) as e:
         _invalid("the model's functions can't be inlined", _first_line(e))
 
 
@@ -132,7 +132,7 @@ def _without_composites(proto: Any, opsets: Mapping[str, int]) -> Any:
         return proto
     try:
         return onnx.inliner.inline_selected_functions(proto, wanted, inline_schema_functions=True)
-    except Exception:  # what is left unexpanded is reported by name, as unsupported
+    except (RuntimeError, ValueError):  # what is left unexpanded is reported by name, as unsupported
         return proto
 
 
@@ -280,11 +280,7 @@ def _reads(node: Node) -> Iterator[str]:
     """The values of the node's own graph (and of those around it) that the node reads, nested graphs included."""
     yield from (i for i in node.inputs if i)
     for graph in node.graphs:
-        inner = (
-            {v.name for v in graph.inputs}
-            | set(graph.initializers)
-            | {o for n in graph.nodes for o in n.outputs}
-        )
+        inner = {v.name for v in graph.inputs} | set(graph.initializers) | {o for n in graph.nodes for o in n.outputs}
         for name in (*(i for n in graph.nodes for i in _reads(n)), *(v.name for v in graph.outputs)):
             if name not in inner:
                 yield name

@@ -13,12 +13,13 @@ from trtn.dsl.convert.onnx.folding import Folder
 from trtn.dsl.convert.onnx.initializers import tensor_source
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel
 from trtn.dsl.convert.onnx.names import first_free, identifier, value_path, weight_path
+from trtn.dsl.convert.onnx.ratios import Ratios
 from trtn.dsl.convert.onnx.registry import Handler, Results, Unsupported, find_handler
 from trtn.dsl.dims import DimError
 from trtn.dsl.network import Tensor, Weight
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
 
-__all__ = ["Incomplete", "Problem", "Scope", "Translator"]
+__all__ = ["Incomplete", "Problem", "Scope", "Translator", "Undecided"]
 
 _ROLES: Mapping[str, tuple[str, ...]] = {
     "Conv": ("x", "weight", "bias"), "ConvTranspose": ("x", "weight", "bias"), "ConvInteger": ("x", "weight"),
@@ -33,6 +34,15 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
 
 class Incomplete(Exception):
     """A body holds a node that can't be imported; the finding is already written down."""
+
+
+class Undecided(Exception):
+    """What a node does depends on dims that are open. `likely` is the answer to try first."""
+
+    def __init__(self, key: str, likely: bool) -> None:
+        super().__init__(key)
+        self.key = key
+        self.likely = likely
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Scope:
 
 
 class Translator:
-    """The state of one walk. `choices` are decisions on `If` nodes that the dims leave open, by the node's label."""
+    """The state of one walk. `choices` are decisions on nodes that the dims leave open, by label."""
 
     def __init__(
         self, model: OnnxModel, builder: Builder, choices: Mapping[str, bool], output_names: Sequence[str]
@@ -70,6 +80,7 @@ class Translator:
         self.choices = choices
         self.problems: list[Problem] = []
         self.conditions = Conditions(builder)
+        self.ratios = Ratios()
         self.scope = Scope(model.graph)
         self.depth = 0
         """How many regions the walk is inside of."""
@@ -101,6 +112,12 @@ class Translator:
         """The tensor of a value of the current scope, or None where a failed node owes it."""
         return self._lookup(name, None, 0)
 
+    def choose(self, node: Node, *, likely: bool) -> bool:
+        """What was decided on a node. Raises Undecided on the first walk."""
+        if node.label not in self.choices:
+            raise Undecided(node.label, likely)
+        return self.choices[node.label]
+
     # --- nodes ---
 
     def _node(self, node: Node) -> None:
@@ -125,9 +142,7 @@ class Translator:
     def _problem(self, node: Node, reason: str) -> None:
         self.problems.append(Problem(node, reason))
 
-    def _results(
-        self, node: Node, inputs: Sequence[Tensor | None], handler: Handler
-    ) -> Sequence[Tensor | None]:
+    def _results(self, node: Node, inputs: Sequence[Tensor | None], handler: Handler) -> Sequence[Tensor | None]:
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
         try:
@@ -135,9 +150,7 @@ class Translator:
             found = self._folder.fold(call, handler)
             if found is None:
                 found = _listed(handler(call))
-            wanted = sum(
-                1 for n, name in enumerate(node.outputs) if name and (n >= len(found) or found[n] is None)
-            )
+            wanted = sum(1 for n, name in enumerate(node.outputs) if name and (n >= len(found) or found[n] is None))
             if wanted:
                 raise Unsupported("an optional result that it has in ONNX is not supported")
             return found
@@ -155,9 +168,7 @@ class Translator:
         names = [self._result_name(o, node) for o in node.outputs]
         path = names[0] if names and names[0] else self._result_name(node.label, node)
         results = tuple(name or f"{path}.{n}" for n, name in enumerate(names))
-        return Call(
-            node, inputs, self.model.opset(node.domain), self.builder, path, results, self._free_weight, self
-        )
+        return Call(node, inputs, self.model.opset(node.domain), self.builder, path, results, self._free_weight, self)
 
     def _result_name(self, value: str, node: Node) -> str:
         if not value:
@@ -200,9 +211,7 @@ class Translator:
         if reader is None:
             return weight_path(name, "", "", "value")
         roles = _ROLES.get(reader.op, ())
-        return weight_path(
-            name, reader.name, reader.op, roles[position] if position < len(roles) else "value"
-        )
+        return weight_path(name, reader.name, reader.op, roles[position] if position < len(roles) else "value")
 
     def _free_weight(self, wish: str) -> str:
         name = first_free((wish,), self._weight_names.__contains__)

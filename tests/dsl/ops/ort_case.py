@@ -35,9 +35,7 @@ def run_ort(
     names = [f"x{n}" if a is not None else "" for n, a in enumerate(inputs)]
     results = [f"y{n}" for n in range(outputs)]
     given = {
-        name: np.ascontiguousarray(a).reshape(a.shape)
-        for name, a in zip(names, inputs, strict=True)
-        if a is not None
+        name: np.ascontiguousarray(a).reshape(a.shape) for name, a in zip(names, inputs, strict=True) if a is not None
     }
     graph = helper.make_graph(
         [helper.make_node(op_type, names, results, domain=domain, **attrs)],
@@ -50,9 +48,7 @@ def run_ort(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [np.asarray(y) for y in session.run(results, given)]
 
 
@@ -63,12 +59,8 @@ def run_ours(name: str, /, *arrays: Any, known: Sequence[int] = (), **attrs: Any
     """
     op = _op(name)
     given = [None if a is None else np.asarray(a) for a in arrays]
-    inferred = infer(
-        name, *(None if a is None else tensor(a, known=n in known) for n, a in enumerate(given)), **attrs
-    )
-    given += [None] * (
-        0 if op.spec.inputs and op.spec.inputs[-1].variadic else len(op.spec.inputs) - len(given)
-    )
+    inferred = infer(name, *(None if a is None else tensor(a, known=n in known) for n, a in enumerate(given)), **attrs)
+    given += [None] * (0 if op.spec.inputs and op.spec.inputs[-1].variadic else len(op.spec.inputs) - len(given))
     narrow = [a is not None and not op.native_low_precision for a in given]
     originals = [None if a is None else a.copy() for a in given]
     operands = [_widen(a) if n and a is not None else a for n, a in zip(narrow, given, strict=True)]
@@ -79,9 +71,7 @@ def run_ours(name: str, /, *arrays: Any, known: Sequence[int] = (), **attrs: Any
     for before, after in zip(originals, given, strict=True):
         if before is not None and after is not None:
             assert before.tobytes() == after.tobytes(), f"{name} wrote to its input"
-    checked = tuple(
-        _check(name, y, t.dtype, t.shape, op) for y, t in zip(results, inferred.types, strict=True)
-    )
+    checked = tuple(_check(name, y, t.dtype, t.shape, op) for y, t in zip(results, inferred.types, strict=True))
     if inferred.value is not None and all(isinstance(v, int) for v in inferred.value):
         assert [int(v) for v in checked[0].reshape(-1)] == list(inferred.value), (
             f"{name}: value() differs from evaluate()"
@@ -123,9 +113,7 @@ def _onnx_dtype(array: Array) -> int:
         "float8_e4m3fn": TensorProto.FLOAT8E4M3FN,
         "int4": TensorProto.INT4,
     }
-    return int(
-        extra[array.dtype.name] if array.dtype.name in extra else helper.np_dtype_to_tensor_dtype(array.dtype)
-    )
+    return int(extra[array.dtype.name] if array.dtype.name in extra else helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
 def _is_narrow(dtype: DType) -> bool:
@@ -142,12 +130,11 @@ def _widen(array: Array) -> Array:
 def _check(name: str, result: Any, dtype: DType, shape: tuple[Dim, ...], op: Op) -> Array:
     assert isinstance(result, np.ndarray), f"{name} gave a {type(result)}"
     if _is_narrow(dtype) and not op.native_low_precision:
-        assert result.dtype == (np.float32 if dtype.is_float else np.int32), (
-            f"{name}: {result.dtype} for {dtype}"
-        )
-        result = result.astype(dtype.numpy)
+        assert result.dtype == (np.float32 if dtype.is_float else np.int32), f"{name}: {result.dtype} for {dtype}"
+        result = np.asarray(result.astype(dtype.numpy))
     assert result.dtype == dtype.numpy, f"{name}: {result.dtype} is not {dtype}"
     assert len(result.shape) == len(shape), f"{name}: {result.shape} is not {shape}"
     for actual, inferred in zip(result.shape, shape, strict=True):
         assert not isinstance(inferred, int) or actual == inferred, f"{name}: {result.shape} is not {shape}"
-    return result
+    checked: Array = result
+    return checked

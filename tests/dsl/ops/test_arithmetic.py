@@ -17,7 +17,8 @@ RNG = np.random.default_rng(7)
 
 
 def sample(dtype: str, *shape: int) -> Array:
-    return (RNG.uniform(1, 9, shape) * RNG.choice([-1, 1], shape)).astype(dtype)
+    values: Array = RNG.uniform(1, 9, shape) * RNG.choice([-1, 1], shape)
+    return values.astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32", "int64"])

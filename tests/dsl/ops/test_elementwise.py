@@ -129,7 +129,11 @@ def test_cast_like_ort(source: str, to: str) -> None:
 def test_cast_truncates_and_wraps() -> None:
     assert run_ours("cast", np.array([-1.9, 1.9], np.float32), to="i32")[0].tolist() == [-1, 1]
     assert run_ours("cast", np.array([300, -1], np.int32), to="u8")[0].tolist() == [44, 255]
-    assert run_ours("cast", np.array([np.nan, 0.5, -0.0], np.float32), to="bool")[0].tolist() == [True, True, False]
+    assert run_ours("cast", np.array([np.nan, 0.5, -0.0], np.float32), to="bool")[0].tolist() == [
+        True,
+        True,
+        False,
+    ]
     assert run_ours("cast", np.array([3.9, -3.9, 9.0], np.float32), to="i4")[0].tolist() == [3, -3, -7]
 
 

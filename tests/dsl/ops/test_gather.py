@@ -14,9 +14,7 @@ X = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
-@pytest.mark.parametrize(
-    "indices", [np.array(1), np.array([0, -1, 2], np.int32), np.array([[0, 1], [-2, 2]])]
-)
+@pytest.mark.parametrize("indices", [np.array(1), np.array([0, -1, 2], np.int32), np.array([[0, 1], [-2, 2]])])
 def test_gather_matches_onnxruntime(axis: int, indices: Any) -> None:
     np.testing.assert_array_equal(
         run_ours("gather", X, indices, axis=axis)[0], run_ort("Gather", [X, indices], {"axis": axis})[0]
@@ -72,9 +70,7 @@ def test_gather_nd_matches_onnxruntime(indices: Any, batch: int) -> None:
 
 
 def test_gather_nd_shapes() -> None:
-    assert infer("gather_nd", tensor("f32", B, S, 8), tensor("i64", B, 5, 1), batch_dims=1).types[
-        0
-    ].shape == (B, 5, 8)
+    assert infer("gather_nd", tensor("f32", B, S, 8), tensor("i64", B, 5, 1), batch_dims=1).types[0].shape == (B, 5, 8)
     for tensors, attrs, code in (
         ((tensor("f32", 2, 3), tensor("i64", 4, 3)), {}, "E0303"),
         ((tensor("f32", 2, 3), tensor("i64", 4, S)), {}, "E0303"),
@@ -109,19 +105,17 @@ def test_scatters_match_onnxruntime(reduction: str) -> None:
     at = np.array([[0, 1], [2, -1]])
     rows = updates[0, :2]
     expected = run_ort("ScatterND", [X, at, rows], {"reduction": reduction}, opset=18)[0]
-    np.testing.assert_allclose(
-        run_ours("scatter_nd", X, at, rows, reduction=reduction)[0], expected, rtol=1e-5
-    )
+    np.testing.assert_allclose(run_ours("scatter_nd", X, at, rows, reduction=reduction)[0], expected, rtol=1e-5)
 
 
 def test_scatter_shapes() -> None:
     shape = tensor("i64", 3, value=(B, S, 768))
-    assert infer(
-        "scatter_elements", shape, tensor("i64", 1, value=(-1,)), tensor("i64", 1, value=(7,))
-    ).value == (B, S, 7)
-    assert infer("scatter_nd", tensor("f32", S, 8), tensor("i64", B, 1), tensor("f32", B, 8)).types[
-        0
-    ].shape == (S, 8)
+    assert infer("scatter_elements", shape, tensor("i64", 1, value=(-1,)), tensor("i64", 1, value=(7,))).value == (
+        B,
+        S,
+        7,
+    )
+    assert infer("scatter_nd", tensor("f32", S, 8), tensor("i64", B, 1), tensor("f32", B, 8)).types[0].shape == (S, 8)
     for name, tensors, code in (
         ("scatter_nd", (tensor(X), tensor("i64", 2, 1), tensor("f32", 2, 4, 6)), "E0312"),
         ("scatter_nd", (tensor(X), tensor("i64", 2, 1), tensor("f32", 2)), "E0303"),

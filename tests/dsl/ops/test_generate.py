@@ -37,9 +37,7 @@ def test_range_matches_onnxruntime(bounds: tuple[Any, ...]) -> None:
     np.testing.assert_allclose(run_ours("range", *arrays)[0], expected, rtol=1e-6)
     if dtype is np.int64:
         np.testing.assert_array_equal(run_ours("range", *arrays, known=[0, 1, 2])[0], expected)
-        np.testing.assert_array_equal(
-            run_ours("range", first=bounds[0], end=bounds[1], step=bounds[2])[0], expected
-        )
+        np.testing.assert_array_equal(run_ours("range", first=bounds[0], end=bounds[1], step=bounds[2])[0], expected)
 
 
 def test_range_of_dims() -> None:

@@ -27,9 +27,7 @@ def test_both_ways_match_onnxruntime(dtype: Any, axis: int | None) -> None:
     (quantized,) = run_ours("quantize_linear", X, scale, zero, **attrs)
     np.testing.assert_array_equal(quantized, expected)
     back = run_ort("DequantizeLinear", [expected, scale, zero], attrs)[0]
-    np.testing.assert_allclose(
-        run_ours("dequantize_linear", expected, scale, zero, **attrs)[0], back, rtol=1e-6
-    )
+    np.testing.assert_allclose(run_ours("dequantize_linear", expected, scale, zero, **attrs)[0], back, rtol=1e-6)
 
 
 @pytest.mark.parametrize("block", [2, 4])

@@ -39,9 +39,7 @@ def test_block_shapes() -> None:
 def test_flip_and_roll() -> None:
     np.testing.assert_array_equal(run_ours("flip", X, axes=[-1, 0])[0], X[::-1, :, :, ::-1])
     np.testing.assert_array_equal(run_ours("flip", X)[0], X[::-1, ::-1, ::-1, ::-1])
-    np.testing.assert_array_equal(
-        run_ours("roll", X, shifts=[1, -2], axes=[0, 2])[0], np.roll(X, (1, -2), (0, 2))
-    )
+    np.testing.assert_array_equal(run_ours("roll", X, shifts=[1, -2], axes=[0, 2])[0], np.roll(X, (1, -2), (0, 2)))
     assert infer("flip", tensor("i64", 2, value=(B, C))).value == (C, B)
 
 

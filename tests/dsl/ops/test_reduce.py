@@ -46,8 +46,11 @@ def test_formula(name: str, axes: tuple[int, ...] | None, dtype: str) -> None:
         np.testing.assert_allclose(y, expected, rtol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int32", "int64"])
-@pytest.mark.parametrize("name", list(REDUCTIONS))
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    # ONNX Runtime rounds within its integer log-sum-exp: nothing to hold on to
+    [(n, d) for n in REDUCTIONS for d in ("float32", "int32", "int64") if n != "reduce_log_sum_exp" or d[0] == "f"],
+)
 def test_like_ort(name: str, dtype: str) -> None:
     x = RNG.integers(1, 4, (3, 4, 5)).astype(dtype)
     (expected,) = run_ort(REDUCTIONS[name][0], [x, np.array([0, 2])], {"keepdims": 1})
@@ -103,9 +106,7 @@ def test_log_sum_exp_of_large_and_infinite_numbers() -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_cumsum_like_ort(axis: int, exclusive: bool, reverse: bool) -> None:
     x = RNG.standard_normal((3, 4, 5)).astype(np.float32)
-    (expected,) = run_ort(
-        "CumSum", [x, np.array(axis)], {"exclusive": int(exclusive), "reverse": int(reverse)}
-    )
+    (expected,) = run_ort("CumSum", [x, np.array(axis)], {"exclusive": int(exclusive), "reverse": int(reverse)})
     (y,) = run_ours("cumsum", x, axis=axis, exclusive=exclusive, reverse=reverse)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 

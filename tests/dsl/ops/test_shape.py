@@ -69,7 +69,7 @@ def test_reshape_to_a_tensor() -> None:
     dynamic = infer("reshape", tensor("f32", 24), tensor("i64", 3))
     assert len(dynamic.types[0].shape) == 3
     (y,) = run_ours("reshape", X, np.array([4, -1]))
-    assert y.shape == (4, 6) and np.shares_memory(y, X) is False or y.base is not None
+    assert y.shape == (4, 6)
     for attrs, tensors in (({}, []), ({"shape": (24,)}, [tensor("i64", 1)])):
         with pytest.raises(InferFailure) as failure:
             infer("reshape", tensor("f32", 24), *tensors, **attrs)
@@ -93,18 +93,14 @@ def test_reshape_to_a_tensor() -> None:
 def test_views_are_views(name: str, attrs: dict[str, Any]) -> None:
     op = find_op(name)
     assert op is not None and op.view
-    result = op.evaluate(
-        np, *[X, *[None] * (len(op.spec.inputs) - 1)], **infer(name, tensor(X), **attrs).attrs
-    )
+    result = op.evaluate(np, *[X, *[None] * (len(op.spec.inputs) - 1)], **infer(name, tensor(X), **attrs).attrs)
     assert np.shares_memory(result, X)
 
 
 def test_squeeze() -> None:
     assert shape_of("squeeze", tensor("f32", 1, S, 1)) == (S,)
     assert shape_of("squeeze", tensor("f32", 1, S, 1), axes=(-1,)) == (1, S)
-    assert [str(r.relation) for r in infer("squeeze", tensor("f32", S, 2), axes=(0,)).requirements] == [
-        "S == 1"
-    ]
+    assert [str(r.relation) for r in infer("squeeze", tensor("f32", S, 2), axes=(0,)).requirements] == ["S == 1"]
     with pytest.raises(InferFailure) as failure:
         infer("squeeze", tensor("f32", 2, 3), axes=(0,))
     assert failure.value.code == "E0312"
@@ -143,9 +139,7 @@ def test_expand_symbolic() -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 3, -1])
 def test_flatten_matches_onnxruntime(axis: int) -> None:
-    np.testing.assert_array_equal(
-        run_ours("flatten", X, axis=axis)[0], run_ort("Flatten", [X], {"axis": axis})[0]
-    )
+    np.testing.assert_array_equal(run_ours("flatten", X, axis=axis)[0], run_ort("Flatten", [X], {"axis": axis})[0])
     shape = shape_of("flatten", tensor("f32", B, 3, S), axis=axis)
     assert product(shape) == B * 3 * S
 

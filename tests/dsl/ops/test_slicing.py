@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dsl.ops.ort_case import infer, run_ort, run_ours, tensor
-from trtn.dsl.dims import Expr, dim_min, evaluate, symbol
-from trtn.dsl.ops.base import find_op
+from trtn.dsl.dims import dim_min, evaluate, symbol
 from trtn.dsl.ops.infer import InferFailure
 
 B, S, T = symbol("B"), symbol("S"), symbol("T")
@@ -51,9 +50,7 @@ def test_slices_demand_what_makes_them_right() -> None:
     end=st.none() | st.integers(-12, 12) | st.just(2**31) | st.just(-(2**63)),
     step=st.sampled_from([1, 2, 3, -1, -2]),
 )
-def test_slice_lengths_hold_wherever_the_demands_do(
-    size: int, start: int | None, end: int | None, step: int
-) -> None:
+def test_slice_lengths_hold_wherever_the_demands_do(size: int, start: int | None, end: int | None, step: int) -> None:
     attrs = {
         "start": None if start is None else [start],
         "end": None if end is None else [end],
@@ -86,14 +83,10 @@ def test_slices_between_symbolic_bounds(size: int, start: int, end: int, step: i
         ([2, 1], [9, 9], [2, 0], [1, 1]),
     ],
 )
-def test_slice_matches_onnxruntime(
-    starts: list[int], ends: list[int], axes: list[int], steps: list[int]
-) -> None:
+def test_slice_matches_onnxruntime(starts: list[int], ends: list[int], axes: list[int], steps: list[int]) -> None:
     bounds = [np.array(v) for v in (starts, ends, steps)]
     expected = run_ort("Slice", [X, bounds[0], bounds[1], np.array(axes), bounds[2]], {})[0]
-    np.testing.assert_array_equal(
-        run_ours("slice", X, start=starts, end=ends, axes=axes, step=steps)[0], expected
-    )
+    np.testing.assert_array_equal(run_ours("slice", X, start=starts, end=ends, axes=axes, step=steps)[0], expected)
     np.testing.assert_array_equal(run_ours("slice", X, *bounds, known=[1, 2, 3], axes=axes)[0], expected)
     np.testing.assert_array_equal(run_ours("slice", X, *bounds, axes=axes)[0], expected)
 
@@ -120,14 +113,11 @@ def test_known_elements_follow() -> None:
     assert infer("concat", shape, tensor("i64", 1, value=(7,)), axis=0).value == (B, S, T, 3, 7)
     assert infer("concat", shape, tensor("i64", 1), axis=0).value is None
     assert infer("split", shape, sizes=(1, 3)).value == (B,)
-    assert infer("tile", tensor("i64", 1, value=(S,)), times=(2,)).value == (S, S)
 
 
 def test_concat() -> None:
     a, b = X, X[:, :2]
-    np.testing.assert_array_equal(
-        run_ours("concat", a, b, axis=-2)[0], run_ort("Concat", [a, b], {"axis": 1})[0]
-    )
+    np.testing.assert_array_equal(run_ours("concat", a, b, axis=-2)[0], run_ort("Concat", [a, b], {"axis": 1})[0])
     inferred = infer("concat", tensor("f32", B, S, 4), tensor("f32", B, T, 4), tensor("f32", B, 2, 4), axis=1)
     assert inferred.types[0].shape == (B, S + T + 2, 4) and inferred.requirements == ()
     for other, code in (
@@ -157,15 +147,9 @@ def test_split() -> None:
     assert [t.shape for t in infer("split", tensor("f32", 3 * S, 2), wanted=3).types] == [(S, 2)] * 3
     assert [t.shape for t in infer("split", tensor("f32", 2, 3 * S), axis=1, parts=1).types] == [(2, 3 * S)]
     inferred = infer("split", tensor("f32", S), parts=2)
-    assert (
-        evaluate(inferred.types[0].shape[0], {"S": 7}) == 4
-        and evaluate(inferred.types[1].shape[0], {"S": 7}) == 3
-    )
-    assert infer(
-        "split",
-        tensor("f32", 3 * S, 2),
-        **{k: v for k, v in infer("split", tensor("f32", 3 * S, 2), wanted=3).attrs.items()},
-    ).types
+    assert [evaluate(t.shape[0], {"S": 7}) for t in inferred.types] == [4, 3]
+    again = infer("split", tensor("f32", S), **inferred.attrs)
+    assert again.types == inferred.types
     for attrs, code in (
         ({"sizes": [1, 1]}, "E0312"),
         ({}, "E0304"),
@@ -175,62 +159,3 @@ def test_split() -> None:
         with pytest.raises(InferFailure) as failure:
             infer("split", tensor(X), **attrs)
         assert failure.value.code == code
-
-
-@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
-def test_pad_matches_onnxruntime(mode: str) -> None:
-    pads = [0, 1, 2, 1, 0, 3]
-    value = np.float32(7) if mode == "constant" else None
-    expected = run_ort("Pad", [X, np.array(pads), value], {"mode": mode})[0]
-    np.testing.assert_array_equal(run_ours("pad", X, None, value, pads=pads, mode=mode)[0], expected)
-    np.testing.assert_array_equal(
-        run_ours("pad", X, np.array(pads), value, mode=mode, known=[1])[0], expected
-    )
-
-
-def test_pad_crops_with_negative_amounts() -> None:
-    pads = [0, -1, 2, -1, 0, -3]
-    expected = run_ort("Pad", [X, np.array(pads)], {})[0]
-    np.testing.assert_array_equal(run_ours("pad", X, pads=pads)[0], expected)
-    assert infer("pad", tensor("f32", B, S), pads=[1, 2], axes=[-1]).types[0].shape == (B, S + 3)
-    (demand,) = infer("pad", tensor("f32", S), pads=[-2, 0]).requirements
-    assert demand.relation.holds({"S": 2}) and not demand.relation.holds({"S": 1})
-
-
-@pytest.mark.parametrize(
-    ("attrs", "code"),
-    [
-        ({"pads": [1, 2, 3]}, "E0304"),
-        ({"pads": [3, 0, 0, 0, 0, 0], "mode": "reflect"}, "E0313"),
-        ({"pads": [-4, 0, 0, 0, 0, 0]}, "E0313"),
-        ({}, "E0207"),
-        ({"pads": [1], "mode": "mirror"}, "E0304"),
-    ],
-)
-def test_pad_refuses(attrs: dict[str, Any], code: str) -> None:
-    with pytest.raises(InferFailure) as failure:
-        infer("pad", tensor(X), **attrs)
-    assert failure.value.code == code
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data(), mode=st.sampled_from(["constant", "reflect", "edge"]))
-def test_padded_dims_hold_wherever_the_demands_do(data: st.DataObject, mode: str) -> None:
-    size = data.draw(st.integers(1, 6))
-    pads = data.draw(st.lists(st.integers(-3, 6), min_size=2, max_size=2))
-    inferred = infer("pad", tensor("f32", S), pads=pads, mode=mode)
-    op = find_op("pad")
-    assert op is not None
-    if all(r.relation.holds({"S": size}) for r in inferred.requirements):
-        y = op.evaluate(np, np.arange(size), None, None, **inferred.attrs)
-        assert isinstance(inferred.types[0].shape[0], Expr)
-        assert y.shape == (inferred.types[0].shape[0].evaluate({"S": size}),)
-
-
-def test_tile() -> None:
-    np.testing.assert_array_equal(
-        run_ours("tile", X, times=[2, 1, 3])[0], run_ort("Tile", [X, np.array([2, 1, 3])], {})[0]
-    )
-    assert infer("tile", tensor("f32", B, 2), times=[S, 3]).types[0].shape == (B * S, 6)
-    with pytest.raises(InferFailure):
-        infer("tile", tensor("f32", B, 2), times=[S])

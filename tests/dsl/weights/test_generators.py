@@ -34,13 +34,55 @@ def box_muller(w: int) -> tuple[float, float]:
 
 
 GOLDEN = {
-    "normal f32": ("normal", (7, 0.02), "f32", (100, 333), "38f45ff1185445df36f722d4688ca4668d82db8056c9951ef10bb27701395a97"),
-    "normal f64": ("normal", (7, 0.02), "f64", (33,), "6c3a0a1dc18d2614e4ed020b6cb7ba7ee8298ce780eee713219bda04a3b9bae0"),
-    "normal f16": ("normal", (0, 1.0), "f16", (3, 5), "f4700a649285f72ea3acb6045ed73488cb45ca084ec4e5d55d39c58938cfd791"),
-    "normal bf16": ("normal", (MASK, 1.0), "bf16", (40000,), "b5875a38de8790178000cbbaba3ac6256b208dea55057b6ed5ee12475652e11a"),
-    "uniform f32": ("uniform", (7, -1.0, 2.5), "f32", (40000,), "a5958c1af03f0c2b142992df9ad2611f4c7c50bcdef93d6f6b8a06039aa536a5"),
-    "uniform i8": ("uniform", (7, -128, 128), "i8", (1000,), "163c83f2d925ca9ae11881a252cc55194b40164bc4d43025a36e4a12020f0e37"),
-    "uniform i4": ("uniform", (7, -8, 8), "i4", (1000,), "26ac8f5650ab8b070a765c3260355902a78c25c246a6b827bde2cb94f7721f01"),
+    "normal f32": (
+        "normal",
+        (7, 0.02),
+        "f32",
+        (100, 333),
+        "38f45ff1185445df36f722d4688ca4668d82db8056c9951ef10bb27701395a97",
+    ),
+    "normal f64": (
+        "normal",
+        (7, 0.02),
+        "f64",
+        (33,),
+        "6c3a0a1dc18d2614e4ed020b6cb7ba7ee8298ce780eee713219bda04a3b9bae0",
+    ),
+    "normal f16": (
+        "normal",
+        (0, 1.0),
+        "f16",
+        (3, 5),
+        "f4700a649285f72ea3acb6045ed73488cb45ca084ec4e5d55d39c58938cfd791",
+    ),
+    "normal bf16": (
+        "normal",
+        (MASK, 1.0),
+        "bf16",
+        (40000,),
+        "b5875a38de8790178000cbbaba3ac6256b208dea55057b6ed5ee12475652e11a",
+    ),
+    "uniform f32": (
+        "uniform",
+        (7, -1.0, 2.5),
+        "f32",
+        (40000,),
+        "a5958c1af03f0c2b142992df9ad2611f4c7c50bcdef93d6f6b8a06039aa536a5",
+    ),
+    "uniform i8": (
+        "uniform",
+        (7, -128, 128),
+        "i8",
+        (1000,),
+        "163c83f2d925ca9ae11881a252cc55194b40164bc4d43025a36e4a12020f0e37",
+    ),
+    "uniform i4": (
+        "uniform",
+        (7, -8, 8),
+        "i4",
+        (1000,),
+        "26ac8f5650ab8b070a765c3260355902a78c25c246a6b827bde2cb94f7721f01",
+    ),
 }
 
 

@@ -23,10 +23,9 @@ from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Weight
 from trtn.dsl.weights.hashing import digest
 from trtn.dsl.weights.mapped import StorageError
-from trtn.dsl.weights.sources import stored_weight, view
+from trtn.dsl.weights.sources import array_weight, stored_weight, view
 from trtn.dsl.weights.storages import FileTable
 from trtn.dsl.weights.writer import write_safetensors
-from trtn.dsl.weights.sources import array_weight
 
 PLAIN = ["f64", "f32", "f16", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool"]
 SMALL = ["bf16", "f8e4m3", "f8e5m2"]
@@ -38,9 +37,7 @@ def sample(dtype: str, shape: tuple[int, ...] = (2, 3)) -> np.ndarray:
     return (np.arange(low, low + count) % (2 if dtype == "bool" else 99)).astype(BY_NAME[dtype].numpy).reshape(shape)
 
 
-def weight(
-    path: Path, array: np.ndarray, key: str | None = None, offset: int | None = None, name: str = "w"
-) -> Weight:
+def weight(path: Path, array: np.ndarray, key: str | None = None, offset: int | None = None, name: str = "w") -> Weight:
     dtype = from_numpy(array.dtype)
     assert dtype is not None
     return stored_weight(name, dtype, array.shape, path, FileTable(), key=key, offset=offset)
@@ -190,7 +187,7 @@ class Bomb:
 HOSTILE_NPY = {
     "empty": b"",
     "no magic": b"\x93NUMPX\1\0" + bytes(100),
-    "version": b"\x93NUMPY\9\0" + bytes(100),
+    "version": b"\x93NUMPY\x09\0" + bytes(100),
     "cut header": saved(np.save, np.zeros(4))[:40],
     "cut data": saved(np.save, np.zeros(4))[:-1],
     "huge shape": saved(np.save, np.zeros(4)).replace(b"(4,)", b"(9" + b"9" * 20 + b",)"),

@@ -1,0 +1,52 @@
+"""Partition: every layer of a network goes to exactly one group, and the groups are put in an order to run
+in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trtn.backend.fusion.base import Fusion, discover
+from trtn.backend.fusion.index import GraphIndex
+from trtn.backend.group import Group, make_group
+from trtn.dsl.network import Graph, Network
+
+__all__ = ["partition", "partition_graph"]
+
+
+def partition(
+    network: Network, fusions: Sequence[Fusion] | None = None, *, reasons: dict[str, str] | None = None
+) -> tuple[Group, ...]:
+    """The network's groups in an order to run in. Each layer is in exactly one; bodies of control flow belong
+    to their layer.
+
+    `reasons`, where given, is filled: for each layer beside a group that it could not join, by name, why.
+    """
+    return partition_graph(network.graph, fusions, reasons=reasons)
+
+
+def partition_graph(
+    graph: Graph, fusions: Sequence[Fusion] | None = None, *, reasons: dict[str, str] | None = None
+) -> tuple[Group, ...]:
+    """The same for a graph, a body of control flow for instance. What nothing claims becomes a `reference`
+    group of one layer.
+    """
+    index = GraphIndex(graph)
+    for fusion in discover() if fusions is None else fusions:
+        for seed in graph.layers:
+            layers = fusion.grow(index, seed) if index.is_free(seed) else None
+            if layers:
+                index.take(fusion.kind, layers)
+    if reasons is not None:
+        reasons.update(index.reasons)
+    groups = []
+    for unit in index.units():
+        inside = {id(layer) for layer in unit.layers}
+        used_outside = {
+            id(t)
+            for layer in unit.layers
+            for t in layer.outputs
+            if index.is_yielded(t) or any(id(reader) not in inside for reader in index.readers(t))
+        }
+        groups.append(make_group(unit.kind or "reference", unit.layers, used_outside))
+    return tuple(groups)

@@ -1,0 +1,158 @@
+"""Names in the text. Loading gives each tensor the name that is written for it, in front of it the path of the body that it is in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trtn.dsl.dims import symbols
+from trtn.dsl.network import Graph, Network, Tensor, walk
+from trtn.dsl.printer.literals import DimWriter
+from trtn.dsl.syntax.names import is_plain_name, quote_name
+
+__all__ = ["Names", "Scope"]
+
+_BODY = re.compile(r".*\.(?:then|else|body)\.", re.DOTALL)
+_ROOT = re.compile(r"[^.\[]*")
+_KEPT_WORDS = frozenset({"none", "_"})
+"""Words that mean something else where a tensor is wanted."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """The names of one body, those around it included. `prefix` is what loading puts in front: `y.then.`; "" at the top."""
+
+    prefix: str = ""
+    outer: Scope | None = None
+    taken: set[str] = field(default_factory=set)
+    texts: dict[int, str] = field(default_factory=dict)
+
+    def chain(self) -> Iterator[Scope]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.outer
+
+    def is_taken(self, name: str) -> bool:
+        return any(name in scope.taken for scope in self.chain())
+
+    def text(self, tensor: Tensor) -> str:
+        """How a tensor is written here."""
+        return next(scope.texts[id(tensor)] for scope in self.chain() if id(tensor) in scope.texts)
+
+
+class Names:
+    """Binds tensors to names. `paths` are the names that the loaded network's tensors will have, so that none is given twice:
+    the loader would put a number behind the second one."""
+
+    def __init__(self, network: Network) -> None:
+        ports = [t.name for t in network.inputs]
+        self.outputs = frozenset(t.name for t in network.outputs)
+        self.paths: set[str] = set(ports)
+        self.dims = DimWriter(_renamed_dims(network, {*ports, *self.outputs}))
+        self.top = Scope(taken={self.dims.plain(n) for n in (*network.dims, *network.data_dims)})
+        roots = {_ROOT.match(t.name)[0] for t in _tensors(network.graph)}  # type: ignore[index]
+        self.alias = next(a for a in _aliases() if a not in roots and a not in self.top.taken)
+        self.top.taken.add(self.alias)
+
+    # --- binding ---
+
+    def bind(self, scope: Scope, tensor: Tensor, *, plain: bool = False) -> str:
+        """A name for a tensor that a statement of `scope` makes, its own where that is free. `plain`: it must be an identifier."""
+        return self._bind(scope, tensor, _wanted(scope, tensor, plain))
+
+    def bind_exactly(self, scope: Scope, tensor: Tensor) -> str:
+        """An input, or an output that is made here: the name is kept whatever it is."""
+        self.paths.add(tensor.name)
+        return self._enter(scope, tensor, tensor.name)
+
+    def rebind(self, scope: Scope, tensor: Tensor, carried: str) -> str:
+        """The statement that gives a carried name its new value."""
+        self._unique(scope.prefix + carried)
+        return self._enter(scope, tensor, carried)
+
+    def alias_of(self, scope: Scope, tensor: Tensor, carried: str) -> None:
+        """From here on a tensor is known under a carried name as well."""
+        self._enter(scope, tensor, carried)
+
+    def fresh(self, scope: Scope, wanted: str) -> str:
+        """A free name that no tensor of the network has."""
+        name = self._free(scope, wanted)
+        scope.taken.add(name)
+        self.paths.add(scope.prefix + name)
+        return quote_name(name)
+
+    def drop(self, scope: Scope, first: str, count: int) -> None:
+        """A result is written `_`; the loader calls it after the first name of the statement."""
+        self._unique(f"{scope.prefix}{first}.unused{count or ''}")
+
+    def _bind(self, scope: Scope, tensor: Tensor, wanted: str) -> str:
+        name = self._free(scope, wanted)
+        self.paths.add(scope.prefix + name)
+        return self._enter(scope, tensor, name)
+
+    def _enter(self, scope: Scope, tensor: Tensor, name: str) -> str:
+        scope.taken.add(name)
+        scope.texts[id(tensor)] = quote_name(name)
+        return name
+
+    def _free(self, scope: Scope, wanted: str) -> str:
+        name, number = wanted, 2
+        while scope.is_taken(name) or scope.prefix + name in self.paths or scope.prefix + name in self.outputs or name in _KEPT_WORDS:
+            name = f"{wanted}_{number}"
+            number += 1
+        return name
+
+    def _unique(self, path: str) -> None:
+        candidate, number = path, 2
+        while candidate in self.paths:
+            candidate = f"{path}_{number}"
+            number += 1
+        self.paths.add(candidate)
+
+
+def _wanted(scope: Scope, tensor: Tensor, plain: bool) -> str:
+    """A tensor's own name, seen from its body. A name that comes from another body's loses that body's path."""
+    name = tensor.name or "t"
+    if scope.prefix:
+        body = _BODY.match(name)
+        name = name.removeprefix(scope.prefix) if name.startswith(scope.prefix) else name[body.end() :] if body else name
+    name = name or "t"
+    if plain and not is_plain_name(name):
+        word = re.sub(r"\W+", "_", name.rpartition(".")[2], flags=re.ASCII).strip("_") or "t"
+        name = word if is_plain_name(word) else f"t{word}"
+    return name
+
+
+def _aliases() -> Iterator[str]:
+    yield "w"
+    yield "weights"
+    number = 2
+    while True:
+        yield f"w{number}"
+        number += 1
+
+
+def _tensors(graph: Graph) -> Iterator[Tensor]:
+    yield from graph.inputs
+    for layer in walk(graph):
+        yield from layer.outputs
+        for region in layer.regions:
+            yield from region.inputs
+
+
+def _renamed_dims(network: Network, ports: set[str]) -> Mapping[str, str]:
+    """New names for the dims that an input or output is called by: they keep theirs."""
+    renamed: dict[str, str] = {}
+    names = {*network.dims, *network.data_dims, *_used(network.inputs)}
+    for name in sorted(names & ports):
+        new, number = f"{name}_dim", 2
+        while new in names or new in ports or new in renamed.values():
+            new, number = f"{name}_dim{number}", number + 1
+        renamed[name] = new
+    return renamed
+
+
+def _used(tensors: Sequence[Tensor]) -> set[str]:
+    return {s for t in tensors for d in t.shape for s in symbols(d)}

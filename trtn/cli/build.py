@@ -1,0 +1,141 @@
+"""`trtn build`: a spec's network as an engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trtn.cli.console import Console
+from trtn.cli.failures import usage_error
+from trtn.cli.files import check_writable
+from trtn.cli.options import (
+    MAX_ERRORS,
+    AllowOutside,
+    Color,
+    ColorOption,
+    Format,
+    FormatOption,
+    MaxErrors,
+    MaxExpansion,
+    NetworkOption,
+    Quiet,
+    StdinFilename,
+    epilog,
+    verb,
+)
+from trtn.cli.progress import ProgressBar
+from trtn.cli.specs import load_spec
+from trtn.cli.tables import bytes_text, duration, plural
+
+if TYPE_CHECKING:
+    from trtn.dsl.network import Network, Target
+
+__all__ = ["app"]
+
+app = verb()
+
+_SIZE = re.compile(r"(\d+)\s*(|[KMGT]i?B|B)")
+_UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+
+@app.command(
+    epilog=epilog(
+        "trtn build resnet50.trtn -o resnet50.engine",
+        "trtn build bert.trtn --target h200              # device, profiles, output as the target says",
+        "trtn build bert.trtn --target h200 --locked     # for CI: tactics from the lock file, nothing timed",
+        one="the spec has findings, weights differ from their hashes, or a locked build misses an entry",
+    )
+)
+def build(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="ENGINE", help="The engine to write. Default: as the target says.")
+    ] = None,
+    network: NetworkOption = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="NAME", help="Which target. Default: the network's only one, if it has one.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="The device to build for: `cpu`, `cuda`.")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="DTYPE", help="What float layers compute in: f32, f16, bf16.")
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", metavar="NAME", help="Serve this profile; may be repeated. Default: all.")
+    ] = None,
+    lock: Annotated[str | None, typer.Option("--lock", metavar="FILE", help="The lock file, read and written anew.")] = None,
+    locked: Annotated[bool, typer.Option("--locked", help="Only read the lock file; a tactic that it lacks is an error.")] = False,
+    workspace: Annotated[
+        str | None, typer.Option("--workspace", metavar="SIZE", help="Most scratch memory that a step may take: `512MiB`.")
+    ] = None,
+    format: FormatOption = Format.HUMAN,  # noqa: A002
+    color: ColorOption = Color.AUTO,
+    quiet: Quiet = False,
+    max_errors: MaxErrors = MAX_ERRORS,
+    stdin_filename: StdinFilename = None,
+    allow_outside: AllowOutside = False,
+    max_expansion: MaxExpansion = None,
+) -> None:
+    """Build an engine from a spec.
+
+    Options win over what the target says. The old engine stays until the new one is complete.
+    """
+    limit = _bytes(workspace) if workspace is not None else None
+    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+        net, chosen = load_spec(
+            console,
+            spec,
+            network=network,
+            target=target,
+            stdin_filename=stdin_filename,
+            allow_outside=allow_outside,
+            max_expansion=max_expansion,
+        )
+        chosen = chosen or _only_target(net, device)
+        folder = os.path.dirname(stdin_filename or "" if spec == "-" else spec)
+        path = output or (os.path.join(folder, chosen.output) if chosen is not None and chosen.output else None)
+        if path is None:
+            raise usage_error("no output file: neither given nor named by a target", "--output")
+        if output is None:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        check_writable(path)
+        if lock is None and chosen is not None and chosen.lock:
+            lock = os.path.join(folder, chosen.lock)
+
+        from trtn.backend.build import build
+
+        begin = time.perf_counter()
+        with ProgressBar(console, f"building {net.name}") as progress:
+            engine = build(
+                net,
+                device=device or (chosen.device if chosen is not None else None),
+                precision=precision or (chosen.precision if chosen is not None else None),
+                profiles=profile or (chosen.profiles or None if chosen is not None else None),
+                lock=lock,
+                locked=locked,
+                workspace=limit if limit is not None else (chosen.workspace if chosen is not None else None),
+                progress=progress,
+            )
+            engine.save(path)
+        took = duration(time.perf_counter() - begin)
+        steps, size = plural(len(engine.groups), "step"), bytes_text(os.path.getsize(path))
+        console.status(f"{path}: engine {engine.name}, {steps} on {engine.device}, {size}, built in {took}")
+
+
+def _only_target(network: Network, device: str | None) -> Target | None:
+    """The target where nobody names one: the only one. Where a device is given, a target for another one is not meant."""
+    fitting = [t for t in network.targets if device is None or t.device is None or t.device.split(":")[0] == device.split(":")[0]]
+    if len(fitting) > 1:
+        raise usage_error(f"the network has several targets: {', '.join(t.name for t in fitting)}", "--target")
+    return fitting[0] if fitting else None
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise usage_error(f"`{text}` is not a size like `512MiB` or `4GB`", "--workspace")
+    unit = match[2]
+    return int(match[1]) * (1024 if "i" in unit else 1000) ** _UNITS.get(unit[:1], 0)

@@ -20,12 +20,10 @@ _NARROW = frozenset({"bf16", "f8e4m3", "f8e5m2", "i4", "u4"})
 
 
 def evaluate_network(network: Network, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs by name. Checks each result against its declared type, and every guard and assert against the dims."""
+    """The outputs by name. Holds each result against its declared type, and guards and asserts against the dims."""
     env = dict(solve_dims((t.shape, np.shape(feeds[t.name])) for t in network.inputs))
     for t in network.inputs:
-        assert tuple(evaluate(d, env) for d in t.shape) == np.shape(feeds[t.name]), (
-            f"{t} fed {np.shape(feeds[t.name])}"
-        )
+        assert tuple(evaluate(d, env) for d in t.shape) == np.shape(feeds[t.name]), f"{t} fed {np.shape(feeds[t.name])}"
     for name, values in network.dims.items():
         assert env[name] in values, f"{name} = {env[name]} is not in {values}"
     for a in network.asserts:
@@ -55,9 +53,7 @@ def _run(graph: Graph, values: dict[int, Array], env: dict[str, int], guards: _G
 class _Region:
     """A body as `evaluate` sees it."""
 
-    def __init__(
-        self, graph: Graph, values: Mapping[int, Array], env: Mapping[str, int], guards: _Guards
-    ) -> None:
+    def __init__(self, graph: Graph, values: Mapping[int, Array], env: Mapping[str, int], guards: _Guards) -> None:
         self.graph, self.values, self.env, self.guards = graph, values, env, guards
 
     @property

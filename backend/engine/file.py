@@ -65,9 +65,8 @@ def save_engine(engine: Engine, path: str | Path) -> None:
         written = 0
         for row in rows:
             yield bytes(row.offset - written)
-            assert row.tensor.weight is not None
-            array = np.ascontiguousarray(row.tensor.weight.load())
-            yield memoryview(array.reshape(-1).view(np.uint8))
+            array = np.ascontiguousarray(engine.weight_array(row.tensor))
+            yield array.reshape(-1).view(np.uint8).data
             written = row.offset + row.nbytes
 
     try:

@@ -13,13 +13,16 @@ __all__ = ["GraphIndex", "Unit"]
 
 
 class Unit:
-    """Layers that run as one step: a group that is decided, or a single layer that is free still."""
+    """Layers that run as one step: a group that is decided, or a single layer that is free still.
 
-    __slots__ = ("first", "kind", "layers")
+    `rank` is its place in an order in which each unit comes after those that it depends on. Merging others moves it.
+    """
 
-    def __init__(self, layers: tuple[Layer, ...], first: int, kind: str = "") -> None:
+    __slots__ = ("kind", "layers", "rank")
+
+    def __init__(self, layers: tuple[Layer, ...], rank: int, kind: str = "") -> None:
         self.layers = layers
-        self.first = first
+        self.rank = rank
         self.kind = kind
 
     @property
@@ -33,9 +36,10 @@ class GraphIndex:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.reasons: dict[str, str] = {}
-        """For layers that stayed out of a group beside them: why, by layer name."""
+        """Why a layer stayed out of a group beside it, by layer name."""
         self._position = {id(layer): n for n, layer in enumerate(graph.layers)}
-        self._units = {id(layer): Unit((layer,), n) for n, layer in enumerate(graph.layers)}
+        self._ranked: dict[int, Unit] = {n: Unit((layer,), n) for n, layer in enumerate(graph.layers)}
+        self._units = {id(layer): self._ranked[n] for n, layer in enumerate(graph.layers)}
         self._makers = {id(t): layer for layer in graph.layers for t in layer.outputs}
         self._readers: dict[int, list[Layer]] = {}
         self._yielded = {id(t) for t in graph.outputs}
@@ -97,12 +101,12 @@ class GraphIndex:
         taken as steps.
         """
         inside = {id(layer) for layer in layers}
-        last = max(self._position[id(layer)] for layer in layers)
+        last = max(self._units[key].rank for key in inside)
         pending = [n for layer in layers for n in self._after[id(layer)] if id(n) not in inside]
         seen: set[int] = set()
         while pending:
             unit = self._units[id(pending.pop())]
-            if id(unit) in seen or unit.first > last:
+            if id(unit) in seen or unit.rank > last:
                 continue
             seen.add(id(unit))
             for layer in unit.layers:
@@ -115,56 +119,39 @@ class GraphIndex:
     # --- decisions ---
 
     def take(self, kind: str, layers: Sequence[Layer]) -> None:
-        """Make a group of free layers."""
-        unit = Unit(tuple(layers), min(self._position[id(layer)] for layer in layers), kind)
+        """Make a group of free layers that `joins` says yes to."""
+        assert all(self.is_free(layer) for layer in layers), layers
+        ranks = [self._units[id(layer)].rank for layer in layers]
+        first, last = min(ranks), max(ranks)
+        merged = Unit(tuple(layers), first, kind)
         for layer in layers:
-            assert self.is_free(layer), layer
-            self._units[id(layer)] = unit
-            self.reasons.pop(layer.name, None)
+            self._units[id(layer)] = merged
+        # Between the first and the last of the layers: what they depend on comes before them, the rest after.
+        window = [self._ranked.pop(rank) for rank in range(first, last + 1) if rank in self._ranked]
+        needed = self._needed(merged, first)
+        others = [unit for unit in window if self._units[id(unit.layers[0])] is unit]
+        before = [unit for unit in others if id(unit) in needed]
+        after = [unit for unit in others if id(unit) not in needed]
+        for rank, unit in enumerate((*before, merged, *after), first):
+            unit.rank = rank
+            self._ranked[rank] = unit
+
+    def _needed(self, unit: Unit, first: int) -> set[int]:
+        """The units from rank `first` on that a unit depends on, by id."""
+        needed: set[int] = set()
+        pending = list(unit.layers)
+        while pending:
+            for maker in self._before[id(pending.pop())]:
+                found = self._units[id(maker)]
+                if found is not unit and id(found) not in needed and found.rank >= first:
+                    needed.add(id(found))
+                    pending += found.layers
+        return needed
 
     def refuse(self, layer: Layer, reason: str) -> None:
-        """Note why a layer did not join the group beside it. The first reason counts, until a group takes the
-        layer.
-        """
+        """Note why a layer did not join a group beside it. The first reason counts."""
         self.reasons.setdefault(layer.name, reason)
 
     def units(self) -> tuple[Unit, ...]:
-        """The groups in an order in which each comes after those that it depends on, otherwise by their last
-        layers.
-        """
-        distinct = {id(unit): unit for unit in self._units.values()}
-        return tuple(_topological(distinct, self._dependencies(distinct), self._position))
-
-    def _dependencies(self, units: dict[int, Unit]) -> dict[int, set[int]]:
-        return {
-            key: {
-                id(self._units[id(maker)])
-                for layer in unit.layers
-                for maker in self._before[id(layer)]
-                if self._units[id(maker)] is not unit
-            }
-            for key, unit in units.items()
-        }
-
-
-def _topological(units: dict[int, Unit], needs: dict[int, set[int]], position: dict[int, int]) -> Iterator[Unit]:
-    import heapq
-
-    readers: dict[int, list[int]] = {key: [] for key in units}
-    for key, wanted in needs.items():
-        for other in wanted:
-            readers[other].append(key)
-    waiting = {key: len(wanted) for key, wanted in needs.items()}
-    rank = {key: max(position[id(layer)] for layer in unit.layers) for key, unit in units.items()}
-    ready = [(rank[key], key) for key, count in waiting.items() if not count]
-    heapq.heapify(ready)
-    done = 0
-    while ready:
-        _, key = heapq.heappop(ready)
-        done += 1
-        yield units[key]
-        for reader in readers[key]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                heapq.heappush(ready, (rank[reader], reader))
-    assert done == len(units), "groups depend on each other"
+        """The groups, and the layers that are in none, each after those that it depends on."""
+        return tuple(self._ranked[rank] for rank in sorted(self._ranked))

@@ -26,7 +26,7 @@ class PointwiseFusion:
         pending = [seed]
         while pending:
             for layer in index.in_order(index.neighbours(pending.pop(0))):
-                if id(layer) in region or not _is_pointwise(layer):
+                if id(layer) in region or not _is_pointwise(layer) or not index.is_free(layer):
                     continue
                 reason = self._refusal(index, region, layer, seed)
                 if reason:
@@ -37,8 +37,6 @@ class PointwiseFusion:
         return index.in_order(region.values())
 
     def _refusal(self, index: GraphIndex, region: dict[int, Layer], layer: Layer, seed: Layer) -> str:
-        if not index.is_free(layer):
-            return "it is in another group"
         if layer.output.shape != seed.output.shape:
             return f"it gives {layer.output.type}, the region beside it {seed.output.type}"
         if len(region) >= _LIMIT:

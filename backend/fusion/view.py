@@ -11,8 +11,7 @@ __all__ = ["FUSION", "ViewFusion"]
 
 
 class ViewFusion:
-    """One layer with the op's trait `view`. Where that is "contiguous", the plan copies an input that is not.
-    """
+    """One layer with the op's trait `view`. Where that is "contiguous", the plan copies an input that is not."""
 
     name = "view"
     kind = "view"

@@ -98,14 +98,12 @@ class Engine:
     @cached_property
     def weight_arrays(self) -> dict[int, Any]:
         """The weights as read-only arrays by tensor id; of a loaded engine they are mapped, not copied."""
-        arrays = {}
-        for t in self.weights:
-            assert t.weight is not None
-            array = t.weight.load()
-            view = array.view()
-            view.flags.writeable = False
-            arrays[id(t)] = view
-        return arrays
+        return {id(t): _frozen(t) for t in self.weights}
+
+    def weight_array(self, tensor: Tensor) -> Any:
+        """One weight's values; read anew where the engine has not run yet, so that saving never holds them all."""
+        loaded = self.__dict__.get("weight_arrays")
+        return _frozen(tensor) if loaded is None else loaded[id(tensor)]
 
     def arena(self, sizes: Mapping[str, int]) -> Arena:
         """The arena's offsets, size and lower bound for given values of the dims."""
@@ -142,3 +140,10 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<engine {self.name}: {len(self.groups)} steps on {self.device}>"
+
+
+def _frozen(tensor: Tensor) -> Any:
+    assert tensor.weight is not None
+    view = tensor.weight.load().view()
+    view.flags.writeable = False
+    return view

@@ -99,7 +99,7 @@ def _arguments(ctx: Context, call: ast.Call, signature: Signature | None) -> lis
     failed = False
     for arg in call.args:
         span = ctx.span(arg)
-        if isinstance(arg, ast.Ref) and canonical(arg) == "none" and ctx.scope.find("none") is None:
+        if isinstance(arg, ast.Ref) and canonical(arg) == "none" and not arg.quoted:
             raw.append(((), span))
             continue
         value = evaluate(ctx, arg)

@@ -18,7 +18,7 @@ from trtn.dsl.elaborate.statements import run_statement
 from trtn.dsl.elaborate.targets import elaborate_target
 from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, describe
-from trtn.dsl.network import Assertion, Network, Tensor, TensorType
+from trtn.dsl.network import Assertion, Network, Tensor
 from trtn.dsl.syntax import ast
 
 __all__ = ["Elaborated", "elaborate_network"]
@@ -42,7 +42,6 @@ def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: i
     shared = Shared(builder, sink, limit)
     ctx = Context(unit, shared, Scope())
     dim_spans: dict[str, Span] = {}
-    outputs: list[tuple[ast.Output, TensorType]] = []
     try:
         for member in decl.members:
             if isinstance(member, ast.DimDecl):
@@ -53,13 +52,6 @@ def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: i
                     run_statement(ctx, member)
                 case ast.Input():
                     _input(ctx, member)
-                case ast.Output():
-                    if any(o.name == member.name for o, _ in outputs):
-                        ctx.error("E0202", f"output `{member.name}` is declared twice", ctx.span(member))
-                        continue
-                    stated = type_of(ctx, member.type)
-                    if not isinstance(stated, Poison):
-                        outputs.append((member, stated))
                 case ast.Assert():
                     _assert(ctx, member)
         for member in decl.members:
@@ -67,7 +59,7 @@ def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: i
                 run_statement(ctx, member)
     except ExpansionLimit:
         return None
-    finals = _outputs(ctx, outputs)
+    finals = _outputs(ctx, [m for m in decl.members if isinstance(m, ast.Output)])
     if not any(isinstance(m, ast.Output) for m in decl.members):
         where = Span(unit.source, decl.name_start, decl.name_end)
         ctx.error("E0210", f"network `{decl.name}` has no output", where, help="declare one: `output y: f32[N, 10]`")
@@ -151,10 +143,21 @@ def _assert(ctx: Context, member: ast.Assert) -> None:
         ctx.error("E0306", f"an assert is a relation over dims and numbers, not {describe(value)}", span)
 
 
-def _outputs(ctx: Context, outputs: list[tuple[ast.Output, TensorType]]) -> list[tuple[str, Tensor]] | None:
+def _outputs(ctx: Context, outputs: list[ast.Output]) -> list[tuple[str, Tensor]] | None:
+    """The outputs' tensors, after all statements: only then are data-dependent sizes known by name."""
     finals: list[tuple[str, Tensor]] = []
     good = True
-    for member, stated in outputs:
+    declared: set[str] = set()
+    for member in outputs:
+        if member.name in declared:
+            ctx.error("E0202", f"output `{member.name}` is declared twice", ctx.span(member))
+            good = False
+            continue
+        declared.add(member.name)
+        stated = type_of(ctx, member.type)
+        if isinstance(stated, Poison):
+            good = False
+            continue
         bound: Bound | None = ctx.scope.names.get(member.name)
         span = ctx.span(member)
         if bound is None:

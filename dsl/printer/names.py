@@ -15,8 +15,6 @@ __all__ = ["Names", "Scope"]
 
 _BODY = re.compile(r".*\.(?:then|else|body)\.", re.DOTALL)
 _ROOT = re.compile(r"[^.\[]*")
-_KEPT_WORDS = frozenset({"none", "_"})
-"""Words that mean something else where a tensor is wanted."""
 
 
 @dataclass(slots=True)
@@ -56,50 +54,31 @@ class Names:
         self.alias = next(a for a in _aliases() if a not in roots and a not in self.top.taken)
         self.top.taken.add(self.alias)
 
-    # --- binding ---
+    # --- binding: first a name is chosen, then, below the statement, it is visible ---
 
-    def bind(self, scope: Scope, tensor: Tensor, *, plain: bool = False) -> str:
-        """A name for a tensor that a statement of `scope` makes, its own where that is free. `plain`: it must be an identifier."""
-        return self._bind(scope, tensor, _wanted(scope, tensor, plain))
-
-    def bind_exactly(self, scope: Scope, tensor: Tensor) -> str:
-        """An input, or an output that is made here: the name is kept whatever it is."""
-        self.paths.add(tensor.name)
-        return self._enter(scope, tensor, tensor.name)
-
-    def rebind(self, scope: Scope, tensor: Tensor, carried: str) -> str:
-        """The statement that gives a carried name its new value."""
-        self._unique(scope.prefix + carried)
-        return self._enter(scope, tensor, carried)
-
-    def alias_of(self, scope: Scope, tensor: Tensor, carried: str) -> None:
-        """From here on a tensor is known under a carried name as well."""
-        self._enter(scope, tensor, carried)
+    def choose(self, scope: Scope, tensor: Tensor, *, wanted: str = "", plain: bool = False) -> str:
+        """A name for a tensor that a statement of `scope` makes: its own where that is free. `plain`: it must be an identifier."""
+        return self.fresh(scope, wanted or _wanted(scope, tensor, plain))
 
     def fresh(self, scope: Scope, wanted: str) -> str:
-        """A free name that no tensor of the network has."""
-        name = self._free(scope, wanted)
-        scope.taken.add(name)
-        self.paths.add(scope.prefix + name)
-        return quote_name(name)
-
-    def drop(self, scope: Scope, first: str, count: int) -> None:
-        """A result is written `_`; the loader calls it after the first name of the statement."""
-        self._unique(f"{scope.prefix}{first}.unused{count or ''}")
-
-    def _bind(self, scope: Scope, tensor: Tensor, wanted: str) -> str:
+        """A free name, `wanted` or with a number behind it. It is reserved."""
         name = self._free(scope, wanted)
         self.paths.add(scope.prefix + name)
-        return self._enter(scope, tensor, name)
+        return name
 
-    def _enter(self, scope: Scope, tensor: Tensor, name: str) -> str:
+    def rebind(self, scope: Scope, name: str) -> str:
+        """The name of a carried value, for the statement that gives its new value; or `_`-like ones, which the loader numbers."""
+        self._unique(scope.prefix + name)
+        return name
+
+    def enter(self, scope: Scope, tensor: Tensor, name: str) -> None:
+        """From here on the tensor is written so."""
         scope.taken.add(name)
         scope.texts[id(tensor)] = quote_name(name)
-        return name
 
     def _free(self, scope: Scope, wanted: str) -> str:
         name, number = wanted, 2
-        while scope.is_taken(name) or scope.prefix + name in self.paths or scope.prefix + name in self.outputs or name in _KEPT_WORDS:
+        while scope.is_taken(name) or scope.prefix + name in self.paths or scope.prefix + name in self.outputs:
             name = f"{wanted}_{number}"
             number += 1
         return name

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from trtn.dsl.diagnostics import Source, Span
 
 __all__ = [
-    "Annotation", "Assert", "Assign", "Binary", "Block", "BoolLit", "Call", "Carry", "DimDecl", "DimType", "Doc", "Expr",
-    "Field", "FloatLit", "If", "Import", "Input", "IntLit", "Kwarg", "Let", "ListLit", "Loop", "Manifest", "Module", "NetworkDecl",
-    "Node", "Output", "Param", "Plugin", "PluginWhere", "Precision", "Profile", "ProfileEntry", "Ref", "Repeat", "Return", "Scan",
-    "ScanInput", "Sig", "SizeLit", "Statement", "StrLit", "Target", "TargetName", "TensorEntry", "TypeExpr", "Unary", "WeightFile",
-    "WeightsDecl", "Yield",
+    "Annotation", "Assert", "Assign", "Binary", "Block", "BoolLit", "Call", "Carry", "DimDecl", "DimType", "Doc",
+    "Expr", "Field", "FloatLit", "If", "Import", "Input", "IntLit", "Kwarg", "Let", "ListLit", "Loop", "Manifest",
+    "Module", "NetworkDecl", "Node", "Output", "Param", "Plugin", "PluginWhere", "Precision", "Profile",
+    "ProfileEntry", "Ref", "Repeat", "Return", "Scan", "ScanInput", "Sig", "SizeLit", "Statement", "StrLit",
+    "Target", "TargetName", "TensorEntry", "TypeExpr", "Unary", "WeightFile", "WeightsDecl", "Yield",
 ]  # fmt: skip
 
 

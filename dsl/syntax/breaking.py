@@ -90,8 +90,15 @@ def _break_at_comment(pieces: list[Piece], at: int, indent: str, limit: int | No
 
 
 def _add_items(lines: list[str], pieces: list[Piece], indent: str, limit: int | None) -> list[str]:
-    """Adds what stands between two brackets, one item a line; numbers share lines as long as they fit."""
+    """Adds what stands between two brackets, one item a line; numbers share lines as long as they fit.
+
+    Two items or more get a comma behind the last one, so that adding another changes one line.
+    """
     items = _items(pieces)
+    if any(item[-1].text == "," for item in items):
+        last = next(at for at in range(len(pieces) - 1, -1, -1) if not pieces[at].is_comment)
+        comma = Piece(",", pieces[last].end, pieces[last].end)
+        items = _items([*pieces[: last + 1], comma, *pieces[last + 1 :]])
     if limit is not None and all(_is_plain_number(item) for item in items):
         return lines + _fill([flat(item) for item in items], indent, limit)
     for item in items:

@@ -7,6 +7,8 @@ every call.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import zip_longest
 
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.errors import SpecError
@@ -22,15 +24,31 @@ __all__ = ["format_source"]
 def format_source(source: Source) -> str:
     """The text in canonical format. Raises SpecError, with all diagnostics, where it can't be parsed."""
     formatted = _format(source)
-    if _tokens(formatted) != _tokens(source.text):
+    if any(ours != theirs for ours, theirs in zip_longest(_tokens(formatted), _tokens(source.text))):
         raise RuntimeError(f"formatting {source.path} would change its tokens: this is a bug in trtn")
+    if any(ours != theirs for ours, theirs in zip_longest(_comments(formatted), _comments(source.text))):
+        raise RuntimeError(f"formatting {source.path} would change its comments: this is a bug in trtn")
     if _format(Source(source.path, formatted)) != formatted:
         raise RuntimeError(f"formatting {source.path} twice gives another text: this is a bug in trtn")
     return formatted
 
 
-def _tokens(text: str) -> list[str]:
-    return [match.group().rstrip() for match in TOKEN.finditer(text)]
+def _comments(text: str) -> Iterator[str]:
+    return (match.group().rstrip() for match in TOKEN.finditer(text) if match.lastgroup == "comment")
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """All tokens but comments and the commas in front of closing brackets, which mean nothing."""
+    comma = False
+    for match in TOKEN.finditer(text):
+        if match.lastgroup == "comment":
+            continue
+        token = match.group()
+        if comma and token not in (")", "]", "}"):
+            yield ","
+        comma = token == ","
+        if not comma:
+            yield token
 
 
 def _format(source: Source) -> str:

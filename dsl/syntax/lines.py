@@ -108,6 +108,8 @@ class _LineReader:
             elif piece.brace and piece.text == "}":
                 self._close()
             assert line is not None
+            if piece.text in _CLOSERS:
+                _drop_last_comma(line.pieces)
             following = self.pieces[at + 1] if at + 1 < len(self.pieces) else None
             piece.space = previous is not None and self._space(previous, piece, following)
             line.pieces.append(piece)
@@ -175,5 +177,15 @@ class _LineReader:
         return True
 
 
+def _drop_last_comma(pieces: list[Piece]) -> None:
+    """Takes away a comma in front of a closing bracket: where one belongs is decided when the line is broken."""
+    for at in range(len(pieces) - 1, -1, -1):
+        if not pieces[at].is_comment:
+            if pieces[at].text == ",":
+                del pieces[at]
+            return
+
+
 _CLOSE = frozenset({",", ")", "]"})
+_CLOSERS = frozenset({")", "]", "}"})
 _TIGHT = frozenset({"(", "["})

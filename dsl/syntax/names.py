@@ -9,14 +9,14 @@ __all__ = [
     "is_plain_name", "quote_name", "quote_string", "split_path", "unescape", "unquote_path",
 ]  # fmt: skip
 
-RESERVED: frozenset[str] = frozenset({"if", "scan", "loop", "true", "false", "inf", "nan", "step"})
+RESERVED: frozenset[str] = frozenset({"if", "scan", "loop", "true", "false", "inf", "nan", "none", "step"})
 """The words that a tensor's name needs backticks for. Every other keyword of the language is also a plain name."""
 
 NAME_PATTERN = r"(?:[A-Za-z_][A-Za-z0-9_]*|`[^`\n]+`)"
 PATH_PATTERN = rf"{NAME_PATTERN}(?:\.{NAME_PATTERN}|\[[0-9]+\])*"
 PATH = re.compile(PATH_PATTERN)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,18}\])*")
+_PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,17})\])*")
 _PART = re.compile(r"`([^`\n]+)`|([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|(.?))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}

@@ -25,6 +25,15 @@ __all__ = ["parse_text"]
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _EDITION_SIZE = 2  # values on the stack for `trtn 1`
 
+# What a header that can't be read is taken for, so that the errors in its body are found as well.
+_HEADERS = {
+    "NETWORK": "NAME", "TARGET": "NAME", "MANIFEST": "NAME", "PROFILE": "NAME FOR NAME",
+    "BLOCK": "NAME LPAR RPAR ARROW TYPE", "PLUGIN": "NAME LPAR RPAR ARROW TYPE",
+    "REPEAT": "NAME IN NUMBER RANGE NUMBER", "LOOP": "NAME IN NUMBER RANGE NUMBER",
+    "SCAN": "CARRY NAME EQUAL NUMBER", "IF": "TRUE",
+}  # fmt: skip
+_STAND_INS = {"NAME": "_", "TYPE": "f32[]", "NUMBER": "0"}
+
 
 class _Place(NamedTuple):
     """Where a parse can go on: an offset and the number of braces that are open there."""
@@ -49,6 +58,7 @@ class _Recovering:
         self.parse.feed(Token.of("NUMBER", "1", 0))
         self.parse.go_to(start)
         self.places: list[_Place] | None = None
+        self.openings: list[int] = []
         self.resumed = -1
 
     def run(self) -> Any:
@@ -82,8 +92,11 @@ class _Recovering:
             return False
         if place is not None and self._resume(place):
             return True
+        if place is None and self._enter_body(offset):
+            return True
         places = self._all_places()
-        at = bisect_left(places, (max(offset, self.resumed) + 1, 0))
+        first = offset if begin < offset else offset + 1
+        at = bisect_left(places, (max(first, self.resumed + 1), 0))
         return any(self._resume(place) for place in places[at:])
 
     def _finish(self) -> None:
@@ -113,6 +126,28 @@ class _Recovering:
                 self.parse.cut(size)
                 self.parse.go_to(place.offset)
                 self.resumed = place.offset
+                return True
+        return False
+
+    def _enter_body(self, offset: int) -> bool:
+        """After an error between a header's first word and its brace: goes on in the body, the header made whole."""
+        places = self._all_places()
+        at = bisect_left(self.openings, offset)
+        next_place = bisect_left(places, (offset + 1, 0))
+        if at == len(self.openings) or (next_place < len(places) and places[next_place].offset < self.openings[at]):
+            return False
+        values = self.parse.values
+        for size in range(len(values), _EDITION_SIZE, -1):
+            value = values[size - 1]
+            kind = value.type if type(value) is Token else ""
+            if kind == "LBRACE" or hasattr(value, "statements"):
+                return False
+            if kind in _HEADERS:
+                self.parse.cut(size)
+                for terminal in _HEADERS[kind].split():
+                    self.parse.feed(Token.of(terminal, _STAND_INS.get(terminal, ""), value.start_pos))
+                self.parse.go_to(self.openings[at])
+                self.resumed = self.openings[at]
                 return True
         return False
 
@@ -170,6 +205,7 @@ class _Recovering:
                 elif kind in ")]":
                     opened = opened[: max(0, opened.rfind("(" if kind == ")" else "["))]
                 elif kind == "{":
+                    self.openings.append(offset)
                     depth, opened = depth + 1, ""
                 else:
                     if not opened:
@@ -193,12 +229,19 @@ class _Recovering:
             line = self.report.source.position(place.offset)[0]
             self.report.error("E0101", last - 1, last, f"statement not finished: line {line} starts another one")
             return
-        lone_call = (
-            self.text[offset : offset + 1] == "(" and self.text[begin : self.parse.previous_end].strip().isidentifier()
-        )
-        help_ = "a result needs a name: `y = ...`" if lone_call else ""
+        help_ = self._help(begin, offset, end)
         expected = describe_expected(self._expected(), self.automaton.texts)
         self.report.error("E0101", offset, end, f"expected {expected}, found {found}", help=help_)
+
+    def _help(self, begin: int, offset: int, end: int) -> str:
+        word = self.text[offset:end]
+        if word == "(" and self.text[begin : self.parse.previous_end].strip().isidentifier():
+            return "a result needs a name: `y = ...`"
+        if word == "manifest" and word not in self.automaton.keywords:
+            return 'this is a weight manifest; a spec names it: `weights w = "file"`'
+        if word in ("network", "block", "import") and "manifest" in self.automaton.keywords:
+            return "this is a spec, not a weight manifest"
+        return ""
 
     def _expected(self) -> set[str]:
         states = self.parse.states

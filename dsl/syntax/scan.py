@@ -151,7 +151,8 @@ class _Scanner:
         if first.isspace():
             shown, help_ = f"U+{ord(first):04X}", "use plain blanks"
         self.report.error("E0105", start, end, f"`{shown}` begins no token", help=help_)
-        self._replace(start, end, " " * (end - start))
+        # A name in its place keeps what is around it in one piece; a separator can go.
+        self._replace(start, end, (" " if first == ";" else "_") * (end - start))
 
     def _unclosed(self, start: int, what: str) -> int:
         """Ends a string with its line, in front of the brackets that close there. Returns where the line ends."""

@@ -1,4 +1,4 @@
-"""The command line: one module a verb, loaded when it is called for. No logic of its own: verbs read options, call the API, print."""
+"""The command line: one module a verb, loaded when it is called for. Verbs read options, call the API, print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The entry point of the command `trtn`. Always ends in SystemExit, with one of the codes of `trtn.cli.failures.Exit`."""
+    """The entry point of the command `trtn`. Always ends in SystemExit, with one of the codes of
+    `trtn.cli.failures.Exit`.
+    """
     for stream in (sys.stdout, sys.stderr):
         # Names of files and tensors may have characters that the terminal's encoding lacks.
         if hasattr(stream, "reconfigure"):

@@ -86,6 +86,6 @@ def trtn(
 ) -> None:
     """Networks as text, and optimised engines from them.
 
-    A `.trtn` spec says what a network computes, a weight manifest names its tensors; `trtn` checks both, converts ONNX models to
-    specs, and builds, runs and measures engines.
+    A `.trtn` spec says what a network computes, a weight manifest names its tensors; `trtn` checks both, converts ONNX
+    models to specs, and builds, runs and measures engines.
     """

@@ -1,4 +1,4 @@
-"""What a person sends us when trtn fails: traceback, versions, command line. File names without their folders, and no contents."""
+"""What a person sends us when trtn fails: traceback, versions, command line with bare file names. No contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,19 @@ from pathlib import Path
 
 __all__ = ["PACKAGES", "installed", "write_bug_report"]
 
-PACKAGES = ("trtn", "numpy", "onnx", "lark", "ml_dtypes", "safetensors", "typer", "rich", "onnxruntime", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = (
+    "trtn",
+    "numpy",
+    "onnx",
+    "lark",
+    "ml_dtypes",
+    "safetensors",
+    "typer",
+    "rich",
+    "onnxruntime",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+)
 """What trtn works with. Those that are not installed are left out."""
 _MESSAGE_LIMIT = 2000
 

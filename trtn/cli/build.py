@@ -53,23 +53,33 @@ _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
 def build(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="ENGINE", help="The engine to write. Default: as the target says.")
+        str | None,
+        typer.Option("--output", "-o", metavar="ENGINE", help="The engine to write. Default: as the target says."),
     ] = None,
     network: NetworkOption = None,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="NAME", help="Which target. Default: the network's only one, if it has one.")
+        str | None,
+        typer.Option("--target", metavar="NAME", help="Which target. Default: the network's only one, if it has one."),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="The device to build for: `cpu`, `cuda`.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="The device to build for: `cpu`, `cuda`.")
+    ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", metavar="DTYPE", help="What float layers compute in: f32, f16, bf16.")
     ] = None,
     profile: Annotated[
-        list[str] | None, typer.Option("--profile", metavar="NAME", help="Serve this profile; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option("--profile", metavar="NAME", help="Serve this profile; may be repeated. Default: all."),
     ] = None,
-    lock: Annotated[str | None, typer.Option("--lock", metavar="FILE", help="The lock file, read and written anew.")] = None,
-    locked: Annotated[bool, typer.Option("--locked", help="Only read the lock file; a tactic that it lacks is an error.")] = False,
+    lock: Annotated[
+        str | None, typer.Option("--lock", metavar="FILE", help="The lock file, read and written anew.")
+    ] = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Only read the lock file; a tactic that it lacks is an error.")
+    ] = False,
     workspace: Annotated[
-        str | None, typer.Option("--workspace", metavar="SIZE", help="Most scratch memory that a step may take: `512MiB`.")
+        str | None,
+        typer.Option("--workspace", metavar="SIZE", help="Most scratch memory that a step may take: `512MiB`."),
     ] = None,
     format: FormatOption = Format.HUMAN,  # noqa: A002
     color: ColorOption = Color.AUTO,
@@ -127,7 +137,11 @@ def build(
 
 def _only_target(network: Network, device: str | None) -> Target | None:
     """The target where nobody names one: the only one. Where a device is given, a target for another one is not meant."""
-    fitting = [t for t in network.targets if device is None or t.device is None or t.device.split(":")[0] == device.split(":")[0]]
+    fitting = [
+        t
+        for t in network.targets
+        if device is None or t.device is None or t.device.split(":")[0] == device.split(":")[0]
+    ]
     if len(fitting) > 1:
         raise usage_error(f"the network has several targets: {', '.join(t.name for t in fitting)}", "--target")
     return fitting[0] if fitting else None

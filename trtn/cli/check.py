@@ -1,4 +1,4 @@
-"""`trtn check`: everything about specs and manifests that can be known without a device and without the weights' bytes."""
+"""`trtn check`: everything about specs and manifests that can be known without a device and weight bytes."""
 
 from __future__ import annotations
 
@@ -54,15 +54,17 @@ def check(
     color: ColorOption = Color.AUTO,
     quiet: Quiet = False,
     max_errors: MaxErrors = MAX_ERRORS,
-    fail_level: Annotated[FailLevel, typer.Option("--fail-level", help="The least severity that fails.")] = FailLevel.ERROR,
+    fail_level: Annotated[
+        FailLevel, typer.Option("--fail-level", help="The least severity that fails.")
+    ] = FailLevel.ERROR,
     stdin_filename: StdinFilename = None,
     allow_outside: AllowOutside = False,
     max_expansion: MaxExpansion = None,
 ) -> None:
     """Check specs and weight manifests: names, types, shapes, profiles.
 
-    Needs no GPU and reads no weight bytes. Every network is checked for all values of its dims and for each of its profiles;
-    all findings are reported, not the first.
+    Needs no GPU and reads no weight bytes. Every network is checked for all values of its dims and for each of its
+    profiles; all findings are reported, not the first.
     """
     with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
         from trtn.dsl.diagnostics import Sink
@@ -75,7 +77,9 @@ def check(
             source = read(path, sink, stdin_filename)
             if source is None:
                 continue
-            networks = check_source(source, sink, allow_outside=allow_outside, max_expansion=max_expansion or EXPANSION_LIMIT)
+            networks = check_source(
+                source, sink, allow_outside=allow_outside, max_expansion=max_expansion or EXPANSION_LIMIT
+            )
             if not quiet and format is Format.HUMAN and all(d.severity != "error" for d in sink.diagnostics[before:]):
                 console.result(f"{source.path}: ok{_summary(networks)}")
         console.found(sink.diagnostics)

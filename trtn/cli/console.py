@@ -25,9 +25,9 @@ __all__ = ["Console", "wants_color"]
 class Console:
     """Used as `with Console(..) as console:` around a verb's work.
 
-    Findings are collected and printed once, at the end; a TrtnError that is raised inside is a finding too. Where there are errors,
-    the verb ends with exit code 1. In the formats for programs stdout gets exactly one document: the verb's own, or, where there are
-    errors or it has none, that of the diagnostics.
+    Findings are collected and printed once, at the end; a TrtnError that is raised inside is a finding too. Where
+    there are errors, the verb ends with exit code 1. In the formats for programs stdout gets exactly one document: the
+    verb's own, or, where there are errors or it has none, that of the diagnostics.
     """
 
     def __init__(
@@ -98,7 +98,9 @@ class Console:
     def __enter__(self) -> Console:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, TrtnError):
             self.found(error.diagnostics or [_without_code(error)])
         elif error is not None:
@@ -154,7 +156,9 @@ class Console:
 
 
 def wants_color(choice: Color, stream: TextIO) -> bool:
-    """Whether to colour what is written to a stream: the option, then NO_COLOR, FORCE_COLOR, TERM=dumb, then whether it is a terminal."""
+    """Whether to colour what is written to a stream: the option, then NO_COLOR, FORCE_COLOR, TERM=dumb, then whether
+    it is a terminal.
+    """
     if choice is not Color.AUTO:
         return choice is Color.ALWAYS
     if os.environ.get("NO_COLOR"):
@@ -168,5 +172,11 @@ def _without_code(error: TrtnError) -> Diagnostic:
     """A diagnostic for an error that carries none."""
     from trtn.dsl.diagnostics import Diagnostic
 
-    codes = {"SpecError": "E0213", "ImportModelError": "E0801", "BuildError": "E0701", "EngineError": "E0703", "ShapeError": "E0705"}
+    codes = {
+        "SpecError": "E0213",
+        "ImportModelError": "E0801",
+        "BuildError": "E0701",
+        "EngineError": "E0703",
+        "ShapeError": "E0705",
+    }
     return Diagnostic(codes.get(type(error).__name__, "E0701"), str(error))

@@ -23,7 +23,9 @@ app = verb()
     )
 )
 def explain(
-    code: Annotated[str | None, typer.Argument(metavar="CODE", help="The code in brackets, like E0312. Without it, all are listed.")] = None,
+    code: Annotated[
+        str | None, typer.Argument(metavar="CODE", help="The code in brackets, like E0312. Without it, all are listed.")
+    ] = None,
     format: DocumentOption = DocumentFormat.HUMAN,  # noqa: A002
 ) -> None:
     """Say what a diagnostic's code means, with an example and the cure."""
@@ -42,5 +44,12 @@ def explain(
         page = CODES[name]
         console.result(text)
         console.document(
-            {"format_version": "1.0", "code": name, "title": page.title, "cause": page.cause, "example": page.example, "cure": page.cure}
+            {
+                "format_version": "1.0",
+                "code": name,
+                "title": page.title,
+                "cause": page.cause,
+                "example": page.example,
+                "cure": page.cure,
+            }
         )

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import typer
 
-__all__ = ["Exit", "failures_become_exit_codes", "usage_error"]
+__all__ = ["EnvironmentProblem", "Exit", "failures_become_exit_codes", "usage_error"]
 
 
 class Exit(IntEnum):
@@ -25,6 +25,10 @@ class Exit(IntEnum):
     """A bug in trtn (EX_SOFTWARE)."""
     INTERRUPTED = 130
     """Ctrl-C."""
+
+
+class EnvironmentProblem(Exception):
+    """Something that the verb needs is not there: a package, a device. The message says how to get it."""
 
 
 def usage_error(message: str, option: str | None = None) -> typer.BadParameter:
@@ -42,6 +46,9 @@ def failures_become_exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         _say("interrupted")
         raise typer.Exit(Exit.INTERRUPTED) from None
+    except EnvironmentProblem as error:
+        _say(f"error: {error}")
+        raise typer.Exit(Exit.USAGE) from None
     except MemoryError:
         _say("error: out of memory")
         raise typer.Exit(Exit.USAGE) from None

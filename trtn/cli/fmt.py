@@ -57,8 +57,8 @@ def fmt(
 ) -> None:
     """Rewrite specs and weight manifests in the canonical format.
 
-    Comments and single blank lines stay. There are no style options. Files are replaced whole or not at all; standard input goes,
-    formatted, to standard output.
+    Comments and single blank lines stay. There are no style options. Files are replaced whole or not at all; standard
+    input goes, formatted, to standard output.
     """
     with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
         from trtn.dsl.diagnostics import Sink

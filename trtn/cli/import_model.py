@@ -53,10 +53,17 @@ def import_model() -> None:
 )
 def onnx(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX model, or `-`.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="SPEC", help="The spec to write; manifest and weights go next to it.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="SPEC", help="The spec to write; manifest and weights go next to it."),
+    ],
     dim: Annotated[
         list[str] | None,
-        typer.Option("--dim", metavar="NAME=RANGE", help="The range of an open dim: `N=1..64`, `N=8`, `S=8..512 step 8`. Once a dim."),
+        typer.Option(
+            "--dim",
+            metavar="NAME=RANGE",
+            help="The range of an open dim: `N=1..64`, `N=8`, `S=8..512 step 8`. Once a dim.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the network is called.")] = None,
     format: FormatOption = Format.HUMAN,  # noqa: A002
@@ -67,8 +74,8 @@ def onnx(
 ) -> None:
     """Import an ONNX model.
 
-    Names stay those of the model. Dims that the model leaves open get the range that --dim says. The spec is checked before it is
-    written.
+    Names stay those of the model. Dims that the model leaves open get the range that --dim says. The spec is checked
+    before it is written.
     """
     with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
         ranges = dict(map(_dim, dim or ()))
@@ -104,4 +111,5 @@ def _summary(network: Network) -> str:
     weights = [t.weight for t in network.weights if t.weight is not None]
     size = bytes_text(sum(w.nbytes for w in weights))
     dims = "".join(f", {n} in {r}" for n, r in network.dims.items())
-    return f"network {network.name}, {plural(len(network.layers), 'layer')}, {plural(len(weights), 'weight')} ({size}){dims}"
+    counts = f"{plural(len(network.layers), 'layer')}, {plural(len(weights), 'weight')} ({size})"
+    return f"network {network.name}, {counts}{dims}"

@@ -8,9 +8,25 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "CONTEXT", "AllowOutside", "Color", "ColorOption", "DocumentFormat", "DocumentOption", "Format", "FormatOption", "MaxErrors",
-    "MAX_ERRORS", "MaxExpansion", "NetworkOption", "ProfileOption", "Quiet", "ShapeOption", "StdinFilename", "epilog", "verb",
-]  # fmt: skip
+    "CONTEXT",
+    "MAX_ERRORS",
+    "AllowOutside",
+    "Color",
+    "ColorOption",
+    "DocumentFormat",
+    "DocumentOption",
+    "Format",
+    "FormatOption",
+    "MaxErrors",
+    "MaxExpansion",
+    "NetworkOption",
+    "ProfileOption",
+    "Quiet",
+    "ShapeOption",
+    "StdinFilename",
+    "epilog",
+    "verb",
+]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -39,13 +55,18 @@ class Color(StrEnum):
 
 
 FormatOption = Annotated[
-    Format, typer.Option("--format", help="How findings are reported: human on stderr, the others on stdout.", show_choices=True)
+    Format,
+    typer.Option(
+        "--format", help="How findings are reported: human on stderr, the others on stdout.", show_choices=True
+    ),
 ]
 DocumentOption = Annotated[
     DocumentFormat,
     typer.Option("--format", help="How the result is printed. On failure, json gives the document of `trtn check`."),
 ]
-ColorOption = Annotated[Color, typer.Option("--color", help="Colours. auto: on a terminal; NO_COLOR and FORCE_COLOR count.")]
+ColorOption = Annotated[
+    Color, typer.Option("--color", help="Colours. auto: on a terminal; NO_COLOR and FORCE_COLOR count.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print findings and results only.")]
 MaxErrors = Annotated[
     int, typer.Option("--max-errors", min=0, metavar="N", help="Most errors shown to a person; 0 for all.")
@@ -54,18 +75,22 @@ AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Let files lie outside the folder of the file that names them.")
 ]
 MaxExpansion = Annotated[
-    int | None, typer.Option("--max-expansion", min=1, metavar="N", help="Most layers that blocks and repeats may expand to.")
+    int | None,
+    typer.Option("--max-expansion", min=1, metavar="N", help="Most layers that blocks and repeats may expand to."),
 ]
 StdinFilename = Annotated[
     str | None,
-    typer.Option("--stdin-filename", metavar="FILE", help="What `-` is called in messages; imports are relative to its folder."),
+    typer.Option(
+        "--stdin-filename", metavar="FILE", help="What `-` is called in messages; imports are relative to its folder."
+    ),
 ]
 NetworkOption = Annotated[
     str | None, typer.Option("--network", metavar="NAME", help="Which network, where the spec has several.")
 ]
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Hold the run to this profile.")]
 ShapeOption = Annotated[
-    list[str] | None, typer.Option("--shape", metavar="NAME=D,D,..", help="An input's shape: `x=1,3,224,224`. Once an input.")
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=D,D,..", help="An input's shape: `x=1,3,224,224`. Once an input."),
 ]
 
 MAX_ERRORS = 20
@@ -81,10 +106,20 @@ def epilog(*examples: str, one: str) -> str:
         ("130", "interrupted"),
     ]
     # `\b` keeps the lines of a paragraph as they are.
-    listed = ["\b", "Examples:", *(f"  {e}" for e in examples), "", "\b", "Exit codes:", *(f"  {c:<4} {text}" for c, text in codes)]
+    listed = [
+        "\b",
+        "Examples:",
+        *(f"  {e}" for e in examples),
+        "",
+        "\b",
+        "Exit codes:",
+        *(f"  {c:<4} {text}" for c, text in codes),
+    ]
     return "\n".join(listed)
 
 
 def verb() -> typer.Typer:
     """A Typer for a verb's module, with the settings that all share."""
-    return typer.Typer(context_settings=CONTEXT, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    return typer.Typer(
+        context_settings=CONTEXT, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
+    )

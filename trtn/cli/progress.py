@@ -18,7 +18,8 @@ DELAY = 2.0
 class ProgressBar:
     """`with ProgressBar(console, "building") as progress: build(.., progress=progress)`.
 
-    Called with the stage, how much is done and how much there is; `total` 0, or no call at all, shows that something moves.
+    Called with the stage, how much is done and how much there is; `total` 0, or no call at all, shows that something
+    moves.
     """
 
     def __init__(self, console: Console, title: str) -> None:
@@ -43,7 +44,9 @@ class ProgressBar:
             self._timer.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._timer.cancel()
         with self._lock:
             self._shown = False
@@ -59,7 +62,13 @@ class ProgressBar:
             if not self._shown:
                 return
             console = RichConsole(stderr=True, no_color=not self._color, highlight=False)
-            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+            )
             self._bar = Progress(*columns, console=console, transient=True)
             self._task = self._bar.add_task(self._stage, total=None)
             self._update()

@@ -68,12 +68,20 @@ def load_spec(
     return choose(networks, source.path, network=network, target=target)
 
 
-def choose(networks: Sequence[Network], path: str, *, network: str | None, target: str | None) -> tuple[Network, Target | None]:
+def choose(
+    networks: Sequence[Network], path: str, *, network: str | None, target: str | None
+) -> tuple[Network, Target | None]:
     """The network and the target that are meant. Raises SpecError where that is not clear."""
     if target is not None:
         pairs = [(n, t) for n in networks for t in n.targets if t.name == target]
         if not pairs:
-            _refuse("E0422", f"{path} has no target `{target}`", target, [t.name for n in networks for t in n.targets], "targets")
+            _refuse(
+                "E0422",
+                f"{path} has no target `{target}`",
+                target,
+                [t.name for n in networks for t in n.targets],
+                "targets",
+            )
         if len(pairs) == 1:
             return pairs[0]
     if network is None and len(networks) > 1:

@@ -12,14 +12,19 @@ _GAP = "  "
 
 
 def rows(table: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: str = "  ") -> list[str]:
-    """Lines with their cells in columns; the columns in `right` are flush right. Rows may have fewer cells than others."""
+    """Lines with their cells in columns; the columns in `right` are flush right. Rows may have fewer cells than
+    others.
+    """
     lines = [[clean_line(cell) for cell in row] for row in table]
     widths = [0] * max(map(len, lines), default=0)
     for line in lines:
         for n, cell in enumerate(line):
             widths[n] = max(widths[n], _width(cell))
     flush_right = set(right)
-    return [(indent + _GAP.join(_pad(cell, widths[n], n in flush_right) for n, cell in enumerate(line))).rstrip() for line in lines]
+    return [
+        (indent + _GAP.join(_pad(cell, widths[n], n in flush_right) for n, cell in enumerate(line))).rstrip()
+        for line in lines
+    ]
 
 
 def _width(text: str) -> int:

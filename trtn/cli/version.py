@@ -24,5 +24,9 @@ def version(format: DocumentOption = DocumentFormat.HUMAN) -> None:  # noqa: A00
         from trtn.cli.tables import rows
 
         versions = {"python": platform.python_version(), **{n: v for n, v in installed().items() if n != "trtn"}}
-        console.result("\n".join([f"trtn {__version__} on {platform.system()} {platform.machine()}", *rows(versions.items())]))
-        console.document({"format_version": "1.0", "trtn": __version__, "platform": platform.platform(), "packages": versions})
+        console.result(
+            "\n".join([f"trtn {__version__} on {platform.system()} {platform.machine()}", *rows(versions.items())])
+        )
+        console.document(
+            {"format_version": "1.0", "trtn": __version__, "platform": platform.platform(), "packages": versions}
+        )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trtn.dsl.convert.onnx.initializers import TransposedSource
+from trtn.dsl.convert.onnx.model import ModelGraph
 from trtn.dsl.convert.onnx.registry import refuse
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import DType
@@ -21,13 +22,19 @@ from trtn.dsl.network import Origin, Shape, Tensor, Weight
 
 if TYPE_CHECKING:
     from trtn.dsl.builder import Builder
-    from trtn.dsl.convert.onnx.model import ModelGraph, Node
+    from trtn.dsl.convert.onnx.model import Node
     from trtn.dsl.convert.onnx.translate import Translator
 
-__all__ = ["INLINE_LIMIT", "Call"]
+__all__ = ["INLINE_LIMIT", "Call", "is_short"]
 
 INLINE_LIMIT = 16
-"""Constants of up to this many elements are written in the spec's text; longer ones are weights of the manifest."""
+"""Integer constants of up to this many elements, and single floats, are written in the spec's text. Longer ones are
+weights of the manifest."""
+
+
+def is_short(array: np.ndarray[Any, Any]) -> bool:
+    """Whether a constant is written in the spec's text."""
+    return array.size == 1 or (array.dtype.kind in "iub" and array.size <= INLINE_LIMIT)
 
 
 @dataclass(slots=True, eq=False)
@@ -106,13 +113,15 @@ class Call:
         return name in self.node.attributes
 
     def integer(self, name: str, default: int | None = None) -> int:
-        return self._attribute(name, default, int, "an integer")
+        value: int = self._attribute(name, default, int, "an integer")
+        return value
 
     def number(self, name: str, default: float | None = None) -> float:
         return float(self._attribute(name, default, float | int, "a number"))
 
     def text(self, name: str, default: str | None = None) -> str:
-        return self._attribute(name, default, str, "a text")
+        value: str = self._attribute(name, default, str, "a text")
+        return value
 
     def flag(self, name: str, default: bool = False) -> bool:
         return bool(self._attribute(name, int(default), int, "an integer"))
@@ -128,9 +137,8 @@ class Call:
         return self._attribute(name, None, tuple, "a list") if self.has(name) else None
 
     def graph(self, name: str) -> ModelGraph:
-        from trtn.dsl.convert.onnx.model import ModelGraph
-
-        return self._attribute(name, None, ModelGraph, "a graph")
+        value: ModelGraph = self._attribute(name, None, ModelGraph, "a graph")
+        return value
 
     def _attribute(self, name: str, default: Any, kind: Any, words: str) -> Any:
         value = self.node.attributes.get(name, default)
@@ -167,10 +175,8 @@ class Call:
     def constant(self, array: Any, part: str = "") -> Tensor:
         """A constant tensor: inline where it is short, else a weight under the node's path."""
         values = np.asarray(array)
-        short = values.size <= INLINE_LIMIT
-        return self.builder.constant(
-            values, "" if short else self.weight_name(f"{self.path}.{part}" if part else self.path)
-        )
+        wish = f"{self.path}.{part}" if part else self.path
+        return self.builder.constant(values, "" if is_short(values) else self.weight_name(wish))
 
     def like(self, value: float, tensor: Tensor) -> Tensor:
         """A scalar of a tensor's dtype."""

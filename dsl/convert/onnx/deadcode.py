@@ -31,7 +31,7 @@ def without_dead_layers(network: Network) -> Network:
 
 
 def _live(graph: Graph, wanted: set[int]) -> Graph:
-    """A graph's needed layers. `wanted` gathers the identities of all tensors that are read, for the graphs around it."""
+    """A graph's needed layers. `wanted` gathers what is read by identity, for the graphs around it."""
     wanted.update(id(t) for t in graph.outputs)
     kept: list[Layer] = []
     for layer in reversed(graph.layers):

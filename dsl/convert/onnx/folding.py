@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trtn.dsl.builder import Builder
-from trtn.dsl.convert.onnx.registry import Handler, Unsupported
+from trtn.dsl.convert.onnx.registry import Handler, Unsupported, listed
 from trtn.dsl.dims import Dim
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["FOLD_LIMIT", "Folder", "evaluate_layer"]
 
 FOLD_LIMIT = 1 << 20
-"""Bytes that a constant may take, going in or coming out, for its node to be computed at import. Larger ones stay layers: the
-builder folds those, and the weight stays a reference to the model's file."""
+"""Bytes that a constant may take, going in or coming out, for its node to be computed at import.
+
+Larger ones stay layers: the builder folds those, and the weight stays a reference to the model's file.
+"""
 
 _STRUCTURAL = frozenset({
-    "reshape", "transpose", "slice", "concat", "gather", "squeeze", "unsqueeze", "expand", "flatten", "tile", "flip", "split", "identity",
-    "add", "sub", "mul",
+    "reshape", "transpose", "slice", "concat", "gather", "squeeze", "unsqueeze", "expand", "flatten", "tile", "flip",
+    "split", "identity", "add", "sub", "mul",
 })  # fmt: skip
 """Ops whose reference evaluation also works on arrays of dim expressions."""
 
@@ -96,8 +98,7 @@ class Folder:
         self, call: Call, handler: Handler, elements: Sequence[np.ndarray[Any, Any] | None]
     ) -> list[Tensor | None]:
         """The node's layers as they are, with the elements of its results kept for the nodes that read them."""
-        found = handler(call)
-        results = [found] if isinstance(found, Tensor) else list(found)
+        results = listed(handler(call))
         for tensor, values in zip(results, elements, strict=True):
             if tensor is not None and values is not None:
                 self._elements[id(tensor)] = (tensor, values)
@@ -138,10 +139,9 @@ def _trace(call: Call, handler: Handler) -> tuple[tuple[Layer, ...], list[Tensor
     aside = Builder("fold")
     with aside.region([]) as region:
         try:
-            found = handler(replace(call, builder=aside, weight_name=lambda wish: wish))
+            results = listed(handler(replace(call, builder=aside, weight_name=lambda wish: wish)))
         except (Unsupported, InferFailure):
             return None  # the real walk meets it again and reports it
-    results = [found] if isinstance(found, Tensor) else list(found)
     if not all(layer.op.deterministic for layer in region.layers):
         return None
     return tuple(region.layers), results

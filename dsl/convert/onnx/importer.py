@@ -1,7 +1,7 @@
 """`import_onnx`: an ONNX model as a network.
 
-The model is walked more than once: a walk shows what its layers demand of the open dims (see `fitting`) and on which `If` nodes
-the dims alone don't decide; the next one knows more. Nothing in here knows any particular model.
+The model is walked more than once: a walk shows what its layers demand of the open dims (see `fitting`) and on which
+nodes the dims alone don't decide; the next one knows more. Nothing in here knows any particular model.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ def import_onnx(
 ) -> Network:
     """Import a model from a path, its bytes or an onnx.ModelProto.
 
-    `dims` gives ranges to the open dims of its inputs, by the name that they get in the network or by the model's own dim_param;
-    the others are `DEFAULT_RANGE`. `name` names the network. Files of external data must lie in the model's folder unless
-    `allow_outside`. Weights stay references: nothing large is read.
+    `dims` gives ranges to the open dims of its inputs, by the name that they get in the network or by the model's own
+    dim_param; the others are `DEFAULT_RANGE`. `name` names the network. Files of external data must lie in the model's
+    folder unless `allow_outside`. Weights stay references: nothing large is read.
 
-    Raises ImportModelError: E0801 where the file is no valid model, E0802 for each node that can't be imported, E0803 for inputs.
+    Raises ImportModelError: E0801 where the file is no valid model, E0802 for each node that can't be imported, E0803
+    for its inputs and for `dims`; codes of the checker where no ranges make the layers right.
     """
     return _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()
 
@@ -136,7 +137,7 @@ class _Import:
         return Domain(self.fit.ranges)
 
     def _choices(self) -> Iterator[_Walk]:
-        """Walks with other decisions on open `If` nodes: the likely ones first, then each turned around, the last one first."""
+        """Walks with other decisions on open nodes: the likely ones first, then each turned around, the last first."""
         pending: list[dict[str, bool]] = [{}]
         while pending:
             choices = pending.pop()

@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 _DTYPES = {
-    "FLOAT": "f32", "DOUBLE": "f64", "FLOAT16": "f16", "BFLOAT16": "bf16", "FLOAT8E4M3FN": "f8e4m3", "FLOAT8E5M2": "f8e5m2",
+    "FLOAT": "f32", "DOUBLE": "f64", "FLOAT16": "f16", "BFLOAT16": "bf16",
+    "FLOAT8E4M3FN": "f8e4m3", "FLOAT8E5M2": "f8e5m2",
     "INT64": "i64", "INT32": "i32", "INT16": "i16", "INT8": "i8", "INT4": "i4",
     "UINT64": "u64", "UINT32": "u32", "UINT16": "u16", "UINT8": "u8", "UINT4": "u4", "BOOL": "bool",
 }  # fmt: skip
@@ -94,7 +95,10 @@ class TransposedSource:
 
 
 def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple[DType, tuple[int, ...], WeightSource]:
-    """Dtype, shape and source of a TensorProto. Raises Unsupported where its data is missing, outside, or of a wrong size."""
+    """Dtype, shape and source of a TensorProto.
+
+    Raises Unsupported where its data is missing, outside of the folder, or of a wrong size.
+    """
     dtype = dtype_of(proto.data_type)
     shape = tuple(int(d) for d in proto.dims)
     if any(d < 0 for d in shape):
@@ -128,9 +132,7 @@ def _external(
     entries = {e.key: e.value for e in proto.external_data}
     location = entries.get("location", "")
     if folder is None:
-        refuse(
-            f"initialiser `{proto.name}` lies in `{location}`, but the model came without a path: import it from its file"
-        )
+        refuse(f"initialiser `{proto.name}` lies in `{location}`, but the model was not read from a file")
     try:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", "-1"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""An ONNX model as the importer reads it: decoded attributes, sorted nodes, nested graphs. No onnx types but tensors."""
+"""An ONNX model as the importer reads it: decoded attributes, sorted nodes, nested graphs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["ModelGraph", "Node", "OnnxModel", "ValueInfo"]
 class ValueInfo:
     """A declared input or output. `elem` is an onnx.TensorProto data type; `kind` is what it is when it is no tensor.
 
-    A dim is an int, the text of a `dim_param`, or None where it is unset or negative. No `shape` means that the rank is unknown.
+    A dim is an int, the text of a `dim_param`, or None where it is unset or negative. Without a `shape` the rank is
+    unknown.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelGraph:
-    """A graph or the body of a control-flow node. `nodes` come in an order in which each follows those that it reads."""
+    """A graph or the body of a control-flow node. Each of `nodes` follows those that it reads."""
 
     name: str
     inputs: tuple[ValueInfo, ...]
@@ -66,7 +67,7 @@ class ModelGraph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxModel:
-    """A model that was read and found well-formed. `folder` is where external data may lie; None if there is none."""
+    """A model that was read and found well-formed. `folder` is where external data may lie, None if nowhere."""
 
     graph: ModelGraph
     opsets: Mapping[str, int]

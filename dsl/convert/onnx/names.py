@@ -1,6 +1,6 @@
 """Readable paths from the names that exporters write: `/layers.0/attn/MatMul_output_0` becomes `layers[0].attn.MatMul`.
 
-A name depends only on the model's own names around it, never on a running number: inserting a node renames nothing else.
+A name depends only on the model's own names around it, never on a running number: a new node renames nothing else.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from zlib import crc32
 
-__all__ = ["identifier", "is_odd", "path_of", "snake", "value_path", "weight_path"]
+__all__ = ["first_free", "identifier", "is_odd", "path_of", "snake", "value_path", "weight_path"]
 
 _LIMIT = 96
 """The longest path. Exporters that fuse nodes join the names of all of them."""
 
 _INLINED = re.compile(r"(?:If_\d+_(?:then|else)_branch__)?Inline_\d+__/?|\bF\d+::")
 _OUTPUT = re.compile(r"_output_0$|:0$")
-_ODD = re.compile(r"(?:onnx::)?(?:\w+::)*[A-Za-z]*[._]?\d+(?:_\w+)?|t\d+|v\d+|[\d.]+|", re.A)
-_GENERIC = re.compile(r"onnx::\w+|\d[\d_.]*", re.A)
+_GENERIC = re.compile(r"onnx::\w+|input(?:\.\d+)?|\d[\d_.]*", re.A)
 _DROPPED = frozenset({"StatefulPartitionedCall", "PartitionedCall", "ReadVariableOp", "resource"})
 
 
@@ -60,14 +59,13 @@ def _repeats(segment: str, following: str) -> bool:
 
 
 def value_path(value: str, node: str, op: str) -> str:
-    """The path of a node's result, from the value's name, else from the node's, else from the op and the value's name."""
+    """The path of a node's result: the value's name, else the node's, else the op and what is left of the value's."""
     if not is_odd(value) and (path := path_of(value)):
         return path
     if "/" in node and (path := path_of(node)):
         return path
-    tail = identifier(value.rpartition("::")[2]).removeprefix("n")
-    number = tail.rpartition("_")[2] if tail else ""
-    return f"{snake(op)}_{number or tail}" if tail else snake(op)
+    number = re.split(r"[._:]", value)[-1]
+    return f"{snake(op)}_{identifier(number).removeprefix('n')}" if number else snake(op)
 
 
 def weight_path(value: str, node: str, op: str, role: str) -> str:
@@ -77,7 +75,7 @@ def weight_path(value: str, node: str, op: str, role: str) -> str:
     owner = path_of(node) if "/" in node else ""
     if owner:
         head, _, last = owner.rpartition(".")
-        return f"{head if head and last.split('_')[0] == op else owner}.{role}"
+        return f"{head if head and last == op else owner}.{role}"
     return f"{value_path(value, '', op)}.{role}"
 
 

@@ -1,8 +1,9 @@
-"""If, Loop, Scan: nested graphs become regions. A condition that the dims decide leaves only the branch that is taken."""
+"""If, Loop, Scan: nested graphs become regions. Of an `If` that the dims decide only the taken branch is left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def _decided_false(n: Call) -> bool:
 
 
 def _says_true(body: ModelGraph) -> bool:
-    """Whether the body's condition is the one that it was given, or a constant true: then only the limit ends the loop."""
+    """Whether the body hands on the condition that it was given, so that only the limit ends the loop."""
     name = body.outputs[0].name
     for node in reversed(body.nodes):
         if name in node.outputs:
@@ -126,7 +127,7 @@ def _says_true(body: ModelGraph) -> bool:
 
 
 def _region_of_loop(n: Call, body: ModelGraph, types: dict[str, TensorType]) -> Graph:
-    """The body as the op `loop` takes it: the given condition is always true where the body runs, so it is no input."""
+    """The body as the op `loop` takes it: the condition is true wherever the body runs, so it is no input."""
     t = n.translator
     names = list(types)
     kept = [names[0], *names[2:]]
@@ -159,5 +160,5 @@ def _scan(n: Call) -> Results:
         at = axis + x.rank if axis < 0 else axis
         types.append(TensorType(x.dtype, (*x.shape[:at], *x.shape[at + 1 :])))
     region = _region(n, body, dict(zip((v.name for v in body.inputs), types, strict=True)))
-    attrs = {"axes": axes, "reverse": reverse, "out_axes": out_axes, "out_reverse": out_reverse}
+    attrs: dict[str, Any] = {"axes": axes, "reverse": reverse, "out_axes": out_axes, "out_reverse": out_reverse}
     return n.emit_all("scan", *tensors, regions=[region], carried=carried, **attrs)

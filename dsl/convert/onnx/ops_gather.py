@@ -12,7 +12,7 @@ __all__: list[str] = []
 @onnx_op("Gather")
 def _gather(n: Call) -> Results:
     x, indices, axis = n.tensor(0), n.tensor(1), n.integer("axis", 0)
-    if x.weight is not None and x.rank == 2 and axis in (0, -2) and x.dtype.is_float and indices.value is None:
+    if x.weight is not None and x.rank == 2 and axis in (0, -2) and indices.value is None:
         return n.emit("embedding", indices, x)
     return n.emit("gather", x, indices, axis=axis)
 

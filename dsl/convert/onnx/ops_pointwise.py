@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +19,18 @@ __all__: list[str] = []
 
 _UNARY = {
     "Abs": "abs", "Neg": "neg", "Sign": "sign", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Reciprocal": "reciprocal",
-    "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin", "Acos": "acos",
-    "Atan": "atan", "Sinh": "sinh", "Cosh": "cosh", "Tanh": "tanh", "Asinh": "asinh", "Acosh": "acosh", "Atanh": "atanh",
-    "Erf": "erf", "BitwiseNot": "bitwise_not", "IsNaN": "isnan", "Relu": "relu", "Sigmoid": "sigmoid", "Softsign": "softsign",
-    "Softplus": "softplus", "HardSwish": "hard_swish", "Mish": "mish",
+    "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin",
+    "Acos": "acos", "Atan": "atan", "Sinh": "sinh", "Cosh": "cosh", "Tanh": "tanh", "Asinh": "asinh", "Acosh": "acosh",
+    "Atanh": "atanh", "Erf": "erf", "BitwiseNot": "bitwise_not", "IsNaN": "isnan", "Relu": "relu", "Sigmoid": "sigmoid",
+    "Softsign": "softsign", "Softplus": "softplus", "HardSwish": "hard_swish", "Mish": "mish",
 }  # fmt: skip
 _BINARY = {
-    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "And": "and", "Or": "or", "Xor": "xor", "BitwiseAnd": "bitwise_and",
-    "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor",
+    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "And": "and", "Or": "or", "Xor": "xor",
+    "BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor",
 }  # fmt: skip
 _COMPARISONS = {
-    "Equal": "equal", "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater", "GreaterOrEqual": "greater_equal",
+    "Equal": "equal", "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater",
+    "GreaterOrEqual": "greater_equal",
 }  # fmt: skip
 _PARAMETERS: dict[str, tuple[str, dict[str, float]]] = {
     "Elu": ("elu", {"alpha": 1.0}),
@@ -70,7 +72,8 @@ def _binary(n: Call) -> Results:
 @onnx_op(*_PARAMETERS)
 def _parametrised(n: Call) -> Results:
     op, defaults = _PARAMETERS[n.node.op]
-    return n.emit(op, n.tensor(0), **{name: tidy(n.number(name, value)) for name, value in defaults.items()})
+    attrs: dict[str, Any] = {name: tidy(n.number(name, value)) for name, value in defaults.items()}
+    return n.emit(op, n.tensor(0), **attrs)
 
 
 @onnx_op("Identity")
@@ -185,14 +188,10 @@ def _clipped(n: Call, low: float | None, high: float | None) -> Tensor:
     x = n.tensor(0)
     if low is None and high is None:
         return x
-    exact = (
-        (lambda v: None if v is None else tidy(v))
-        if x.dtype.name == "f32"
-        else (lambda v: None if v is None else float(v))
-    )
     if (low, high) == (0.0, None) and x.dtype.is_float:
         return n.emit("relu", x)
-    return n.emit("clip", x, min=exact(low), max=exact(high))
+    low, high = (None if v is None else tidy(v) if x.dtype.name == "f32" else float(v) for v in (low, high))
+    return n.emit("clip", x, min=low, max=high)
 
 
 def _clip_by_tensors(n: Call) -> Tensor:

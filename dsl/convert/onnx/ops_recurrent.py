@@ -70,8 +70,9 @@ def _rnn(n: Call) -> Results:
 def _quantized_lstm(n: Call) -> Results:
     """An LSTM over 8-bit weights, computed in f32 on the dequantised weights.
 
-    ONNX Runtime also rounds x and h to 8 bits at each step, by their ranges in that step; this does not, so it is the more
-    exact of the two and differs from it by about that rounding. There, W is [D, I, 4H] and R [D, H, 4H].
+    ONNX Runtime also rounds x, and h at each step, to 8 bits by their ranges; this does not, so it is the more exact of
+    the two and differs from it by about that rounding. (Without VNNI instructions ONNX Runtime's sums also saturate.)
+    There, W is [D, I, 4H] and R [D, H, 4H].
     """
     attrs = _attrs(n, "LSTM", n.tensor(2))
     attrs["hidden"] = n.integer("hidden_size")

@@ -109,7 +109,7 @@ def _reshape(n: Call) -> Results:
         if any(d == 0 and i >= x.rank for i, d in enumerate(wanted)):
             refuse(f"0 in the shape {list(wanted)} copies a dim that {x.type} doesn't have")
         wanted = tuple(x.shape[i] if d == 0 else d for i, d in enumerate(wanted))
-    return n.emit("reshape", x, shape=_with_symbols(x, wanted))
+    return n.reshape(x, _with_symbols(x, wanted))
 
 
 def _with_copies(n: Call, x: Tensor, to: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def _squeeze(n: Call) -> Results:
 
 
 def _ones(n: Call, x: Tensor) -> tuple[int, ...]:
-    """The axes that go where the node names none: those of size 1, and open ones too where the declared rank says so."""
+    """The axes that go where the node names none: those of size 1, and open ones where the declared rank says so."""
     ones = tuple(axis for axis, d in enumerate(x.shape) if d == 1)
     possible = tuple(axis for axis, d in enumerate(x.shape) if d == 1 or not isinstance(d, int))
     if ones == possible:
@@ -186,13 +186,20 @@ def _transpose(n: Call) -> Results:
         and not isinstance(x.weight.source, TransposedSource)
     ):
         return n.transposed(x)
+    if perm is not None and list(perm) == list(range(x.rank)):
+        return x
     return n.emit("transpose", x, perm=perm)
 
 
 @onnx_op("Expand")
 def _expand(n: Call) -> Results:
     x, sizes = n.tensor(0), n.known(1)
-    return n.emit("expand", x, shape=sizes) if sizes is not None else n.emit("expand", x, n.tensor(1))
+    if sizes is None:
+        return n.emit("expand", x, n.tensor(1))
+    missing = x.rank - len(sizes)
+    if missing >= 0 and all(d in (1, x.shape[missing + i]) for i, d in enumerate(sizes)):
+        return x
+    return n.emit("expand", x, shape=sizes)
 
 
 @onnx_op("DepthToSpace")
@@ -218,7 +225,7 @@ def _concat(n: Call) -> Results:
 
 @onnx_op("Split")
 def _split(n: Call) -> Results:
-    """The sizes are an attribute before opset 13, then an input; without them the pieces are equal (num_outputs from 18 on)."""
+    """The sizes are an attribute before opset 13, then an input; without them the pieces are equal."""
     x, axis, count = n.tensor(0), n.integer("axis", 0), len(n.node.outputs)
     sizes: tuple[Dim, ...] | None = n.ints("split")
     if sizes is None:
@@ -263,7 +270,20 @@ def _sliced(
     if not kept:
         return x
     start, end, on, step = (tuple(values[i] for i in kept) for values in (starts, ends, axes, steps))
-    return n.emit("slice", x, start=start, end=end, axes=on, step=step)
+    if all(s > 0 and _is_far(e) for s, e in zip(step, end, strict=True)):
+        return n.emit("slice", x, start=start, axes=on, step=step)
+    return n.emit(
+        "slice", x, start=start, end=tuple(_near(x, *b) for b in zip(end, on, step, strict=True)), axes=on, step=step
+    )
+
+
+def _is_far(end: Dim) -> bool:
+    return isinstance(end, int) and end >= _FAR - 1
+
+
+def _near(x: Tensor, end: Dim, axis: int, step: int) -> Dim:
+    """The end of a slice; "as far as it goes" as the dim itself, which is what a person would write."""
+    return x.shape[axis] if step > 0 and _is_far(end) and -x.rank <= axis < x.rank else end
 
 
 def _is_whole(x: Tensor, start: Dim, end: Dim, axis: int, step: int) -> bool:
@@ -271,7 +291,7 @@ def _is_whole(x: Tensor, start: Dim, end: Dim, axis: int, step: int) -> bool:
     if start != 0 or step != 1 or not -x.rank <= axis < x.rank:
         return False
     size = x.shape[axis]
-    return end == size or (isinstance(end, int) and (end >= _FAR or (isinstance(size, int) and end >= size)))
+    return end == size or _is_far(end) or (isinstance(end, int) and isinstance(size, int) and end >= size)
 
 
 @onnx_op("Pad")

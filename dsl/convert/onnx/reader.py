@@ -1,7 +1,7 @@
 """Loads a model and brings it into an order and a shape that the importer can rely on.
 
-Tolerated, because exporters do it: nodes in any order, imported domains that nobody uses, any ir_version, inputs that are also
-initialisers, declared types that are missing. Refused (E0801): what no reader could make sense of.
+Tolerated, because exporters do it: nodes in any order, imported domains that nobody uses, any ir_version, inputs that
+are also initialisers, declared types that are missing. Refused (E0801): what no reader could make sense of.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import onnx
 import onnx.inliner
 import onnx.version_converter
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto
 
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
@@ -32,7 +32,7 @@ _ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) -> OnnxModel:
-    """Read a model from a path, its bytes, or a ModelProto. External data is not read. Raises ImportModelError (E0801)."""
+    """Read a model from a path, its bytes, or a ModelProto, without external data. Raises ImportModelError (E0801)."""
     proto, folder = _load(model)
     if not proto.HasField("graph"):
         _invalid("the model has no graph")
@@ -91,7 +91,7 @@ def _modern(proto: Any) -> Any:
         return proto
     try:
         return onnx.version_converter.convert_version(proto, ELDEST_OPSET)
-    except (RuntimeError, ValueError) as e:  # C++: it raises what its ops raise
+    except (onnx.version_converter.ConvertError, RuntimeError, ValueError) as e:
         _invalid(f"the model uses opset {version}, and it can't be brought to opset {ELDEST_OPSET}", _first_line(e))
 
 

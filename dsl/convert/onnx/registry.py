@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from trtn.dsl.network import Tensor
+
 if TYPE_CHECKING:
     from trtn.dsl.convert.onnx.call import Call
-    from trtn.dsl.network import Tensor
 
-__all__ = ["Handler", "Results", "Unsupported", "find_handler", "known_ops", "onnx_op", "refuse"]
+__all__ = ["Handler", "Results", "Unsupported", "find_handler", "known_ops", "listed", "onnx_op", "refuse"]
 
 Results: TypeAlias = "Tensor | Sequence[Tensor | None]"
 Handler: TypeAlias = "Callable[[Call], Results]"
@@ -26,6 +27,11 @@ class Unsupported(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def listed(results: Results) -> list[Tensor | None]:
+    """What a handler gave, as a list."""
+    return [results] if isinstance(results, Tensor) else list(results)
 
 
 def refuse(reason: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""One walk over a model's graph that makes layers of its nodes. What can't be imported is collected; the walk goes on past it."""
+"""One walk over a model's graph, which makes layers of its nodes and collects those that can't be imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trtn.dsl.convert.onnx.initializers import tensor_source
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel
 from trtn.dsl.convert.onnx.names import first_free, identifier, value_path, weight_path
 from trtn.dsl.convert.onnx.ratios import Ratios
-from trtn.dsl.convert.onnx.registry import Handler, Results, Unsupported, find_handler
+from trtn.dsl.convert.onnx.registry import Handler, Unsupported, find_handler, listed
 from trtn.dsl.dims import DimError
 from trtn.dsl.network import Tensor, Weight
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
@@ -28,7 +28,9 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
     "BatchNormalization": ("x", "scale", "bias", "mean", "variance"), "LayerNormalization": ("x", "scale", "bias"),
     "InstanceNormalization": ("x", "scale", "bias"), "GroupNormalization": ("x", "scale", "bias"),
     "LSTM": ("x", "w", "r", "bias"), "GRU": ("x", "w", "r", "bias"), "RNN": ("x", "w", "r", "bias"),
-    "DynamicQuantizeLSTM": ("x", "w", "r", "bias"), "Gather": ("table",), "PRelu": ("x", "slope"),
+    "DynamicQuantizeLSTM": (
+        "x", "w", "r", "bias", "lengths", "h0", "c0", "peephole", "w_scale", "w_zero", "r_scale", "r_zero",
+    ), "Gather": ("table",), "PRelu": ("x", "slope"),
 }  # fmt: skip
 
 
@@ -147,11 +149,9 @@ class Translator:
             inputs = inputs[:-1]
         try:
             call = self._call(node, tuple(inputs))
-            found = self._folder.fold(call, handler)
-            if found is None:
-                found = _listed(handler(call))
-            wanted = sum(1 for n, name in enumerate(node.outputs) if name and (n >= len(found) or found[n] is None))
-            if wanted:
+            folded = self._folder.fold(call, handler)
+            found = listed(handler(call)) if folded is None else folded
+            if any(name and (n >= len(found) or found[n] is None) for n, name in enumerate(node.outputs)):
                 raise Unsupported("an optional result that it has in ONNX is not supported")
             return found
         except Unsupported as e:
@@ -223,7 +223,3 @@ class Translator:
         if id(weight) not in self._transposed:
             self._transposed[id(weight)] = self.builder.weight(make())
         return self._transposed[id(weight)]
-
-
-def _listed(results: Results) -> Sequence[Tensor | None]:
-    return (results,) if isinstance(results, Tensor) else results

@@ -1,0 +1,86 @@
+"""How far an output is from its reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtn.dsl.network import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Difference", "compare"]
+
+_TOLERANCES = {"f16": 1e-2, "bf16": 5e-2, "f8e4m3": 0.2, "f8e5m2": 0.4}
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The greatest difference of an output's elements, as it is and relative to the reference's largest magnitude.
+
+    Both are None where the arrays can't be compared element by element; `mismatch` says why.
+    """
+
+    tensor: Tensor
+    shape: tuple[int, ...]
+    tolerance: float
+    max_abs: float | None = None
+    max_rel: float | None = None
+    at: tuple[int, ...] = ()
+    mismatch: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.mismatch and self.max_rel is not None and self.max_rel <= self.tolerance
+
+    def reason(self) -> str:
+        if self.mismatch:
+            return self.mismatch
+        where = f" at {list(self.at)}" if self.at else ""
+        of_all = f"{self.max_rel:.2e} of its largest magnitude"
+        return f"by {self.max_abs:.3g}{where}, {of_all}; the tolerance is {self.tolerance:.0e}"
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "output": self.tensor.name,
+            "dtype": self.tensor.dtype.name,
+            "shape": list(self.shape),
+            "max_abs": self.max_abs,
+            "max_rel": self.max_rel,
+            "tolerance": self.tolerance,
+            "ok": self.ok,
+        }
+
+
+def compare(
+    tensor: Tensor, actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], rtol: float | None = None
+) -> Difference:
+    """Elements that are NaN or infinite must be so in both, at the same places with the same sign."""
+    import numpy as np
+
+    tolerance = rtol if rtol is not None else _TOLERANCES.get(tensor.dtype.name, _TOLERANCE)
+    if actual.shape != expected.shape:
+        return Difference(
+            tensor,
+            actual.shape,
+            tolerance,
+            mismatch=f"shape {list(actual.shape)}, the model gives {list(expected.shape)}",
+        )
+    if not actual.size:
+        return Difference(tensor, actual.shape, tolerance, 0.0, 0.0)
+    a, b = (x.astype(np.float64) for x in (actual, expected))
+    if not np.array_equal(np.where(np.isfinite(a), 0.0, a), np.where(np.isfinite(b), 0.0, b), equal_nan=True):
+        count = int(np.sum(np.isfinite(a) != np.isfinite(b)))
+        return Difference(
+            tensor, actual.shape, tolerance, mismatch=f"{count:,} elements are NaN or infinite in one of them only"
+        )
+    finite = np.isfinite(b)
+    difference = np.where(finite, np.abs(np.where(finite, a, 0.0) - np.where(finite, b, 0.0)), 0.0)
+    worst = int(np.argmax(difference))
+    largest = float(np.max(np.abs(b), where=finite, initial=0.0))
+    greatest = float(difference.reshape(-1)[worst])
+    relative = greatest / largest if largest > 0 else (0.0 if greatest == 0 else greatest)
+    at = tuple(int(n) for n in np.unravel_index(worst, actual.shape))
+    return Difference(tensor, actual.shape, tolerance, greatest, relative, at)

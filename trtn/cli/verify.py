@@ -1,0 +1,157 @@
+"""`trtn verify`: a spec's outputs against those of the ONNX model that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trtn.cli.console import Console
+from trtn.cli.options import (
+    MAX_ERRORS,
+    AllowOutside,
+    Color,
+    ColorOption,
+    Format,
+    FormatOption,
+    MaxErrors,
+    MaxExpansion,
+    NetworkOption,
+    Quiet,
+    ShapeOption,
+    StdinFilename,
+    epilog,
+    verb,
+)
+from trtn.cli.progress import ProgressBar
+from trtn.cli.specs import load_spec
+from trtn.cli.tables import plural, rows
+from trtn.dsl.diagnostics import Diagnostic
+from trtn.dsl.network import Network, walk
+
+if TYPE_CHECKING:
+    from trtn.backend.runtime import Engine
+    from trtn.cli.compare import Difference
+    from trtn.cli.corners import Corner
+    from trtn.cli.reference import Reference
+    from trtn.dsl.diagnostics import Span
+
+__all__ = ["app"]
+
+app = verb()
+
+
+@app.command(
+    epilog=epilog(
+        "trtn verify resnet50.trtn --against resnet50.onnx",
+        "trtn verify resnet50.trtn --against resnet50.onnx --shape x=2,3,224,224 --rtol 1e-3",
+        one="the spec has findings, or an output differs by more than the tolerance",
+    )
+)
+def verify(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
+    against: Annotated[str, typer.Option("--against", metavar="MODEL", help="The ONNX model to compare with.")],
+    shape: ShapeOption = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option("--rtol", min=0.0, help="The tolerance. Default: 1e-4; for f16 outputs 1e-2, for bf16 5e-2."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--random", min=0, metavar="SEED", help="The seed of the made-up feeds.")] = 0,
+    network: NetworkOption = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="NAME", help="Verify in this target's precision.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="The device to run the spec on.")
+    ] = None,
+    format: FormatOption = Format.HUMAN,  # noqa: A002
+    color: ColorOption = Color.AUTO,
+    quiet: Quiet = False,
+    max_errors: MaxErrors = MAX_ERRORS,
+    stdin_filename: StdinFilename = None,
+    allow_outside: AllowOutside = False,
+    max_expansion: MaxExpansion = None,
+) -> None:
+    """Run a spec and an ONNX model on the same made-up feeds and compare all outputs.
+
+    Needs onnxruntime. Runs at the min, opt and max of every profile, or at the shapes that --shape gives. An error is
+    relative to the largest magnitude in the model's output: max |a - b| / max |b|. JSON: as `trtn check`, and
+    `comparisons` (corner, dims, output, dtype, shape, max_abs, max_rel, tolerance, ok).
+    """
+    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+        from trtn.cli.feeds import read_shapes
+        from trtn.cli.reference import Reference
+
+        shapes = read_shapes(shape)
+        reference = Reference(against)
+        net, chosen = load_spec(
+            console,
+            spec,
+            network=network,
+            target=target,
+            stdin_filename=stdin_filename,
+            allow_outside=allow_outside,
+            max_expansion=max_expansion,
+        )
+        from trtn.backend.build import build
+        from trtn.cli.corners import corners
+
+        with ProgressBar(console, f"building {net.name}") as progress:
+            precision = chosen.precision if chosen is not None else None
+            engine = build(net, device=device, precision=precision, progress=progress)
+        places = corners(net, shapes)
+        comparisons = []
+        with ProgressBar(console, "comparing") as progress:
+            for n, corner in enumerate(places):
+                progress("comparing", n, len(places))
+                differences = list(_compare(engine, reference, corner, seed, rtol))
+                console.result("\n".join(_human(corner, differences)))
+                console.found(_finding(net, corner, d) for d in differences if not d.ok)
+                comparisons += [{"corner": corner.name, "dims": dict(corner.sizes), **d.json()} for d in differences]
+        console.attach("comparisons", comparisons)
+        if not console.has_errors:
+            console.status(f"\n{net.name} agrees with {against} at {plural(len(places), 'corner')}")
+
+
+def _compare(
+    engine: Engine, reference: Reference, corner: Corner, seed: int, rtol: float | None
+) -> Iterator[Difference]:
+    """Runs both at one corner."""
+    from trtn.cli.compare import compare
+    from trtn.cli.made_up import make_up
+
+    network = engine.network
+    feeds = {
+        t.name: make_up(network, t, corner.shapes[t.name], seed=seed, sizes=corner.sizes, values=corner.values)
+        for t in network.inputs
+    }
+    expected = reference.run(network, feeds)
+    actual = engine.run(feeds)
+    for t in network.outputs:
+        yield compare(t, actual[t.name], expected[t.name], rtol)
+
+
+def _finding(network: Network, corner: Corner, difference: Difference) -> Diagnostic:
+    name = difference.tensor.name
+    message = f"`{name}` differs from the model's: {difference.reason()}"
+    return Diagnostic("E0804", message, _maker(network, name), notes=(f"at {corner}",))
+
+
+def _maker(network: Network, name: str) -> Span | None:
+    """Where the spec computes an output."""
+    return next(
+        (layer.origin.span for layer in walk(network.graph) if any(t.name == name for t in layer.outputs)), None
+    )
+
+
+def _human(corner: Corner, differences: list[Difference]) -> list[str]:
+    table = [["output", "type", "max abs", "max rel", "tolerance", ""]]
+    for d in differences:
+        facts: Mapping[str, Any] = d.json()
+        shape = ", ".join(map(str, facts["shape"]))
+        numbers = [f"{v:.2e}" if v is not None else "-" for v in (facts["max_abs"], facts["max_rel"])]
+        table.append(
+            [d.tensor.name, f"{facts['dtype']}[{shape}]", *numbers, f"{d.tolerance:.0e}", "ok" if d.ok else "DIFFERS"]
+        )
+    return [str(corner), *rows(table, right=(2, 3, 4))]

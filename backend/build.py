@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from trtn.backend.devices import find_device
 from trtn.backend.fusion import partition
 from trtn.backend.passes import run_passes
 from trtn.backend.providers import discover
@@ -38,7 +39,7 @@ def build(
     """Build an engine.
 
     network: a checked network (`trtn.load`, `trtn.import_onnx`).
-    device: `cpu`. Without it, the device that is there.
+    device: `cpu`, `cuda`, `cuda:sm_90`. Without it, the GPU where CuPy sees one, else the CPU.
     precision: the dtype that float layers compute in (`f32`, `f16`, `bf16`), or a policy; None keeps the network as written.
     profiles: the names of the profiles to serve; all by default.
     lock: a lock file; it is read where it exists and written anew. With `locked` it is only read, and a miss is an error.
@@ -47,12 +48,13 @@ def build(
     Raises BuildError.
     """
     report = progress or (lambda stage, done, total: None)
-    chosen = _device(device)
+    chosen = find_device(device).name
     network = _with_profiles(network, profiles)
     digest = _digest(network)
     _verify_weights(network, report)
     network = run_passes(network, precision=_precision(precision), progress=lambda done, total: report("passes", done, total))
     groups = partition(network)
+    network = replace(network, graph=replace(network.graph, layers=tuple(layer for g in groups for layer in g.layers)))
     held = read_lock(lock) if lock is not None and (locked or Path(lock).exists()) else None
     if locked and held is None:
         message = "a locked build needs a lock file"
@@ -64,13 +66,6 @@ def build(
     engine = Engine(network, groups, choices, _provenance(chosen, digest, tuner))
     _check_workspace(engine, workspace)
     return engine
-
-
-def _device(wanted: str | None) -> str:
-    if wanted in (None, "cpu"):
-        return "cpu"
-    message = f"device `{wanted}` is not available: this version of trtn builds for `cpu`"
-    raise BuildError(message, [Diagnostic("E0702", message)])
 
 
 def _with_profiles(network: Network, names: Sequence[str] | None) -> Network:

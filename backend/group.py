@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trtn.dsl.network import Layer, Tensor, captures
+from trtn.dsl.network import Graph, Layer, Tensor, captures
 
 __all__ = ["Group", "make_group"]
 
@@ -40,8 +41,18 @@ def make_group(kind: str, layers: tuple[Layer, ...], used_outside: set[int]) -> 
     inside = {id(t) for layer in layers for t in layer.outputs}
     inputs: dict[int, Tensor] = {}
     for layer in layers:
-        for t in (*layer.inputs, *captures(layer)):
+        bodies = (t for region in layer.regions for t in _constants(region))
+        for t in (*layer.inputs, *captures(layer), *bodies):
             if t is not None and id(t) not in inside:
                 inputs.setdefault(id(t), t)
     outputs = tuple(t for layer in layers for t in layer.outputs if id(t) in used_outside)
     return Group(kind, layers, tuple(inputs.values()), outputs)
+
+
+def _constants(graph: Graph) -> Iterator[Tensor]:
+    """The weights that a body reads or yields, those of the bodies inside it among them."""
+    for layer in graph.layers:
+        yield from (t for t in layer.inputs if t is not None and t.weight is not None)
+        for region in layer.regions:
+            yield from _constants(region)
+    yield from (t for t in graph.outputs if t.weight is not None)

@@ -1,11 +1,13 @@
-"""A real model on a real file: magika's file-type classifier, from ONNX to a spec to an engine, run on this repository's README.md.
+"""A real model on a real file: magika's file-type classifier, from ONNX to a spec to an engine, run on README.md.
 
-Run by `make demo`. The model (Apache-2.0) comes with the PyPI package `magika`; the features are made as that package makes them.
+Run by `make demo`. The model (Apache-2.0) comes with the PyPI package `magika`; features are made as that package
+makes them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -53,7 +55,7 @@ def run(model: Path, config: dict[str, object], work: Path) -> tuple[str, float]
 
 
 def features(content: bytes, config: dict[str, object]) -> np.ndarray:
-    """The first and last bytes of a file without surrounding white space, padded: i32[1, beg + end] (magika's features, version 2)."""
+    """A file's first and last bytes without surrounding white space, padded: i32[1, beg + end] (magika's version 2)."""
     beg, end, block, padding = (int(str(config[k])) for k in ("beg_size", "end_size", "block_size", "padding_token"))
     first = content[:block].lstrip()[:beg]
     last = content[-block:].rstrip()[-end:]
@@ -64,7 +66,7 @@ def features(content: bytes, config: dict[str, object]) -> np.ndarray:
 def trtn(*args: object) -> None:
     """Run the command line as a person would, and show what was run."""
     words = [str(a) for a in args]
-    print("$ trtn " + " ".join(Path(w).name if "/" in w and "=" not in w else w.rsplit("/", 1)[-1] if "=" not in w else w.split("=")[0] + "=" + w.rsplit("/", 1)[-1] for w in words))
+    print("$ trtn " + " ".join(re.sub(r"/\S*/", "", w) for w in words))
     subprocess.run([sys.executable, "-m", "trtn", *words], check=True)
 
 

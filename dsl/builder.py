@@ -237,7 +237,11 @@ class Builder:
                 renamed[id(tensor)] = replace(tensor, name=name)
             taken.add(id(tensor))
             finals.append(renamed.get(id(tensor), tensor))
-        layers = [_substitute(layer, renamed) for layer in self._scopes[0]] if renamed else self._scopes[0]
+        layers = self._scopes[0]
+        if renamed:
+            layers = [_substitute(layer, renamed) for layer in layers]
+            names = {old.name: new.name for old, new in zip(self._scopes[0], layers, strict=True)}
+            self.requirements = [replace(p, layer=names.get(p.layer, p.layer)) for p in self.requirements]
         return Network(
             name=self.name,
             graph=Graph(tuple(self.inputs), tuple(finals), tuple(layers)),

@@ -6,13 +6,14 @@ neither shown nor refuted becomes a guard, which the runtime checks for each new
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from trtn.dsl.builder import PendingGuard
 from trtn.dsl.diagnostics import Label, Sink, Span
 from trtn.dsl.dims import (
     Dim,
+    DimError,
     Domain,
     Expr,
     Proof,
@@ -20,6 +21,7 @@ from trtn.dsl.dims import (
     Relation,
     Verdict,
     bounds,
+    divisors,
     evaluate,
     product,
     prove,
@@ -27,7 +29,7 @@ from trtn.dsl.dims import (
     symbol,
     symbols,
 )
-from trtn.dsl.network import Guard, Network, Profile, Tensor, make_domain, walk
+from trtn.dsl.network import Guard, Network, Profile, make_domain, walk
 
 __all__ = ["check_network", "profile_domain", "solvable_dims", "solve_dims"]
 
@@ -39,32 +41,26 @@ def check_network(
     network: Network,
     requirements: Iterable[PendingGuard],
     sink: Sink,
-    dim_spans: Mapping[str, Span] | None = None,
+    spans: Mapping[str, Span] | None = None,
+    *,
+    complete: bool = True,
 ) -> Network:
-    """Prove a network's relations; gives it with its guards. Findings go to the sink."""
-    spans = dim_spans or {}
+    """Prove a network's relations; gives it with its guards. Findings go to the sink.
+
+    spans: where dims and inputs are declared. complete: whether all inputs are there; only then can a dim be said to be unused.
+    """
+    spans = spans or {}
     domain = network.domain()
-    _check_dims(network, sink, spans)
-    _check_asserts(network, sink)
-    _check_sizes(network, domain, sink)
-    boxes = {p.name: profile_domain(network, p) for p in network.profiles}
-    for profile in network.profiles:
-        _check_profile_asserts(network, profile, boxes[profile.name], sink)
-    guards: dict[tuple[Relation, str], Guard] = {}
-    proofs: dict[Relation, Proof] = {}
-    for pending in requirements:
-        relation = pending.requirement.relation
-        proof = proofs.get(relation)
-        if proof is None:
-            proof = proofs[relation] = prove(relation, domain)
-        if proof.verdict is Verdict.REFUTED:
-            _report(pending, proof, sink)
-        elif proof.verdict is Verdict.UNKNOWN:
-            guard = Guard(relation, pending.requirement.message, pending.layer, pending.span)
-            if (relation, "") not in guards:
-                guards[relation, ""] = guard
-                _check_guard(network, pending, boxes, sink)
-    return replace(network, guards=tuple(guards.values()))
+    if complete:
+        _check_dims(network, sink, spans)
+    if _check_asserts(network, domain, sink):
+        _check_divisors(network, domain, sink, spans)
+        _check_sizes(network, domain, sink, spans)
+        boxes = {p.name: profile_domain(network, p) for p in network.profiles}
+        for profile in network.profiles:
+            _check_profile_asserts(network, profile, boxes[profile.name], sink)
+        network = replace(network, guards=_check_requirements(network, requirements, domain, boxes, sink))
+    return network
 
 
 def profile_domain(network: Network, profile: Profile) -> Domain:
@@ -83,15 +79,43 @@ def _sides(relation: Relation, witness: Mapping[str, int]) -> str:
     return f"{evaluate(relation.left, witness)} {relation.op} {evaluate(relation.right, witness)} does not hold"
 
 
-def _report(pending: PendingGuard, proof: Proof, sink: Sink) -> None:
+def _settle(relation: Relation, domain: Domain) -> Proof:
+    """`prove`, with "unknown" for what is too large to be worked with."""
+    try:
+        return prove(relation, domain)
+    except DimError:
+        return Proof(Verdict.UNKNOWN)
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
+
+
+def _check_requirements(
+    network: Network, requirements: Iterable[PendingGuard], domain: Domain, boxes: Mapping[str, Domain], sink: Sink
+) -> tuple[Guard, ...]:
+    guards: dict[Relation, Guard] = {}
+    proofs: dict[Relation, Proof] = {}
+    refused: dict[tuple[str, Span | None], str] = {}
+    for pending in requirements:
+        relation = pending.requirement.relation
+        proof = proofs.get(relation)
+        if proof is None:
+            proof = proofs[relation] = _settle(relation, domain)
+        if proof.verdict is Verdict.REFUTED:
+            # A place that a repeat or a block expands many times is reported for the first layer that it makes.
+            if refused.setdefault((pending.requirement.code, pending.span), pending.layer) == pending.layer:
+                _report(network, pending, proof, domain, sink)
+        elif proof.verdict is Verdict.UNKNOWN and relation not in guards:
+            guards[relation] = Guard(relation, pending.requirement.message, pending.layer, pending.span)
+            _check_guard(network, pending, boxes, sink)
+    return tuple(guards.values())
+
+
+def _report(network: Network, pending: PendingGuard, proof: Proof, domain: Domain, sink: Sink) -> None:
     requirement = pending.requirement
     relation = requirement.relation
     witness = proof.witness or {}
-    notes = (
-        [f"`{relation}` fails for {show_values(witness, relation)}: {_sides(relation, witness)}"]
-        if witness
-        else [f"`{relation}` does not hold"]
-    )
+    notes = [f"`{relation}` fails for {show_values(witness, relation)}: {_sides(relation, witness)}"]
     if pending.layer and requirement.code != "E0305":
         notes.append(f"in layer `{pending.layer}`")
     labels = tuple(
@@ -99,24 +123,29 @@ def _report(pending: PendingGuard, proof: Proof, sink: Sink) -> None:
         for n in requirement.inputs
         if n < len(pending.input_spans) and (span := pending.input_spans[n]) is not None
     )
-    cure = f"if the network is only ever used where it holds, say so: `assert {relation}`" if witness and requirement.code != "E0305" else ""
-    sink.error(requirement.code, requirement.message, pending.span, labels=labels, notes=tuple(notes), help=cure)
+    cure = ""
+    sometimes = relation.symbols <= network.dims.keys() and _settle(relation.negated(), domain).verdict is not Verdict.PROVED
+    if sometimes and requirement.code != "E0305":
+        cure = f"if the network is only ever used where it holds, say so: `assert {relation}`"
+    sink.error(
+        requirement.code, requirement.message, pending.span, labels=labels, notes=tuple(notes), help=cure, values=witness
+    )
 
 
 def _check_guard(network: Network, pending: PendingGuard, boxes: Mapping[str, Domain], sink: Sink) -> None:
     """What the whole domain left open may be settled inside a profile: refuted there is an error."""
     relation = pending.requirement.relation
     for profile in network.profiles:
-        proof = prove(relation, boxes[profile.name])
-        if proof.verdict is Verdict.REFUTED and proof.witness:
+        proof = _settle(relation, boxes[profile.name])
+        if proof.witness is not None:
+            where, witness = _at_corner(profile, boxes[profile.name], relation, proof.witness)
             sink.error(
                 "E0416",
                 f"layer `{pending.layer}` is invalid inside profile `{profile.name}`: {pending.requirement.message}",
                 pending.span,
                 labels=(Label(profile.span, "this profile"),) if profile.span else (),
-                notes=(
-                    f"fails {_corner(profile, proof.witness)}, {show_values(proof.witness, relation)}: {_sides(relation, proof.witness)}",
-                ),
+                notes=(f"fails {where}: {show_values(witness, relation)}: {_sides(relation, witness)}",),
+                values=witness,
             )
             return
     sink.warning(
@@ -127,49 +156,104 @@ def _check_guard(network: Network, pending: PendingGuard, boxes: Mapping[str, Do
     )
 
 
-def _corner(profile: Profile, witness: Mapping[str, int]) -> str:
-    for which, word in (("minimum", "at min"), ("optimum", "at opt"), ("maximum", "at max")):
-        if all(witness.get(n, v) == v for n, v in profile.corner(which).items()):
-            return word
-    return "inside the box"
+# --- asserts and profiles ----------------------------------------------------------------------------------------
 
 
-def _check_asserts(network: Network, sink: Sink) -> None:
-    domain = Domain(make_domain(network.dims, network.data_dims, ()).ranges)
+def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
+    """Report asserts that exclude nothing or everything. False where no values of the dims are left to prove anything for."""
+    free = make_domain(network.dims, network.data_dims, ())
+    possible = True
     for a in network.asserts:
-        if a.relation.symbols <= domain.ranges.keys() and prove(a.relation.negated(), domain).verdict is Verdict.PROVED:
+        if not a.relation.symbols <= free.ranges.keys():
+            continue
+        if _settle(a.relation.negated(), free).verdict is Verdict.PROVED:
             sink.error("E0403", f"`{a.relation}` holds for no values of the dims", a.span)
+            possible = False
+        elif _settle(a.relation, free).verdict is Verdict.PROVED:
+            sink.error("E0404", f"`{a.relation}` holds for all values of the dims anyway", a.span)
+    # In a domain without points everything holds, even this.
+    if possible and _settle(Relation("==", 0, 1), domain).verdict is Verdict.PROVED:
+        possible = False
+        if network.asserts:
+            *others, last = network.asserts
+            listed = ", ".join(f"`{a.relation}`" for a in others)
+            words = f"`{last.relation}` holds for no values of the dims for which {listed} hold{'s' * (len(others) == 1)}"
+            sink.error("E0403", words, last.span)
+    return possible
 
 
 def _check_profile_asserts(network: Network, profile: Profile, box: Domain, sink: Sink) -> None:
     free = Domain(box.ranges)
     for a in network.asserts:
-        proof = prove(a.relation, free)
-        if proof.verdict is Verdict.REFUTED and proof.witness:
-            values = show_values(proof.witness, a.relation)
+        proof = _settle(a.relation, free)
+        if proof.witness is not None:
+            where, witness = _at_corner(profile, free, a.relation, proof.witness)
             sink.error(
                 "E0415",
                 f"profile `{profile.name}` breaks `assert {a.relation}`{f' ({a.message})' if a.message else ''}",
                 profile.span,
                 labels=(Label(a.span, "the assert"),) if a.span else (),
-                notes=(f"fails {_corner(profile, proof.witness)}: {values}: {_sides(a.relation, proof.witness)}",),
+                notes=(f"fails {where}: {show_values(witness, a.relation)}: {_sides(a.relation, witness)}",),
+                values=witness,
             )
 
 
-def _check_sizes(network: Network, domain: Domain, sink: Sink) -> None:
+def _at_corner(
+    profile: Profile, box: Domain, relation: Relation, witness: Mapping[str, int]
+) -> tuple[str, Mapping[str, int]]:
+    """Where in a profile's box a relation fails: at one of its corners if it does there, else at the witness."""
+    for which, word in (("minimum", "at min"), ("optimum", "at opt"), ("maximum", "at max")):
+        point = {**witness, **profile.corner(which)}
+        if box.contains(point) and not relation.holds(point):
+            return word, point
+    return "inside the box", witness
+
+
+# --- dims and sizes ----------------------------------------------------------------------------------------------
+
+
+def _shapes(network: Network, spans: Mapping[str, Span]) -> Iterator[tuple[str, tuple[Dim, ...], Span | None]]:
+    """What to call each tensor in a message, its shape, and its place; inputs first."""
+    for t in network.inputs:
+        yield f"`{t.name}` ({t.type})", t.shape, spans.get(t.name)
+    for layer in walk(network.graph):
+        for t in layer.outputs:
+            yield f"`{t.name}` ({t.type})", t.shape, layer.origin.span
+
+
+def _check_divisors(network: Network, domain: Domain, sink: Sink, spans: Mapping[str, Span]) -> None:
+    """A dim may only be divided by what is at least 1."""
+    used = [(f"`assert {a.relation}`", (a.relation.left, a.relation.right), a.span) for a in network.asserts]
+    used += _shapes(network, spans)
+    seen: set[Dim] = set()
+    for what, dims, span in used:
+        for divisor in (d for dim in dims for d in divisors(dim) if d not in seen):
+            seen.add(divisor)
+            relation = Relation(">=", divisor, 1)
+            proof = _settle(relation, domain)
+            if proof.witness is not None:
+                note = f"`{relation}` fails for {show_values(proof.witness, relation)}"
+                sink.error(
+                    "E0313", f"{what} divides by `{divisor}`, which may be less than 1", span, notes=(note,), values=proof.witness
+                )
+
+
+def _check_sizes(network: Network, domain: Domain, sink: Sink, spans: Mapping[str, Span]) -> None:
     seen: set[tuple[Dim, ...]] = set()
-    tensors: list[tuple[Tensor, Span | None]] = [(t, None) for t in network.inputs]
-    tensors += [(t, layer.origin.span) for layer in walk(network.graph) for t in layer.outputs]
-    for tensor, span in tensors:
-        if tensor.shape in seen:
+    refused: set[Span | None] = set()
+    for what, shape, span in _shapes(network, spans):
+        if shape in seen or span in refused:
             continue
-        seen.add(tensor.shape)
-        count = product(tensor.shape)
-        high = count if isinstance(count, int) else bounds(count, domain)[1]
+        seen.add(shape)
+        try:
+            high = bounds(product(shape), domain)[1]
+        except DimError:  # divides by what may be 0, which is an error of its own; or is too large to be worked with
+            continue
         if high > SIZE_LIMIT:
+            refused.add(span)
             sink.error(
                 "E0418",
-                f"`{tensor.name}` ({tensor.type}) would have up to {high:.3g} elements",
+                f"{what} would have up to {high:.3g} elements",
                 span,
                 notes=(f"the limit is 2^{SIZE_LIMIT.bit_length() - 1}",),
             )
@@ -216,13 +300,16 @@ def solvable_dims(network: Network) -> set[str]:
 
 def linear(dim: Expr, name: str) -> bool:
     """Whether `dim` is `a * name + b` with a constant a > 0 and b free of `name`."""
-    slope = _slope(dim, name)
-    return isinstance(slope, int) and slope > 0
+    return _slope(dim, name) > 0
 
 
-def _slope(dim: Expr, name: str) -> Dim:
-    one = substitute(dim, {name: symbol(name) + 1})
-    return one - dim
+def _slope(dim: Expr, name: str) -> int:
+    """What `dim` grows by when `name` does by 1; 0 where that is no constant."""
+    try:
+        change = substitute(dim, {name: symbol(name) + 1}) - dim
+    except DimError:
+        return 0
+    return change if isinstance(change, int) else 0
 
 
 def solve_dims(shapes: Iterable[tuple[tuple[Dim, ...], tuple[int, ...]]]) -> dict[str, int]:
@@ -234,14 +321,17 @@ def solve_dims(shapes: Iterable[tuple[tuple[Dim, ...], tuple[int, ...]]]) -> dic
         progress = False
         rest = []
         for dim, size in open_equations:
-            reduced = substitute(dim, values)
+            try:
+                reduced = substitute(dim, values)
+            except DimError:  # sizes that no network is defined for: a division by zero
+                continue
             if isinstance(reduced, int):
                 progress = True
                 continue
             names = reduced.symbols
             name = next(iter(names))
             slope = _slope(reduced, name) if len(names) == 1 else 0
-            if isinstance(slope, int) and slope > 0:
+            if slope > 0:
                 offset = evaluate(reduced, {name: 0})
                 values[name] = (size - offset) // slope
                 progress = True

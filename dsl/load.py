@@ -73,14 +73,20 @@ def check_source(
         load_manifest(source, sink, allow_outside=allow_outside)
         return []
     unit = Loader(sink, allow_outside=allow_outside).unit(source)
+    if only is not None and only not in unit.networks and not unit.broken:
+        sink.error("E0215", f"no network is called `{only}`", source.span(0, 0), help=did_you_mean(only, list(unit.networks)))
     _check_references(unit, sink)
     networks = []
     for name, declaration in unit.networks.items():
         if only is not None and name != only:
             continue
         elaborated = elaborate_network(unit, declaration, sink, limit=max_expansion)
-        if elaborated is not None:
-            networks.append(check_network(elaborated.network, elaborated.requirements, sink, elaborated.dim_spans))
+        if elaborated is None:
+            continue
+        errors = sink.error_count
+        network = check_network(elaborated.network, elaborated.requirements, sink, elaborated.spans)
+        if sink.error_count == errors:
+            networks.append(network)
     return networks
 
 
@@ -116,23 +122,13 @@ def _one(source: Source, sink: Sink, wanted: str | None, allow_outside: bool, ma
     if sink.has_errors:
         raise SpecError(_summary(sink), sink.diagnostics)
     if len(networks) != 1:
-        known = [n.name for n in networks]
-        if wanted is not None:
-            sink.error(
-                "E0215",
-                f"no network is called `{wanted}`",
-                source.span(0, 0),
-                help=did_you_mean(wanted, known),
-            )
-        elif networks:
-            sink.error(
-                "E0215",
-                f"the file has {len(known)} networks: {', '.join(known)}",
-                source.span(0, 0),
-                help="name the one that is meant",
-            )
-        else:
-            sink.error("E0215", "the file has no network", source.span(0, 0))
+        listed = f"the file has {len(networks)} networks: {', '.join(n.name for n in networks)}"
+        sink.error(
+            "E0215",
+            listed if networks else "the file has no network",
+            source.span(0, 0),
+            help="name the one that is meant" if networks else "",
+        )
         raise SpecError(_summary(sink), sink.diagnostics)
     return networks[0]
 

@@ -261,13 +261,16 @@ class Network:
 
 def make_domain(dims: Mapping[str, Range], data_dims: Mapping[str, DataDim], asserts: Any) -> Domain:
     """A domain over declared and data-dependent dims. Data-dependent bounds over other dims become constraints."""
-    from trtn.dsl.dims import bounds, symbol
+    from trtn.dsl.dims import DimError, bounds, symbol
 
     ranges = dict(dims)
     constraints = list(asserts)
     for name, d in data_dims.items():
         declared = Domain(ranges)
-        low, high = bounds(d.low, declared)[0], bounds(d.high, declared)[1]
+        try:
+            low, high = bounds(d.low, declared)[0], bounds(d.high, declared)[1]
+        except DimError:  # one divides by what may be 0: that is reported, and here everything is left open
+            low, high = 0, 2**31 - 1
         ranges[name] = Range(max(0, low), max(0, high))
         constraints += [
             Relation("<=", a, b) for a, b in ((d.low, symbol(name)), (symbol(name), d.high)) if symbols(a) and symbols(b)

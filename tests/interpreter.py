@@ -24,8 +24,8 @@ def evaluate_network(network: Network, feeds: Mapping[str, Array]) -> dict[str, 
     env = dict(solve_dims((t.shape, np.shape(feeds[t.name])) for t in network.inputs))
     for t in network.inputs:
         assert tuple(evaluate(d, env) for d in t.shape) == np.shape(feeds[t.name]), f"{t} fed {np.shape(feeds[t.name])}"
-    for name, values in network.dims.items():
-        assert env[name] in values, f"{name} = {env[name]} is not in {values}"
+    for name, declared in network.dims.items():
+        assert env[name] in declared, f"{name} = {env[name]} is not in {declared}"
     for a in network.asserts:
         assert a.relation.holds(env), f"{a.relation} does not hold for {env}"
     values: dict[int, Array] = {id(t): np.asarray(feeds[t.name]) for t in network.inputs}

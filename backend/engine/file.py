@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtn.backend.engine.codec import DecodeError, decode_network, encode_network
 from trtn.backend.engine.container import Container, Section, read_container, write_container
+from trtn.backend.engine.decode import Source, decode_network
+from trtn.backend.engine.encode import encode_network
+from trtn.backend.engine.fields import DecodeError
 from trtn.backend.runtime.engine import Choice, Engine
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dtypes import BY_NAME, DType
@@ -105,8 +107,8 @@ def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
         sources = _sources(container)
         decoded = decode_network(container.header["engine"], sources)
         provenance = container.header["provenance"]
-        if not isinstance(provenance, dict) or provenance.get("device") != "cpu":
-            raise DecodeError("it was not built for this device")
+        if not isinstance(provenance, dict) or not isinstance(provenance.get("device"), str):
+            raise DecodeError("the provenance is missing")
         engine = Engine(decoded.network, decoded.groups, [Choice(p, t) for p, t in decoded.tactics], provenance)
     except (DecodeError, KeyError) as e:
         message = f"{name}: section `header` is damaged: {e}"
@@ -114,11 +116,11 @@ def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
     return engine
 
 
-def _sources(container: Container) -> list[tuple[DType, tuple[int, ...], MappedSource]]:
+def _sources(container: Container) -> list[Source]:
     """The weight table, each row within the section."""
     rows = container.header["weights"]
     size = len(container.section(SECTION)) if SECTION in container.names else 0
-    sources = []
+    sources: list[Source] = []
     if not isinstance(rows, list):
         raise DecodeError("the weight table is missing")
     for row in rows:

@@ -18,7 +18,8 @@ def with_epilogue(index: GraphIndex, seed: Layer, axis: int) -> tuple[Layer, ...
     """The seed and the pointwise layers after it that can be done in one step with it.
 
     Bias and scale are constants along `axis` (the channels) or of one element. A residual, a tensor of the
-    result's shape that is added, may come once. Every intermediate result is read inside the group only.
+    result's shape that is added, may come once. Every intermediate result is read inside the group only, so
+    no path can leave the group and come back.
     """
     group = [seed]
     tensor = seed.output
@@ -26,13 +27,13 @@ def with_epilogue(index: GraphIndex, seed: Layer, axis: int) -> tuple[Layer, ...
     while len(group) <= _LIMIT and not index.is_yielded(tensor):
         readers = index.readers(tensor)
         if len(readers) > 1:
-            step = _diamond(index, group, tensor, axis)
+            step = _diamond(index, tensor, axis)
             if not step:
                 for reader in readers:
                     index.refuse(reader, f"`{tensor.name}` is read by {len(readers)} layers")
                 break
         elif readers:
-            reason = _refusal(index, group, readers[0], tensor, axis, residual)
+            reason = _refusal(index, readers[0], tensor, axis, residual)
             if reason:
                 index.refuse(readers[0], reason)
                 break
@@ -45,7 +46,7 @@ def with_epilogue(index: GraphIndex, seed: Layer, axis: int) -> tuple[Layer, ...
     return tuple(group)
 
 
-def _refusal(index: GraphIndex, group: list[Layer], layer: Layer, tensor: Tensor, axis: int, residual: bool) -> str:
+def _refusal(index: GraphIndex, layer: Layer, tensor: Tensor, axis: int, residual: bool) -> str:
     """Why a layer that reads `tensor` can't join its group; "" where it can."""
     reason = _unfit(index, layer, tensor)
     if reason:
@@ -57,7 +58,7 @@ def _refusal(index: GraphIndex, group: list[Layer], layer: Layer, tensor: Tensor
             return f"`{other.name}` is neither a constant per channel nor a residual that is added"
         if residual:
             return "the group adds a residual already"
-    return "" if index.joins([*group, layer]) else "what it reads depends on the group in another way"
+    return ""
 
 
 def _unfit(index: GraphIndex, layer: Layer, tensor: Tensor) -> str:
@@ -88,10 +89,8 @@ def _is_residual(layer: Layer, tensor: Tensor, axis: int) -> bool:
     return len(others) == 1 and others[0].type == tensor.type and not _is_per_channel(others[0], tensor.rank, axis)
 
 
-def _diamond(index: GraphIndex, group: list[Layer], tensor: Tensor, axis: int) -> list[Layer]:
-    """Layers that read `tensor` and nothing else but constants, and of whose results only the last is read
-    outside.
-    """
+def _diamond(index: GraphIndex, tensor: Tensor, axis: int) -> list[Layer]:
+    """Layers that read `tensor` and nothing else but constants, and of whose results only the last is read outside."""
     inside: list[Layer] = []
     made = {id(tensor): tensor}
     while len(inside) < _DIAMOND:
@@ -109,5 +108,5 @@ def _diamond(index: GraphIndex, group: list[Layer], tensor: Tensor, axis: int) -
         leaving = [t for t in made.values() if any(r not in inside for r in index.readers(t))]
         last = inside[-1].output
         if all(t is last for t in leaving) and (leaving or index.is_yielded(last)):
-            return inside if index.joins([*group, *inside]) else []
+            return inside
     return []

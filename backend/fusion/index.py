@@ -1,12 +1,10 @@
-"""A graph as fusion sees it: who makes and who reads each tensor, what is taken, whether layers can run as
-one step.
-"""
+"""A graph as fusion sees it: who makes and who reads each tensor, what is taken, whether layers can run as one step."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from trtn.backend.passes.mentions import definers, mentioned
+from trtn.backend.passes.mentions import definers, mentioned_throughout
 from trtn.dsl.network import Graph, Layer, Tensor, captures
 
 __all__ = ["GraphIndex", "Unit"]
@@ -60,7 +58,7 @@ class GraphIndex:
                 maker = self._makers.get(id(t))
                 if maker is not None:
                     before[id(maker)] = maker
-            for name in mentioned(layer) & deciders.keys():
+            for name in mentioned_throughout(layer) & deciders.keys():
                 decider = deciders[name]
                 if self._position[id(decider)] < self._position[id(layer)]:
                     before[id(decider)] = decider

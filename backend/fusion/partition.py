@@ -1,6 +1,4 @@
-"""Partition: every layer of a network goes to exactly one group, and the groups are put in an order to run
-in.
-"""
+"""Partition: every layer of a network goes to exactly one group, and the groups are put in an order to run in."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from collections.abc import Sequence
 from trtn.backend.fusion.base import Fusion, discover
 from trtn.backend.fusion.index import GraphIndex
 from trtn.backend.group import Group, make_group
+from trtn.backend.passes.mentions import sizing
 from trtn.dsl.network import Graph, Network
 
 __all__ = ["partition", "partition_graph"]
@@ -39,6 +38,7 @@ def partition_graph(
                 index.take(fusion.kind, layers)
     if reasons is not None:
         reasons.update(index.reasons)
+    sizes = sizing(graph)
     groups = []
     for unit in index.units():
         inside = {id(layer) for layer in unit.layers}
@@ -46,7 +46,7 @@ def partition_graph(
             id(t)
             for layer in unit.layers
             for t in layer.outputs
-            if index.is_yielded(t) or any(id(reader) not in inside for reader in index.readers(t))
+            if index.is_yielded(t) or id(t) in sizes or any(id(reader) not in inside for reader in index.readers(t))
         }
         groups.append(make_group(unit.kind or "reference", unit.layers, used_outside))
     return tuple(groups)

@@ -1,6 +1,4 @@
-"""Views: layers whose result is the input's memory under another shape or with other strides. They cost
-nothing.
-"""
+"""Views: layers whose result is the input's memory under another shape or with other strides. They cost nothing."""
 
 from __future__ import annotations
 

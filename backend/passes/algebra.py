@@ -1,6 +1,4 @@
-"""Exact algebra: runs of layers that one layer, or none, can stand for. Nothing here changes how a float is
-rounded.
-"""
+"""Exact algebra: runs of layers that one layer, or none, can stand for. Nothing here changes how a float is rounded."""
 
 from __future__ import annotations
 

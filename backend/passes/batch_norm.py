@@ -111,9 +111,7 @@ def _fold_into_product(rewriter: Rewriter, layer: Layer) -> bool:
 
 
 def _merge(rewriter: Rewriter, product: Layer, affine: Affine, layer: Layer) -> Layer | None:
-    """The product with other constants, making the result of `layer`; None where that can't be or would
-    overflow.
-    """
+    """The product with other constants, making the result of `layer`; None where that can't be or would overflow."""
     x, weight, bias = (*product.inputs, None)[:3]
     if weight is None or (bias is not None and bias.weight is None):
         return None

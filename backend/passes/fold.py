@@ -1,13 +1,12 @@
-"""Constant folding: what follows from weights, or from the dims alone, is computed once, when the engine is
-built.
-"""
+"""Constant folding: what follows from weights, or from the dims alone, is computed once, when the engine is built."""
 
 from __future__ import annotations
 
 import logging
 
+from trtn.backend.passes.mentions import dims_of_attrs
 from trtn.backend.passes.rewriter import Rewriter
-from trtn.backend.providers.reference import bind_layer
+from trtn.backend.providers.reference import evaluate_layer
 from trtn.dsl.dims import symbols
 from trtn.dsl.network import Layer, Network, Tensor
 
@@ -54,7 +53,7 @@ def _is_foldable(rewriter: Rewriter, layer: Layer) -> bool:
     inputs = [rewriter.current(t) for t in layer.inputs if t is not None]
     if any(t.weight is None for t in inputs):
         return False
-    if any(symbols_of(value) for value in layer.attrs.values()):
+    if dims_of_attrs(layer):
         return False
     if any(not isinstance(d, int) for t in layer.outputs for d in t.shape):
         return False
@@ -62,13 +61,6 @@ def _is_foldable(rewriter: Rewriter, layer: Layer) -> bool:
         return False  # a constant output: there is nothing left to compute
     made = sum(_nbytes(t) for t in layer.outputs)
     return made <= FREE_BYTES or made <= GROWTH * sum(map(_nbytes, inputs))
-
-
-def symbols_of(value: object) -> bool:
-    """Whether an attribute is not a constant."""
-    if isinstance(value, tuple):
-        return any(map(symbols_of, value))
-    return value is not None and not isinstance(value, bool | int | float | str) and hasattr(value, "symbols")
 
 
 def _nbytes(tensor: Tensor) -> int:
@@ -79,26 +71,25 @@ def _nbytes(tensor: Tensor) -> int:
 
 
 def _evaluate(rewriter: Rewriter, layer: Layer) -> list[Tensor] | None:
-    """The layer's results as weights. None where its evaluation fails (an index out of range): the runtime
-    will say so.
-    """
+    """The layer's results as weights; None where its evaluation fails (an index out of range): the runtime says so."""
     import numpy as np
 
     inputs = [rewriter.current(t) if t is not None else None for t in layer.inputs]
-    table = {id(t): t.weight.load() for t in inputs if t is not None and t.weight is not None}
+    declared = layer.op.spec.inputs
+    absent = 0 if declared and declared[-1].variadic else len(declared) - len(inputs)
+    arrays = [t.weight.load() if t is not None and t.weight is not None else None for t in inputs]
     try:
         with np.errstate(all="ignore"):
-            results = bind_layer(_reading(layer, inputs), {})(table, {})
+            results = evaluate_layer(layer, [*arrays, *[None] * absent], layer.attrs, np)
     except (ArithmeticError, IndexError, ValueError) as e:
         _log.info("`%s` can't be folded: %s", layer.name, e)
         return None
     if any(r.shape != t.shape for r, t in zip(results, layer.outputs, strict=True)):
         return None
-    return [rewriter.constant(np.array(r), f"{t.name}.folded") for r, t in zip(results, layer.outputs, strict=True)]
-
-
-def _reading(layer: Layer, inputs: list[Tensor | None]) -> Layer:
-    return Layer(layer.name, layer.op, tuple(inputs), layer.outputs, layer.attrs, (), layer.origin)
+    return [
+        rewriter.constant(np.array(r, order="C"), f"{t.name}.folded")
+        for r, t in zip(results, layer.outputs, strict=True)
+    ]
 
 
 def _is_size_arithmetic(rewriter: Rewriter, layer: Layer) -> bool:

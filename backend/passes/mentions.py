@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from trtn.dsl.dims import Expr, symbols
-from trtn.dsl.network import Graph, Layer, Tensor
+from trtn.dsl.network import Graph, Layer, Tensor, walk
 
-__all__ = ["definers", "dims_of_attrs", "mentioned"]
+__all__ = ["definers", "dims_of_attrs", "mentioned", "mentioned_throughout", "sizing"]
 
 
 def _in_value(value: Any) -> set[str]:
@@ -35,6 +35,11 @@ def mentioned(layer: Layer) -> set[str]:
     return dims_of_attrs(layer) | _in_shapes(layer.inputs) | _in_shapes(layer.outputs)
 
 
+def mentioned_throughout(layer: Layer) -> set[str]:
+    """The same, with the dims that only the layer's bodies mention."""
+    return mentioned(layer).union(*(mentioned(inner) for region in layer.regions for inner in walk(region)))
+
+
 def definers(graph: Graph) -> dict[str, Layer]:
     """The layer of the graph that decides each data-dependent dim: the first that has it in a result and not
     in what it reads.
@@ -46,3 +51,15 @@ def definers(graph: Graph) -> dict[str, Layer]:
         found.update((name, layer) for name in sorted(fresh) if name not in found)
         known |= fresh
     return found
+
+
+def sizing(graph: Graph) -> set[int]:
+    """The results that show the sizes of data-dependent dims, by id: layers that only mention such a dim need them,
+    too.
+    """
+    return {
+        id(t)
+        for name, layer in definers(graph).items()
+        for t in layer.outputs
+        if any(isinstance(d, Expr) and str(d).strip("`") == name for d in t.shape)
+    }

@@ -120,9 +120,7 @@ def _centred(rewriter: Rewriter, tensor: Tensor | None, axis: int) -> Tensor | N
 
 
 def _operands(rewriter: Rewriter, layer: Layer, *ops: str) -> tuple[Layer, Tensor] | None:
-    """A normalisation that only `layer` reads, and the constant over the normalised axes that it is combined
-    with.
-    """
+    """A normalisation that only `layer` reads, and the constant over the normalised axes that it is combined with."""
     for t, other in (layer.inputs, layer.inputs[::-1]):
         norm = rewriter.maker(t, *ops)
         if norm is None or t is None or other is None or other.weight is None:

@@ -60,9 +60,7 @@ class _Slot:
 
 
 class _Casting:
-    """One run over a network. `images` maps old tensors, by id, to the new ones, which may have another
-    dtype.
-    """
+    """One run over a network. `images` maps old tensors, by id, to the new ones, which may have another dtype."""
 
     def __init__(self, policy: PrecisionPass, names: Rewriter) -> None:
         self.policy = policy
@@ -70,9 +68,7 @@ class _Casting:
         self.changed = False
 
     def graph(self, graph: Graph, outer: Mapping[int, Tensor], finals: set[str]) -> Graph:
-        """A graph over the images of the graphs around it; its inputs and outputs have the dtypes that they
-        had.
-        """
+        """A graph over the images of the graphs around it; its inputs and outputs have the dtypes that they had."""
         images = dict(outer)
         casts: dict[tuple[int, DType], Tensor] = {}
         layers: list[Layer] = []

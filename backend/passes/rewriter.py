@@ -83,9 +83,6 @@ class Rewriter:
             return None
         return readers[0]
 
-    def is_read(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._readers or id(tensor) in self._yielded
-
     def current(self, tensor: Tensor) -> Tensor:
         """What a tensor has become by the edits so far."""
         while id(tensor) in self._images:

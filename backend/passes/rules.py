@@ -116,9 +116,7 @@ def _check_types(
 
 
 def _agree(have: Shape, want: Shape, placeholders: set[str], domain: Domain) -> bool:
-    """Whether two shapes may be the same. Equal dims can be written in two ways, so only what is refuted
-    counts.
-    """
+    """Whether two shapes may be the same. Equal dims can be written in two ways, so only what is refuted counts."""
     if len(have) != len(want):
         return False
     for a, b in zip(have, want, strict=True):

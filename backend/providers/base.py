@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+from trtn.backend.devices import Device
 from trtn.backend.group import Group
 
 __all__ = ["Kernel", "Launch", "Provider", "Tactic", "discover", "find_provider"]
@@ -56,7 +57,7 @@ class Provider(Protocol):
         """Why `tactics` is empty for a group."""
         ...
 
-    def compile(self, group: Group, tactic: Tactic) -> Kernel: ...
+    def compile(self, group: Group, tactic: Tactic, device: Device) -> Kernel: ...
 
 
 @cache

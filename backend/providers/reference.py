@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from trtn.backend.devices import Device
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Launch, Tactic
-from trtn.dsl.dims import Dim, Expr, evaluate, symbols
+from trtn.dsl.dims import Dim, Expr, evaluate, symbol, symbols
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Graph, Layer, Tensor, captures
 
@@ -37,8 +38,8 @@ class ReferenceProvider:
     def refusal(self, group: Group) -> str:
         return "nothing is refused"
 
-    def compile(self, group: Group, tactic: Tactic) -> ReferenceKernel:
-        return ReferenceKernel(group)
+    def compile(self, group: Group, tactic: Tactic, device: Device) -> ReferenceKernel:
+        return ReferenceKernel(group, device.xp)
 
 
 PROVIDER = ReferenceProvider()
@@ -47,14 +48,15 @@ PROVIDER = ReferenceProvider()
 class ReferenceKernel:
     """A group's layers, to be run one after another over a table of arrays."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, xp: Any) -> None:
         self.group = group
+        self.xp = xp
 
     def bind(self, sizes: Sizes) -> Launch:
         group = self.group
         inputs = [id(t) for t in group.inputs]
         outputs = [id(t) for t in group.outputs]
-        run = bind_layers(group.layers, group.outputs, sizes)
+        run = bind_layers(group.layers, group.outputs, sizes, self.xp)
 
         def launch(arrays: Sequence[Any], into: Sequence[Any]) -> Sequence[Any]:
             table = dict(zip(inputs, arrays, strict=True))
@@ -74,7 +76,7 @@ class ReferenceKernel:
 Table = dict[int, Any]
 
 
-def bind_layers(layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes) -> Callable[[Table, dict[str, int]], None]:
+def bind_layers(layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes, xp: Any) -> Callable[[Table, dict[str, int]], None]:
     """A function that runs layers over a table of arrays by tensor id. Arrays that are not `kept` die with their last reader."""
     made = {id(t) for layer in layers for t in layer.outputs} - {id(t) for t in kept}
     last: dict[int, int] = {}
@@ -83,7 +85,7 @@ def bind_layers(layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes) -
             if t is not None and id(t) in made:
                 last[id(t)] = number
     dying = [[key for key, number in last.items() if number == n] for n in range(len(layers))]
-    steps = [(bind_layer(layer, sizes), layer, dead) for layer, dead in zip(layers, dying, strict=True)]
+    steps = [(bind_layer(layer, sizes, xp), layer, dead) for layer, dead in zip(layers, dying, strict=True)]
 
     def run(table: Table, sizes: dict[str, int]) -> None:
         for step, layer, dead in steps:
@@ -100,18 +102,16 @@ def bind_layers(layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes) -
 def learn_sizes(tensor: Tensor, shape: tuple[int, ...], sizes: dict[str, int]) -> None:
     """Note the values of data-dependent dims that a result has shown."""
     for dim, size in zip(tensor.shape, shape, strict=True):
-        if isinstance(dim, Expr):
-            for name in symbols(dim):
-                if name not in sizes and str(dim) == name:
-                    sizes[name] = size
+        for name in symbols(dim):
+            if name not in sizes and dim == symbol(name):
+                sizes[name] = size
 
 
-def bind_layer(layer: Layer, sizes: Sizes) -> Callable[[Table, dict[str, int]], tuple[Any, ...]]:
+def bind_layer(layer: Layer, sizes: Sizes, xp: Any) -> Callable[[Table, dict[str, int]], tuple[Any, ...]]:
     """A function that evaluates one layer. Attributes over dims that are known already are computed here."""
     needs = {s for value in layer.attrs.values() for s in attr_symbols(value)}
     attrs = {k: resolve_attr(v, sizes) for k, v in layer.attrs.items()} if needs <= sizes.keys() else None
     keys = [id(t) if t is not None else None for t in layer.inputs]
-    weights = {id(t): t.weight for t in layer.inputs if t is not None and t.weight is not None}
     padding = (
         [None] * (len(layer.op.spec.inputs) - len(keys))
         if not (layer.op.spec.inputs and layer.op.spec.inputs[-1].variadic)
@@ -119,18 +119,17 @@ def bind_layer(layer: Layer, sizes: Sizes) -> Callable[[Table, dict[str, int]], 
     )
 
     def step(table: Table, now: dict[str, int]) -> tuple[Any, ...]:
-        arrays = [None if k is None else table[k] if k in table else weights[k].load() for k in keys]
+        arrays = [None if k is None else table[k] for k in keys]
         values = attrs if attrs is not None else {k: resolve_attr(v, now) for k, v in layer.attrs.items()}
         if layer.regions:
-            values = {**values, "regions": [RegionCall(g, table, now) for g in layer.regions]}
-        return evaluate_layer(layer, [*arrays, *padding], values)
+            values = {**values, "regions": [RegionCall(g, table, now, xp) for g in layer.regions]}
+        return evaluate_layer(layer, [*arrays, *padding], values, xp)
 
     return step
 
 
-def evaluate_layer(layer: Layer, arrays: Sequence[Any], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+def evaluate_layer(layer: Layer, arrays: Sequence[Any], attrs: Mapping[str, Any], xp: Any) -> tuple[Any, ...]:
     """Evaluate a layer on arrays; results have exactly the declared dtypes. dtypes without arithmetic are widened first."""
-    xp = namespace(arrays)
     op = layer.op
     if not op.native_low_precision:
         arrays = [_widen(t, a) for t, a in zip(_padded(layer, len(arrays)), arrays, strict=True)]
@@ -146,18 +145,6 @@ def _padded(layer: Layer, count: int) -> list[Tensor | None]:
 def _widen(tensor: Tensor | None, array: Any) -> Any:
     wide = WIDE.get(tensor.dtype.name) if tensor is not None else None
     return array if wide is None or array is None else array.astype(BY_NAME[wide].numpy)
-
-
-def namespace(arrays: Sequence[Any]) -> Any:
-    """NumPy, or CuPy where an array lies on a GPU."""
-    import numpy as np
-
-    for array in arrays:
-        if array is not None and hasattr(array, "__cuda_array_interface__"):
-            import cupy
-
-            return cupy
-    return np
 
 
 def attr_symbols(value: Any) -> set[str]:
@@ -180,11 +167,11 @@ def resolve_attr(value: Any, sizes: Sizes) -> Any:
 class RegionCall:
     """A body of control flow as a callable. It sees the arrays around it; what it computes stays inside."""
 
-    def __init__(self, graph: Graph, outer: Table, sizes: dict[str, int]) -> None:
+    def __init__(self, graph: Graph, outer: Table, sizes: dict[str, int], xp: Any) -> None:
         self.graph = graph
         self.outer = outer
         self.sizes = sizes
-        self._run = bind_layers(graph.layers, graph.outputs, sizes)
+        self._run = bind_layers(graph.layers, graph.outputs, sizes, xp)
 
     @property
     def types(self) -> list[tuple[DType, tuple[int, ...]]]:
@@ -198,4 +185,4 @@ class RegionCall:
         table = dict(self.outer)
         table.update((id(t), a) for t, a in zip(self.graph.inputs, inputs, strict=True))
         self._run(table, dict(self.sizes))
-        return tuple(table[id(t)] if t.weight is None else t.weight.load() for t in self.graph.outputs)
+        return tuple(table[id(t)] for t in self.graph.outputs)

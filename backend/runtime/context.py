@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trtn.backend.plan.storage import ALIGNMENT, Place
+from trtn.backend.plan.storage import Place
 from trtn.backend.runtime.io import check_sizes, fit_feeds, pick_profile, refuse, sizes_of
 from trtn.backend.runtime.schedule import Schedule
 from trtn.dsl.diagnostics import Diagnostic
@@ -53,15 +54,19 @@ class Context:
         Raises ShapeError for feeds that don't fit, or that no profile serves.
         """
         with self._exclusive():
-            arrays = fit_feeds(self.engine.network, feeds)
+            arrays = fit_feeds(self.engine.network, feeds, self.engine.hardware)
             return self._run(arrays, {})
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
         """State an input's shape ahead of a run, so that `output_shape` can tell what comes."""
         tensor = self._io(name, self.engine.network.inputs)
-        if len(shape) != len(tensor.shape):
-            raise refuse("E0705", f"input `{name}` is {tensor.type}; a shape of rank {len(shape)} does not fit")
-        self._shapes[name] = tuple(int(s) for s in shape)
+        try:
+            sizes = tuple(operator.index(s) for s in shape)
+        except TypeError:
+            raise refuse("E0705", f"the shape of input `{name}` is a tuple of integers, not {shape!r}") from None
+        if len(sizes) != len(tensor.shape) or any(s < 0 for s in sizes):
+            raise refuse("E0705", f"input `{name}` is {tensor.type}; the shape {list(sizes)} does not fit")
+        self._shapes[name] = sizes
 
     def output_shape(self, name: str) -> tuple[int, ...]:
         """An output's shape for the input shapes that were stated or bound. Sizes that only the data decides raise ShapeError."""
@@ -78,6 +83,7 @@ class Context:
             for t in self.engine.network.inputs
         }
         sizes = sizes_of(self.engine.network, shapes)
+        check_sizes(self.engine.network, sizes)
         try:
             return tuple(evaluate(d, sizes) for d in tensor.shape)
         except ValueError:
@@ -85,20 +91,27 @@ class Context:
 
     def bind(self, buffers: Mapping[str, Any]) -> None:
         """Buffers of inputs and outputs for `execute_async`: C-contiguous arrays of the declared dtypes; outputs are written in place."""
-        import numpy as np
-
-        network = self.engine.network
+        network, device = self.engine.network, self.engine.hardware
+        if not isinstance(buffers, Mapping):
+            raise refuse("E0705", f"buffers are arrays by name, not {type(buffers).__name__}")
+        bound = dict(self._bound)
         for name, buffer in buffers.items():
             tensor = self._io(name, (*network.inputs, *network.outputs))
-            if not isinstance(buffer, np.ndarray) or buffer.dtype != tensor.dtype.numpy or not buffer.flags.c_contiguous:
-                raise refuse("E0705", f"the buffer of `{name}` must be a C-contiguous NumPy array of {tensor.dtype}")
+            buffer = device.adopt(buffer)
+            if not device.owns(buffer) or buffer.dtype != tensor.dtype.numpy or not buffer.flags.c_contiguous:
+                kind = "NumPy" if device.name == "cpu" else "CuPy"
+                raise refuse("E0705", f"the buffer of `{name}` must be a C-contiguous {kind} array of {tensor.dtype}")
             if buffer.ndim != len(tensor.shape):
                 raise refuse("E0705", f"`{name}` is {tensor.type}; its buffer has rank {buffer.ndim}")
-            if tensor in network.outputs and not buffer.flags.writeable:
+            if tensor in network.outputs and device.name == "cpu" and not buffer.flags.writeable:
                 raise refuse("E0705", f"the buffer of output `{name}` is read-only")
-            self._bound[name] = buffer
-            if tensor in network.inputs:
-                self._shapes[name] = buffer.shape
+            bound[name] = buffer
+        for t in network.outputs:
+            for name, other in bound.items():
+                if t.name in bound and name != t.name and device.xp.may_share_memory(bound[t.name], other):
+                    raise refuse("E0705", f"the buffers of output `{t.name}` and of `{name}` share memory")
+        self._bound = bound
+        self._shapes.update({t.name: bound[t.name].shape for t in network.inputs if t.name in buffers})
 
     def execute_async(self, stream: Any = None) -> None:
         """Run on the bound buffers. On the CPU it has finished when it returns; `stream` is for GPUs."""
@@ -133,12 +146,13 @@ class Context:
         found = self._schedules.get(key)
         if found is not None:
             self._schedules.move_to_end(key)
+            self.profile = pick_profile(self.engine.profiles, found.sizes, arrays, self.wanted)
             return found
         sizes = sizes_of(network, {name: a.shape for name, a in arrays.items()})
         check_sizes(network, sizes)
-        self.profile = pick_profile(self.engine.profiles, network, sizes, self.wanted)
+        self.profile = pick_profile(self.engine.profiles, sizes, arrays, self.wanted)
         engine = self.engine
-        schedule = Schedule(network, engine.groups, engine.kernels, engine.storage, engine.weight_arrays, sizes)
+        schedule = Schedule(network, engine.groups, engine.kernels, engine.storage, engine.weight_arrays, sizes, engine.hardware.xp)
         self._reserve(schedule.arena.nbytes)
         schedule.attach(self._memory)
         self._schedules[key] = schedule
@@ -148,25 +162,33 @@ class Context:
 
     def _reserve(self, nbytes: int) -> None:
         """An arena of at least `nbytes`. A larger one replaces the old; what was bound to that is bound anew when it is needed."""
-        import numpy as np
-
         if self._memory is not None and self._memory.nbytes >= nbytes:
             return
         self._schedules.clear()
+        self._memory = None  # the old one goes before the new one comes
         try:
-            raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+            self._memory = self.engine.hardware.arena(nbytes)
         except MemoryError:
             message = f"out of memory: the arena needs {nbytes} bytes for these shapes"
             raise ShapeError(message, [Diagnostic("E0709", message)]) from None
-        start = -raw.ctypes.data % ALIGNMENT
-        self._memory = raw[start : start + nbytes]
 
     def _run(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._execute(arrays, into)
+        except TrtnError:
+            raise
+        except MemoryError:
+            message = "out of memory during the run; the context can be used again"
+            raise ShapeError(message, [Diagnostic("E0709", message)]) from None
+        except (ValueError, TypeError, IndexError, ArithmeticError) as e:
+            message = f"a layer can't be evaluated for these values: {type(e).__name__}: {e}"
+            raise EngineError(message, [Diagnostic("E0701", message)]) from e
+
+    def _execute(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
         import numpy as np
 
         engine = self.engine
         schedule = self._schedule(arrays)
-        self._check_values(arrays)
         table: dict[int, Any] = {id(t): arrays[t.name] for t in engine.network.inputs}
         for t in engine.network.outputs:
             if engine.storage.places.get(id(t)) is not Place.OUTPUT:
@@ -174,24 +196,15 @@ class Context:
             shape = tuple(evaluate(d, schedule.sizes) for d in t.shape)
             target = into.get(t.name)
             if target is None:
-                target = np.empty(shape, t.dtype.numpy)
+                target = engine.hardware.empty(shape, t.dtype.numpy)
             elif target.shape != shape:
                 raise refuse(
                     "E0705",
                     f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs",
                 )
             table[id(t)] = target
-        try:
-            with np.errstate(all="ignore"):  # overflow to inf and nan is a layer's business, not news
-                schedule.run(table)
-        except TrtnError:
-            raise
-        except MemoryError:
-            message = "out of memory during the run; the context can be used again"
-            raise ShapeError(message, [Diagnostic("E0709", message)]) from None
-        except (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, FloatingPointError) as e:
-            message = f"a layer can't be evaluated for these values: {type(e).__name__}: {e}"
-            raise EngineError(message, [Diagnostic("E0701", message)]) from e
+        with np.errstate(all="ignore"):  # overflow to inf and nan is a layer's business, not news
+            schedule.run(table)
         return {t.name: self._result(t, table, into) for t in engine.network.outputs}
 
     def _result(self, tensor: Tensor, table: Mapping[int, Any], into: Mapping[str, Any]) -> Any:
@@ -209,18 +222,6 @@ class Context:
             )
         target[...] = array
         return target
-
-    def _check_values(self, arrays: Mapping[str, Any]) -> None:
-        """The ranges that the profile gives for inputs that are read as shapes."""
-        profile = self.profile
-        for name, ranges in profile.values.items() if profile is not None else ():
-            for n, (value, r) in enumerate(zip(arrays[name].reshape(-1).tolist(), ranges, strict=True)):
-                if not r.minimum <= value <= r.maximum:
-                    assert profile is not None
-                    raise refuse(
-                        "E0706",
-                        f"element {n} of `{name}` is {value}, outside {r.minimum}..{r.maximum} of profile `{profile.name}`",
-                    )
 
 
 class _Exclusive:

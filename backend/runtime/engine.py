@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trtn.backend.devices import Device, find_device
 from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena
 from trtn.backend.plan.storage import StoragePlan, plan_storage
@@ -16,7 +17,7 @@ from trtn.backend.providers import Kernel, Tactic, find_provider
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.io import IOTensor, describe_io, refuse
 from trtn.dsl.diagnostics import Diagnostic
-from trtn.dsl.errors import EngineError
+from trtn.dsl.errors import BuildError, EngineError
 from trtn.dsl.network import Network, Profile, ProfileRange, Tensor
 
 __all__ = ["Choice", "Engine"]
@@ -60,6 +61,14 @@ class Engine:
         return str(self.provenance.get("device", "cpu"))
 
     @cached_property
+    def hardware(self) -> Device:
+        """The device that it runs on. Raises EngineError where this machine doesn't have it."""
+        try:
+            return find_device(self.device)
+        except BuildError as e:
+            raise EngineError(str(e), e.diagnostics) from None
+
+    @cached_property
     def profiles(self) -> tuple[Profile, ...]:
         """The shapes that it serves. Where the spec has no profile, there is one over the dims' whole ranges."""
         if self.network.profiles:
@@ -92,18 +101,19 @@ class Engine:
             if all(t.name != choice.tactic for t in provider.tactics(group)):
                 message = f"provider `{choice.provider}` has no tactic `{choice.tactic}` for group `{group.name}`"
                 raise EngineError(message, [Diagnostic("E0703", message)])
-            kernels.append(provider.compile(group, Tactic(choice.tactic)))
+            kernels.append(provider.compile(group, Tactic(choice.tactic), self.hardware))
         return tuple(kernels)
 
     @cached_property
     def weight_arrays(self) -> dict[int, Any]:
         """The weights as read-only arrays by tensor id; of a loaded engine they are mapped, not copied."""
-        return {id(t): _frozen(t) for t in self.weights}
+        return {id(t): self.hardware.upload(_load(t)) for t in self.weights}
 
     def weight_array(self, tensor: Tensor) -> Any:
-        """One weight's values; read anew where the engine has not run yet, so that saving never holds them all."""
-        loaded = self.__dict__.get("weight_arrays")
-        return _frozen(tensor) if loaded is None else loaded[id(tensor)]
+        """One weight's values as a NumPy array; read anew where the engine has not run yet, so that saving never holds
+        them all."""
+        loaded = self.__dict__.get("weight_arrays") if self.device == "cpu" else None
+        return _load(tensor) if loaded is None else loaded[id(tensor)]
 
     def arena(self, sizes: Mapping[str, int]) -> Arena:
         """The arena's offsets, size and lower bound for given values of the dims."""
@@ -130,7 +140,11 @@ class Engine:
                 f"the engine has no profile `{profile}`",
                 cure=f"it has {', '.join(f'`{p.name}`' for p in self.profiles)}",
             )
-        return Context(self, profile)
+        if self.device == "cpu":
+            return Context(self, profile)
+        from trtn.backend.runtime.cuda import CudaContext
+
+        return CudaContext(self, profile, stream)
 
     def save(self, path: str | Path) -> None:
         """Write the engine file. An existing file is replaced only when the new one is complete. Raises EngineError."""
@@ -142,8 +156,6 @@ class Engine:
         return f"<engine {self.name}: {len(self.groups)} steps on {self.device}>"
 
 
-def _frozen(tensor: Tensor) -> Any:
+def _load(tensor: Tensor) -> Any:
     assert tensor.weight is not None
-    view = tensor.weight.load().view()
-    view.flags.writeable = False
-    return view
+    return tensor.weight.load()

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trtn.backend.devices import Device
 from trtn.dsl.check import solve_dims
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import evaluate
+from trtn.dsl.dtypes import BOOL
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Network, Profile, Tensor
 
@@ -51,10 +53,12 @@ def refuse(code: str, message: str, *, notes: Sequence[str] = (), cure: str = ""
     return ShapeError(message, [Diagnostic(code, message, notes=tuple(notes), help=cure)])
 
 
-def fit_feeds(network: Network, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    """Feeds as C-contiguous arrays of the declared dtypes and ranks. Raises ShapeError."""
+def fit_feeds(network: Network, feeds: Mapping[str, Any], device: Device) -> dict[str, Any]:
+    """Feeds as C-contiguous arrays of the declared dtypes and ranks, NumPy's or the device's. Raises ShapeError."""
     import numpy as np
 
+    if not isinstance(feeds, Mapping):
+        raise refuse("E0705", f"feeds are arrays by input name, not {type(feeds).__name__}")
     declared = {t.name: t for t in network.inputs}
     for name in feeds:
         if name not in declared:
@@ -65,13 +69,11 @@ def fit_feeds(network: Network, feeds: Mapping[str, Any]) -> dict[str, Any]:
         if name not in feeds:
             raise refuse("E0705", f"no feed for input `{name}` ({t.type})")
         given = feeds[name]
+        given = device.adopt(given)
         if hasattr(given, "dtype") and hasattr(given, "shape"):
             array = given
         else:
-            try:
-                array = np.asarray(given, dtype=t.dtype.numpy)
-            except (ValueError, TypeError, OverflowError) as e:
-                raise refuse("E0705", f"the feed of `{name}` can't be made {t.type}: {e}") from None
+            array = _from_list(name, given, t)
         if array.dtype != t.dtype.numpy:
             raise refuse(
                 "E0705",
@@ -83,14 +85,36 @@ def fit_feeds(network: Network, feeds: Mapping[str, Any]) -> dict[str, Any]:
                 "E0705",
                 f"input `{name}` is {t.type}, the feed has shape {list(array.shape)}: rank {array.ndim}, not {len(t.shape)}",
             )
-        if hasattr(array, "__cuda_array_interface__"):
+        if not (device.owns(array) or isinstance(array, np.ndarray)):
             raise refuse(
                 "E0705",
-                f"the feed of `{name}` lies on a GPU, the engine runs on the CPU",
-                cure="copy it: `x.get()`",
+                f"the feed of `{name}` is a {type(array).__module__}.{type(array).__name__}; the engine runs on {device.name}",
+                cure="give a NumPy array" if device.name == "cpu" else "give a NumPy or a CuPy array",
             )
-        arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+        contiguous = (device.xp if device.owns(array) else np).ascontiguousarray(array)
+        arrays[name] = contiguous.reshape(array.shape)
     return arrays
+
+
+def _from_list(name: str, given: Any, tensor: Tensor) -> Any:
+    """Numbers and nested lists of them as an array. What would lose a fraction or become a truth value is refused."""
+    import numpy as np
+
+    try:
+        found = np.asarray(given)
+        if found.size and _KINDS.index(found.dtype.kind) > _KINDS.index(_kind(tensor)):
+            raise ValueError(f"it holds {found.dtype} values")
+        return np.asarray(given, dtype=tensor.dtype.numpy)
+    except (ValueError, TypeError, OverflowError) as e:
+        raise refuse("E0705", f"the feed of `{name}` can't be made {tensor.type}: {e}") from None
+
+
+_KINDS = "buif"
+"""NumPy's kinds of numbers, each of which goes into those after it."""
+
+
+def _kind(tensor: Tensor) -> str:
+    return "f" if tensor.dtype.is_float else "b" if tensor.dtype is BOOL else "i"
 
 
 def sizes_of(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -108,26 +132,48 @@ def sizes_of(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
     return sizes
 
 
-def pick_profile(profiles: Sequence[Profile], network: Network, sizes: Mapping[str, int], wanted: str | None) -> Profile:
-    """The profile to run in: the wanted one, or the first whose box holds the sizes. Raises ShapeError with each one's reason."""
+def pick_profile(
+    profiles: Sequence[Profile], sizes: Mapping[str, int], arrays: Mapping[str, Any], wanted: str | None
+) -> Profile:
+    """The profile to run in: the wanted one, or the first whose box holds the sizes and, for inputs that are read as shapes, the
+    values. Raises ShapeError with each one's reason."""
     reasons = []
     for p in profiles:
         if wanted is not None and p.name != wanted:
             continue
-        misses = [
-            f"`{n}` is {sizes[n]}, outside {r.minimum}..{r.maximum}"
-            for n, r in p.dims.items()
-            if not r.minimum <= sizes[n] <= r.maximum
-        ]
+        misses = [*_dims_outside(p, sizes), *_values_outside(p, arrays)]
         if not misses:
             return p
-        reasons.append(f"profile `{p.name}`: {', '.join(misses)}")
+        reasons.append(f"{', '.join(misses)} of profile `{p.name}`")
+    few = reasons if len(reasons) <= 3 else [*reasons[:3], f"and so on for {len(reasons)} profiles"]
     raise refuse(
         "E0706",
-        f"no profile serves {_values(sizes)}",
-        notes=reasons,
+        f"no profile serves {_values(sizes)}: {'; '.join(few)}",
         cure="widen a profile in the spec and build again",
     )
+
+
+def _dims_outside(profile: Profile, sizes: Mapping[str, int]) -> list[str]:
+    return [
+        f"`{n}` is {sizes[n]}, outside {r.minimum}..{r.maximum}"
+        for n, r in profile.dims.items()
+        if not r.minimum <= sizes[n] <= r.maximum
+    ]
+
+
+def _values_outside(profile: Profile, arrays: Mapping[str, Any]) -> list[str]:
+    misses = []
+    for name, ranges in profile.values.items():
+        values = arrays[name].reshape(-1).tolist()
+        if len(values) != len(ranges):
+            misses.append(f"`{name}` has {len(values)} elements, not the {len(ranges)}")
+            continue
+        misses += [
+            f"element {n} of `{name}` is {value}, outside {r.minimum}..{r.maximum}"
+            for n, (value, r) in enumerate(zip(values, ranges, strict=True))
+            if not r.minimum <= value <= r.maximum
+        ]
+    return misses
 
 
 def check_sizes(network: Network, sizes: Mapping[str, int]) -> None:

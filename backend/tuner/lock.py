@@ -73,7 +73,8 @@ def read_lock(path: str | Path) -> Lock:
                 f"{path}:{number}: a line has five fields, this one {len(fields)}",
                 "resolve the merge, or build without `--locked`",
             )
-        entries[fields[1]] = Entry(*fields, comment)
+        kind, key, provider, version, tactic = fields
+        entries[key] = Entry(kind, key, provider, version, tactic, comment)
     return entries
 
 

@@ -48,6 +48,7 @@ CODES: dict[str, Code] = _with_pages(
         "E0108": Code("file can't be read"),
         "E0109": Code("string never closed"),
         "E0110": Code("text not in the canonical format"),
+        "E0111": Code("file can't be written"),
         # E02xx: names
         "E0201": Code("name not defined"),
         "E0202": Code("name defined twice"),

@@ -5,7 +5,8 @@ The JSON document (`format_version` "1.0"; a new field raises the minor number, 
     {"format_version": "1.0", "valid": true where there is no error, "error_count": n, "warning_count": n,
      "diagnostics": [{"code", "severity": "error" | "warning" | "note", "message",
                       "span": SPAN or null, "label", "labels": [{"span": SPAN, "text"}],
-                      "notes": [text], "help", "rendered": the human form}]}
+                      "notes": [text], "help", "values": {dim: size}, the witness of what fails, where there is one,
+                      "rendered": the human form}]}
     SPAN: {"file", "start", "end": offsets in code points, end exclusive,
            "line", "column", "end_line", "end_column": from 1, columns in code points, end exclusive}
 """
@@ -87,6 +88,7 @@ def _json(diagnostic: Diagnostic, width: int | None) -> _Json:
         "labels": [{"span": _span(label.span), "text": label.text} for label in diagnostic.labels],
         "notes": list(diagnostic.notes),
         "help": diagnostic.help,
+        "values": dict(diagnostic.values),
         "rendered": render_one(diagnostic, width=width),
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trtn.dsl.diagnostics.codes import CODES
@@ -27,7 +28,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding. The message stands alone: lower case, no full stop, names in backticks, values in it."""
+    """One finding. The message stands alone: lower case, no full stop, names in backticks, values in it.
+
+    `values` is the witness where there is one: sizes of the dims for which what is demanded does not hold.
+    """
 
     code: str
     message: str
@@ -37,6 +41,7 @@ class Diagnostic:
     labels: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     help: str = ""
+    values: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         where = f"{self.span}: " if self.span is not None else ""
@@ -69,8 +74,9 @@ class Sink:
         labels: tuple[Label, ...] = (),
         notes: tuple[str, ...] = (),
         help: str = "",  # noqa: A002 - the word that every compiler prints
+        values: Mapping[str, int] | None = None,
     ) -> None:
-        self.add(Diagnostic(code, message, span, Severity.ERROR, label, labels, notes, help))
+        self.add(Diagnostic(code, message, span, Severity.ERROR, label, labels, notes, help, values or {}))
 
     def warning(
         self,
@@ -82,6 +88,10 @@ class Sink:
         help: str = "",  # noqa: A002
     ) -> None:
         self.add(Diagnostic(code, message, span, Severity.WARNING, notes=notes, help=help))
+
+    @property
+    def error_count(self) -> int:
+        return sum(d.severity is Severity.ERROR for d in self.diagnostics)
 
     @property
     def has_errors(self) -> bool:

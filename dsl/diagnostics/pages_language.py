@@ -118,6 +118,12 @@ PAGES: dict[str, Page] = {
         example="$ trtn fmt --check --format concise model.trtn",
         cure="Run `trtn fmt` on the file. Comments and single blank lines stay.",
     ),
+    "E0111": page(
+        cause="""The folder is missing or may not be written to, or the disk is full. Files that were there
+            before are as they were.""",
+        example="$ trtn import onnx model.onnx -o missing/model.trtn",
+        cure="Make the folder, or choose another one.",
+    ),
     "E0201": page(
         cause="""Nothing of this name is visible here. Tensors and `let` values are visible below the line
             that binds them, in the body where they are bound; a block sees its parameters and what it

@@ -8,7 +8,7 @@ plain ints.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import gcd
 from typing import Final, Literal, TypeAlias
@@ -35,6 +35,7 @@ __all__ = [
     "ceildiv",
     "dim_max",
     "dim_min",
+    "divisors",
     "evaluate",
     "floordiv",
     "from_terms",
@@ -237,6 +238,16 @@ def substitute(dim: Dim, env: Mapping[str, Dim]) -> Dim:
 def symbols(dim: Dim) -> frozenset[str]:
     """The names that `dim` depends on."""
     return frozenset() if isinstance(dim, int) else dim.symbols
+
+
+def divisors(dim: Dim) -> Iterator[Expr]:
+    """What `dim` divides by, in `//` and `%`, wherever that is not a constant."""
+    for monomial, _ in terms_of(dim):
+        for atom in monomial:
+            if atom.op in ("//", "%") and isinstance(atom.args[1], Expr):
+                yield atom.args[1]
+            for arg in atom.args:
+                yield from divisors(arg)
 
 
 def product(dims: Iterable[Dim]) -> Dim:

@@ -12,11 +12,10 @@ from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.elaborate.context import NESTING_LIMIT, Context
 from trtn.dsl.elaborate.expressions import as_tensor, canonical, evaluate, layer
 from trtn.dsl.elaborate.modules import Unit
-from trtn.dsl.elaborate.types import bind_type
+from trtn.dsl.elaborate.types import bind_names, bind_type
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, WeightPath, describe
 from trtn.dsl.network import Tensor
 from trtn.dsl.ops.base import Op, catalogue, find_op
-from trtn.dsl.ops.signature import Signature
 from trtn.dsl.syntax import ast
 
 __all__ = ["call_results"]
@@ -59,6 +58,8 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
             return POISON
         if rest in other.blocks:
             return other, other.blocks[rest]
+        if other.may_have_lost(rest):
+            return POISON
         ctx.error(
             "E0203",
             f"no block `{rest}` in {other.source.path}",
@@ -79,6 +80,8 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
     if callee in ("constant", "activation"):
         return None
     op = find_op(callee)
+    if op is None and ctx.unit.may_have_lost(callee):
+        return POISON
     if op is None or op.regions:
         names = [
             *ctx.unit.blocks,
@@ -93,13 +96,17 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
     return op
 
 
-def _arguments(ctx: Context, call: ast.Call, signature: Signature | None) -> list[tuple[Tensor | None, Span]] | Poison:
-    """The positional arguments as tensors. Numbers take the dtype of their variable's other tensors."""
+def _arguments(ctx: Context, call: ast.Call, kinds: Sequence[str]) -> list[tuple[Tensor | None, Span]] | Poison:
+    """The positional arguments as tensors.
+
+    kinds: a dtype or a dtype variable for each; the last stands for all that follow. Numbers take the dtype, or that of their
+    variable's other tensors.
+    """
     raw: list[tuple[Value, Span]] = []
     failed = False
     for arg in call.args:
         span = ctx.span(arg)
-        if isinstance(arg, ast.Ref) and canonical(arg) == "none" and not arg.quoted:
+        if isinstance(arg, ast.Ref) and arg.parts == ("none",) and not arg.quoted:
             raw.append(((), span))
             continue
         value = evaluate(ctx, arg)
@@ -109,17 +116,18 @@ def _arguments(ctx: Context, call: ast.Call, signature: Signature | None) -> lis
         raw.append((value, span))
     if failed:
         return POISON
+    tensors: list[tuple[Tensor | None, Span]] = [(value, span) for value, span in raw if isinstance(value, Tensor)]
+    if len(tensors) == len(raw):
+        return tensors
+    tensors.clear()
     known: dict[str, DType] = {}
 
     def variable(index: int) -> str:
-        if signature is None or not signature.inputs:
-            return ""
-        return signature.inputs[min(index, len(signature.inputs) - 1)].type
+        return kinds[min(index, len(kinds) - 1)] if kinds else ""
 
     for index, (value, _) in enumerate(raw):
         if isinstance(value, Tensor):
             known.setdefault(variable(index), value.dtype)
-    tensors: list[tuple[Tensor | None, Span]] = []
     for index, (value, span) in enumerate(raw):
         if value == () and isinstance(value, tuple):
             tensors.append((None, span))
@@ -163,7 +171,7 @@ def _op(
     span: Span,
 ) -> tuple[Tensor, ...] | Poison:
     inner = ctx.within(prefix=f"{name}.", suffix="") if name else ctx
-    inputs = _arguments(inner, call, op.spec)
+    inputs = _arguments(inner, call, [i.type for i in op.spec.inputs])
     keywords = _keywords(inner, call)
     if isinstance(inputs, Poison) or isinstance(keywords, Poison):
         return POISON
@@ -247,7 +255,7 @@ def _block(
         return POISON
     path = name or ctx.path(block.name)
     arguments_ctx = ctx.within(prefix=f"{path}.", suffix="") if name else ctx
-    inputs = _arguments(arguments_ctx, call, None)
+    inputs = _arguments(arguments_ctx, call, [p.type.dtype for p in block.sig.tensors if p.type is not None])
     keywords = _keywords(arguments_ctx, call)
     if isinstance(inputs, Poison) or isinstance(keywords, Poison):
         return POISON
@@ -272,12 +280,15 @@ def _block(
         return POISON
     if not _bind_attrs(ctx, inner, block, keywords, span, declared):
         return POISON
-    matched = True
     for param, (tensor, where) in zip(block.sig.tensors, inputs, strict=True):
         if tensor is None:
             ctx.error("E0207", f"`{param.name}` of block `{block.name}` can't be absent", where)
             return POISON
         assert param.type is not None
+        bind_names(inner, param.type, tensor)
+    matched = True
+    for param, (tensor, where) in zip(block.sig.tensors, inputs, strict=True):
+        assert tensor is not None and param.type is not None
         matched &= bind_type(ctx, inner, param.type, tensor, where, f"`{param.name}` of block `{block.name}`")
         inner.scope.bind(param.name, tensor, inner.span(param))
     if not matched:
@@ -286,6 +297,8 @@ def _block(
     if isinstance(values, Poison):
         return POISON
     if len(values) != len(block.sig.results):
+        if unit.broken and not values:
+            return POISON
         inner.error(
             "E0208",
             f"block `{block.name}` promises {len(block.sig.results)} results and returns {len(values)}",

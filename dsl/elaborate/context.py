@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtn.dsl.builder import Builder
@@ -39,6 +39,8 @@ class Shared:
     expanded: int = 0
     reported: set[tuple[str, str, int, int]] = field(default_factory=set)
     weights: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    named_dims: set[str] = field(default_factory=set)
+    """The data-dependent dims that the text has named."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class Context:
     stack: tuple[str, ...] = ()
     precision: DType | None = None
     source: str = ""
+    unrolled: bool = False
+    """Whether this is a round of a `repeat`."""
 
     @property
     def builder(self) -> Builder:
@@ -61,12 +65,22 @@ class Context:
     def path(self, name: str) -> str:
         return f"{self.prefix}{name}{self.suffix}"
 
+    def dim_path(self, name: str) -> str:
+        """The dim that a data-dependent size is called by: each expansion of the text has its own."""
+        return self.path(name) if self.stack or self.unrolled else name
+
     def within(self, scope: Scope | None = None, *, prefix: str | None = None, suffix: str | None = None) -> Context:
-        return replace(
-            self,
-            scope=scope or self.scope,
-            prefix=self.prefix if prefix is None else prefix,
-            suffix=self.suffix if suffix is None else suffix,
+        # Several a statement: the constructor takes a sixth of the time of `replace`.
+        return Context(
+            self.unit,
+            self.shared,
+            scope or self.scope,
+            self.prefix if prefix is None else prefix,
+            self.suffix if suffix is None else suffix,
+            self.stack,
+            self.precision,
+            self.source,
+            self.unrolled,
         )
 
     def span(self, node: Node) -> Span:

@@ -17,7 +17,18 @@ from trtn.dsl.syntax import ast
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["COMPARISONS", "CONSTANT_LIMIT", "INFIX", "as_dim", "as_tensor", "constant_array", "evaluate", "layer", "resolve", "static_call"]
+__all__ = [
+    "COMPARISONS",
+    "CONSTANT_LIMIT",
+    "INFIX",
+    "as_dim",
+    "as_tensor",
+    "constant_array",
+    "evaluate",
+    "layer",
+    "resolve",
+    "static_call",
+]
 
 INFIX = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floor_div", "%": "mod", "@": "matmul", "**": "pow",
@@ -32,10 +43,10 @@ INT_LIMIT = 2**63
 def evaluate(ctx: Context, expr: ast.Expr, name: str = "") -> Value:
     """The value of an expression. Layers that it makes are called `name` (or after their op, below the statement's name)."""
     match expr:
-        case ast.IntLit() | ast.FloatLit() | ast.StrLit() | ast.BoolLit() | ast.SizeLit():
-            return expr.value
         case ast.Ref():
             return resolve(ctx, expr)
+        case ast.IntLit() | ast.FloatLit() | ast.StrLit() | ast.BoolLit() | ast.SizeLit():
+            return expr.value
         case ast.ListLit():
             items = tuple(evaluate(ctx, item) for item in expr.items)
             return POISON if any(isinstance(i, Poison) for i in items) else items
@@ -67,11 +78,17 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
         value = WeightPath(table, "") if table is not None else POISON
     elif len(ref.parts) == 1 and root in BY_NAME:
         return BY_NAME[root]
+    elif ctx.unit.may_have_lost(root):
+        return POISON
     else:
         shown = whole or root
         names = [*ctx.scope.all_names(), *ctx.unit.weights]
         ctx.error("E0201", f"`{shown}` is not defined", ctx.span(ref), help=did_you_mean(shown, names))
         return POISON
+    if len(ref.parts) == 1:
+        return value
+    if whole is not None and isinstance(value, WeightPath):
+        return value.below(whole[len(root) :])
     for part in ref.parts[1:]:
         if isinstance(value, Poison):
             return POISON
@@ -100,7 +117,7 @@ def canonical(ref: ast.Ref) -> str | None:
     text = ""
     for part in ref.parts:
         if isinstance(part, str):
-            text += f".{part}" if text else part
+            text += "." + part if text else part
         elif isinstance(part, ast.IntLit):
             text += f"[{part.value}]"
         else:
@@ -172,7 +189,7 @@ def _constant(ctx: Context, value: Any, span: Span, dtype: DType | None) -> Tens
 
 
 def constant_array(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
-    """The array that a number or nested lists of them stand for. Raises ValueError, OverflowError or TypeError for those that none fits."""
+    """The array that a number or nested lists stand for. Raises ValueError, OverflowError or TypeError for others."""
     import numpy as np
 
     return np.asarray(np.asarray(value).astype(np.float64 if dtype.is_float else object), dtype=dtype.numpy)
@@ -367,6 +384,7 @@ def _power(left: Any, right: Any) -> Any:
 # --- calls -------------------------------------------------------------------------------------------------------
 
 _FUNCTIONS = {"min": dim_min, "max": dim_max, "ceildiv": ceildiv}
+_STATIC = (*_FUNCTIONS, "sqrt")
 
 
 def _call(ctx: Context, call: ast.Call, name: str) -> Value:
@@ -390,8 +408,10 @@ def _call(ctx: Context, call: ast.Call, name: str) -> Value:
 
 def static_call(ctx: Context, call: ast.Call) -> Value | None:
     """`min`, `max`, `ceildiv`, `sqrt` of numbers; None for calls that make layers."""
-    function = canonical(call.callee)
-    if function not in (*_FUNCTIONS, "sqrt") or call.kwargs or not call.args:
+    function = call.callee.parts[0]
+    if not isinstance(function, str) or function not in _STATIC or len(call.callee.parts) > 1:
+        return None
+    if call.kwargs or not call.args:
         return None
     if not all(_may_be_static(ctx, a) for a in call.args):
         return None
@@ -401,6 +421,9 @@ def static_call(ctx: Context, call: ast.Call) -> Value | None:
     if not all(is_number(v) for v in values):
         return None
     try:
+        takes = {"sqrt": 1, "ceildiv": 2}.get(function, len(values))
+        if len(values) != takes:
+            raise TypeError(f"it takes {takes} number{'s' * (takes > 1)}, not {len(values)}")
         if function == "sqrt":
             (x,) = values
             if isinstance(x, Expr):
@@ -430,7 +453,7 @@ def _may_be_static(ctx: Context, expr: ast.Expr) -> bool:
         case ast.Binary():
             return _may_be_static(ctx, expr.left) and _may_be_static(ctx, expr.right)
         case ast.Call():
-            return canonical(expr.callee) in (*_FUNCTIONS, "sqrt") and all(_may_be_static(ctx, a) for a in expr.args)
+            return canonical(expr.callee) in _STATIC and all(_may_be_static(ctx, a) for a in expr.args)
     return False
 
 

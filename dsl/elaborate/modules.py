@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Loader", "Unit"]
 
+_LEFT_SIDE = re.compile(r"[^=:({#]*")
+"""Of a line that defines a name, the part that has it."""
+_WORD = re.compile(r"\w+")
 IMPORT_LIMIT = 1000
 """How many files one spec may import, directly or not."""
 
@@ -33,6 +37,19 @@ class Unit:
     imports: dict[str, Unit | None] = field(default_factory=dict)
     weights: dict[str, WeightTable | None] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
+    broken: bool = False
+    """Whether a part of the text could not be read."""
+    _left_sides: frozenset[str] | None = None
+
+    def may_have_lost(self, name: str) -> bool:
+        """Whether a name that is not defined may have been, in a part of the text that could not be read (and was reported)."""
+        if not self.broken:
+            return False
+        if self._left_sides is None:
+            starts = (_LEFT_SIDE.match(line) for line in self.source.text.splitlines())
+            self._left_sides = frozenset(word for m in starts if m for word in _WORD.findall(m[0]))
+        first = _WORD.search(name)
+        return first is not None and first[0] in self._left_sides
 
     @property
     def folder(self) -> Path:
@@ -61,7 +78,9 @@ class Loader:
         """A spec from text that is at hand; what it names lies relative to its path's folder."""
         from trtn.dsl.syntax import parse
 
+        errors = self.sink.error_count
         unit = Unit(source, parse(source, self.sink))
+        unit.broken = self.sink.error_count > errors
         if self._root is None:
             self._root = unit.folder.resolve()
         here = Path(source.path).resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from trtn.dsl.builder import Builder, PendingGuard
@@ -16,7 +17,7 @@ from trtn.dsl.elaborate.modules import Unit
 from trtn.dsl.elaborate.profiles import elaborate_profile
 from trtn.dsl.elaborate.statements import run_statement
 from trtn.dsl.elaborate.targets import elaborate_target
-from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, type_of
+from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, demand_size, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, describe
 from trtn.dsl.network import Assertion, Network, Tensor
 from trtn.dsl.syntax import ast
@@ -26,58 +27,64 @@ __all__ = ["Elaborated", "elaborate_network"]
 
 @dataclass(frozen=True, slots=True)
 class Elaborated:
-    """A network whose names and types are settled; `requirements` is what the checker has yet to prove."""
+    """A network whose names and types are settled; `requirements` is what the checker has yet to prove.
+
+    `spans` are the places where dims and inputs are declared.
+    """
 
     network: Network
     requirements: tuple[PendingGuard, ...]
     declaration: ast.NetworkDecl
-    dim_spans: dict[str, Span]
+    spans: dict[str, Span]
 
 
 def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: int = EXPANSION_LIMIT) -> Elaborated | None:
     """Elaborate one network with its profiles and targets. None where errors left nothing to check."""
-    errors_before = len([d for d in sink.diagnostics if d.severity == "error"])
+    errors_before = sink.error_count
     docs = [m.text for m in decl.members if isinstance(m, ast.Doc)]
     builder = Builder(decl.name, doc="\n".join(docs))
     shared = Shared(builder, sink, limit)
     ctx = Context(unit, shared, Scope())
-    dim_spans: dict[str, Span] = {}
+    spans: dict[str, Span] = {}
     try:
         for member in decl.members:
             if isinstance(member, ast.DimDecl):
-                _dim(ctx, member, dim_spans)
+                _dim(ctx, member, spans)
         for member in decl.members:
             match member:
                 case ast.Let():
                     run_statement(ctx, member)
                 case ast.Input():
-                    _input(ctx, member)
-                case ast.Assert():
-                    _assert(ctx, member)
+                    _input(ctx, member, spans)
         for member in decl.members:
-            if isinstance(member, ast.Assign | ast.Repeat | ast.Return | ast.Yield):
-                run_statement(ctx, member)
+            match member:
+                case ast.Assert():  # it may be about sizes that a statement above it has named
+                    _assert(ctx, member)
+                case ast.Assign() | ast.Repeat() | ast.Return() | ast.Yield():
+                    run_statement(ctx, member)
     except ExpansionLimit:
         return None
     finals = _outputs(ctx, [m for m in decl.members if isinstance(m, ast.Output)])
-    if not any(isinstance(m, ast.Output) for m in decl.members):
+    if not any(isinstance(m, ast.Output) for m in decl.members) and not unit.broken:
         where = Span(unit.source, decl.name_start, decl.name_end)
         ctx.error("E0210", f"network `{decl.name}` has no output", where, help="declare one: `output y: f32[N, 10]`")
-    failed = len([d for d in sink.diagnostics if d.severity == "error"]) > errors_before
+    failed = sink.error_count > errors_before
     if failed or finals is None:
         # What can be said all the same: about the dims, the profiles and targets, the layers that were understood.
-        check_network(_attach(unit, builder.finish([]), dim_spans, sink), builder.requirements, sink, dim_spans)
+        unknown = {name for name, bound in ctx.scope.names.items() if isinstance(bound.value, Poison)}
+        complete = not unit.broken and not unknown & {m.name for m in decl.members if isinstance(m, ast.Input)}
+        rest = _attach(unit, builder.finish([]), spans, sink, unknown)
+        check_network(rest, builder.requirements, sink, spans, complete=complete)
         return None
     requirements = tuple(builder.requirements)
-    network = _attach(unit, builder.finish(finals), dim_spans, sink)
-    return Elaborated(network, requirements, decl, dim_spans)
+    network = _attach(unit, builder.finish(finals), spans, sink)
+    return Elaborated(network, requirements, decl, spans)
 
 
-def _attach(unit: Unit, network: Network, dim_spans: dict[str, Span], sink: Sink) -> Network:
-    """The network with its profiles and targets."""
-    profiles = [
-        p for p in (elaborate_profile(unit, d, network, dim_spans, sink) for d in unit.profiles if d.network == network.name) if p
-    ]
+def _attach(unit: Unit, network: Network, spans: dict[str, Span], sink: Sink, unknown: Collection[str] = ()) -> Network:
+    """The network with its profiles and targets. `unknown` are the names whose declarations have errors."""
+    declared = (d for d in unit.profiles if d.network == network.name)
+    profiles = [p for p in (elaborate_profile(unit, d, network, spans, sink, unknown) for d in declared) if p]
     network = replace(network, profiles=tuple(profiles))
     targets = [t for t in (elaborate_target(unit, d, network, sink) for d in unit.targets) if t]
     return replace(network, targets=tuple(targets))
@@ -119,11 +126,14 @@ def _dim(ctx: Context, member: ast.DimDecl, spans: dict[str, Span]) -> None:
     spans[member.name] = span
 
 
-def _input(ctx: Context, member: ast.Input) -> None:
+def _input(ctx: Context, member: ast.Input, spans: dict[str, Span]) -> None:
     stated = type_of(ctx, member.type)
     value: Tensor | Poison = POISON
     if not isinstance(stated, Poison):
         value = ctx.builder.input(member.name, stated.dtype, stated.shape)
+        spans[member.name] = ctx.span(member)
+        for n, d in enumerate(stated.shape):
+            demand_size(ctx, d, f"dim {n} of `{member.name}` may be negative: {d}", ctx.span(member.type.dims[n]))
     earlier = ctx.scope.bind(member.name, value, ctx.span(member))
     if earlier is not None:
         labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
@@ -160,6 +170,9 @@ def _outputs(ctx: Context, outputs: list[ast.Output]) -> list[tuple[str, Tensor]
             continue
         bound: Bound | None = ctx.scope.names.get(member.name)
         span = ctx.span(member)
+        if bound is None and ctx.unit.may_have_lost(member.name):
+            good = False
+            continue
         if bound is None:
             near = did_you_mean(member.name, [n for n, b in ctx.scope.names.items() if isinstance(b.value, Tensor)])
             ctx.error(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from trtn.dsl.diagnostics import Label, Sink, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.elaborate.modules import Unit
@@ -11,8 +13,18 @@ from trtn.dsl.syntax import ast
 __all__ = ["elaborate_profile"]
 
 
-def elaborate_profile(unit: Unit, decl: ast.Profile, network: Network, dim_spans: dict[str, Span], sink: Sink) -> Profile | None:
-    """A profile for a network, or None where it has errors. Asserts and layers inside the box are the checker's business."""
+def elaborate_profile(
+    unit: Unit,
+    decl: ast.Profile,
+    network: Network,
+    dim_spans: Mapping[str, Span],
+    sink: Sink,
+    unknown: Collection[str] = (),
+) -> Profile | None:
+    """A profile for a network, or None where it has errors. Asserts and layers inside the box are the checker's business.
+
+    `unknown` are names whose own declarations have errors: entries for them are passed over.
+    """
     name_span = Span(unit.source, decl.name_start, decl.name_end)
     dims: dict[str, ProfileRange] = {}
     values: dict[str, tuple[ProfileRange, ...]] = {}
@@ -39,7 +51,7 @@ def elaborate_profile(unit: Unit, decl: ast.Profile, network: Network, dim_spans
             listed = _values(unit, decl, entry, inputs[entry.name].shape, sink)
             if listed is not None:
                 values[entry.name] = listed
-        else:
+        elif entry.name not in unknown:
             known = [*network.dims, *(n for n, t in inputs.items() if t.dtype.is_integer and t.rank <= 1)]
             sink.error(
                 "E0412",
@@ -49,7 +61,8 @@ def elaborate_profile(unit: Unit, decl: ast.Profile, network: Network, dim_spans
             )
     good &= len(dims) + len(values) == len(decl.entries)
     missing = [n for n in network.dims if n not in seen]
-    if missing:
+    good &= not missing
+    if missing and not unit.broken:
         labels = tuple(Label(dim_spans[n], "declared here") for n in missing if n in dim_spans)
         names = ", ".join(f"`{n}`" for n in missing)
         sink.error(
@@ -59,7 +72,6 @@ def elaborate_profile(unit: Unit, decl: ast.Profile, network: Network, dim_spans
             labels=labels,
             help=f"add `{missing[0]}: min .., opt .., max ..`",
         )
-        good = False
     return Profile(decl.name, dims, values, name_span) if good else None
 
 
@@ -77,7 +89,7 @@ def _range(
     decl: ast.Profile,
     entry: ast.ProfileEntry,
     network: Network,
-    dim_spans: dict[str, Span],
+    dim_spans: Mapping[str, Span],
     sink: Sink,
 ) -> ProfileRange | None:
     exprs = (entry.minimum, entry.optimum, entry.maximum)

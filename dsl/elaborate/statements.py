@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from trtn.dsl.builder import PendingGuard
 from trtn.dsl.diagnostics import Label
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import Relation
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
+from trtn.dsl.elaborate.calls import call_results
 from trtn.dsl.elaborate.context import Context
-from trtn.dsl.elaborate.expressions import as_dim, as_tensor, evaluate, layer
+from trtn.dsl.elaborate.expressions import as_dim, as_tensor, evaluate, layer, static_call
 from trtn.dsl.elaborate.types import check_type, data_dim_names, declare_data_dims, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, describe
 from trtn.dsl.network import Graph, Tensor, TensorType
@@ -47,9 +49,6 @@ def _returned(ctx: Context, statement: ast.Return, path: str, results: Sequence[
         else [f"{path}.{n}" for n in range(len(values))]
     )
     if len(values) == 1 and isinstance(values[0], ast.Call):
-        from trtn.dsl.elaborate.calls import call_results
-        from trtn.dsl.elaborate.expressions import static_call
-
         if static_call(ctx, values[0]) is None:
             found = call_results(ctx, values[0], names[0], results, max(1, len(results)))
             return POISON if isinstance(found, Poison) else list(found)
@@ -151,30 +150,25 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
 def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[str]) -> Sequence[Value] | Poison:
     value = statement.value
     data_dims = data_dim_names(statement.types)
-    unnamed = set(ctx.builder.data_dims)
+    before = len(ctx.builder.data_dims)
+    stated = {path: ctx.builder.data_dims[path] for path in map(ctx.dim_path, data_dims)}
     match value:
         case ast.If():
             return _if(ctx, value, first, results)
         case ast.Scan():
             return _scan(ctx, value, first, results)
         case ast.Loop():
-            found: Sequence[Value] | Poison = _loop(ctx, value, first, results, data_dims)
+            found: Sequence[Value] | Poison = _loop(ctx, value, first, results, list(stated))
         case ast.Call():
-            from trtn.dsl.elaborate.calls import call_results
-            from trtn.dsl.elaborate.expressions import static_call
-
             static = static_call(ctx, value)
             if static is not None:
                 return [static]
-            bounds = {n: ctx.builder.data_dims[_dim_path(ctx, n)] for n in data_dims}
-            found = call_results(ctx, value, first, results, len(statement.targets), [_dim_path(ctx, n) for n in data_dims])
-            # The op has set its own bounds: keep the stated ones, and demand that they lie within.
-            for n, stated in bounds.items():
-                ctx.builder.data_dims[_dim_path(ctx, n)] = stated
+            found = call_results(ctx, value, first, results, len(statement.targets), list(stated))
         case _:
             single = evaluate(ctx, value, first)
             return POISON if isinstance(single, Poison) else [single]
-    made = sorted(set(ctx.builder.data_dims) - unnamed - {_dim_path(ctx, n) for n in data_dims})
+    ctx.builder.data_dims.update(stated)  # the op has set its own bounds
+    made = sorted(set(islice(ctx.builder.data_dims, before, None)) - ctx.shared.named_dims)
     if made and not ctx.stack and not isinstance(found, Poison):
         high = ctx.builder.data_dims[made[0]].high
         ctx.error(
@@ -185,10 +179,6 @@ def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[s
         )
         return POISON
     return found
-
-
-def _dim_path(ctx: Context, name: str) -> str:
-    return ctx.path(name) if ctx.stack or ctx.suffix else name
 
 
 def _let(ctx: Context, statement: ast.Let) -> None:
@@ -219,7 +209,7 @@ def _assert(ctx: Context, statement: ast.Assert) -> None:
 
 
 def _repeat(outer: Context, statement: ast.Repeat) -> None:
-    ctx = _annotated(outer, statement.annotations)
+    ctx = replace(_annotated(outer, statement.annotations), unrolled=True)
     low, high = evaluate(ctx, statement.low), evaluate(ctx, statement.high)
     carried = [t.name for t in statement.carry]
     initial: dict[str, Value] = {}
@@ -300,7 +290,7 @@ def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[V
     value = evaluate(ctx, node.condition)
     if isinstance(value, bool):
         body = node.then if value else node.otherwise
-        return _sequence(_yields(ctx.within(ctx.scope.child(), prefix=f"{name}.", suffix=""), body, name))
+        return _sequence(_yields(ctx.within(Scope(ctx.scope, region=True), prefix=f"{name}.", suffix=""), body, name))
     if isinstance(value, Relation):
         ctx.error(
             "E0306",
@@ -313,7 +303,7 @@ def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[V
     failed = isinstance(condition, Poison)
     for label, body in (("then", node.then), ("else", node.otherwise)):
         with ctx.builder.region([]) as region:
-            inner = ctx.within(ctx.scope.child(), prefix=f"{name}.{label}.", suffix="")
+            inner = ctx.within(Scope(ctx.scope, region=True), prefix=f"{name}.{label}.", suffix="")
             outputs = _yields(inner, body, f"{name}.{label}")
         if isinstance(outputs, Poison):
             failed = True
@@ -408,8 +398,7 @@ def _loop(ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims
     operands: list[tuple[Tensor | None, object]] = [(limit, ctx.span(node.limit)), (condition, span)]
     operands += [(t, ctx.span(c.initial)) for c, t in zip(node.carry, carried, strict=True)]
     attrs = {"maximum": maximum} if maximum is not None else {}
-    paths = [_dim_path(ctx, n) for n in data_dims]
-    return _results(layer(ctx, "loop", operands, attrs, name, span, results=results, regions=[graph], data_dims=paths))  # type: ignore[arg-type]
+    return _results(layer(ctx, "loop", operands, attrs, name, span, results=results, regions=[graph], data_dims=data_dims))  # type: ignore[arg-type]
 
 
 def _initial(ctx: Context, carry: Sequence[ast.Carry]) -> list[Tensor] | Poison:
@@ -435,7 +424,7 @@ def _body(
 
     with ctx.builder.region([(f"{name}.body.{n}", t) for n, t in inputs]) as region:
         names = {n: Bound(t, None) for (n, _), t in zip(inputs, region.inputs, strict=True)}
-        scope = Scope(ctx.scope, names, dict.fromkeys(carried, True))
+        scope = Scope(ctx.scope, names, dict.fromkeys(carried, True), region=True)
         inner = ctx.within(scope, prefix=f"{name}.body.", suffix="")
         yielded = _yields(inner, body, f"{name}.body")
         finals: list[Tensor] = []

@@ -17,10 +17,12 @@ from trtn.dsl.syntax import ast
 __all__ = [
     "DIM_LIMIT",
     "RANK_LIMIT",
+    "bind_names",
     "bind_type",
     "check_type",
     "data_dim_names",
     "declare_data_dims",
+    "demand_size",
     "type_of",
 ]
 
@@ -96,15 +98,27 @@ def declare_data_dims(ctx: Context, types: tuple[ast.TypeExpr, ...]) -> bool:
                 ctx.error("E0202", f"`{name}` is defined twice", ctx.span(d), labels=labels)
                 good = False
                 continue
-            path = ctx.path(name) if ctx.stack or ctx.suffix else name
+            path = ctx.dim_path(name)
+            ctx.shared.named_dims.add(path)
             ctx.builder.data_dim(path, low, high)
-            ctx.scope.names[name] = Bound(symbol(path), ctx.span(d))
+            ctx.scope.around_regions().names[name] = Bound(symbol(path), ctx.span(d))
     return good
+
+
+def bind_names(inner: Context, pattern: ast.TypeExpr, tensor: Tensor) -> None:
+    """Bind the names that stand alone in a block's pattern and are new: a dtype variable, dims."""
+    if pattern.dtype not in BY_NAME and inner.scope.find(pattern.dtype) is None:
+        inner.scope.names[pattern.dtype] = Bound(tensor.dtype, inner.span(pattern))
+    for d, actual in zip(pattern.dims, tensor.shape, strict=False):
+        match d.value:
+            case ast.Ref(parts=(str() as name,)) if inner.scope.find(name) is None:
+                inner.scope.names[name] = Bound(actual, inner.span(d))
 
 
 def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tensor, where: Span, what: str) -> bool:
     """Match a tensor against a block's pattern: new names are bound to its dtype and dims, known ones must agree."""
     good = True
+    bind_names(inner, pattern, tensor)
     name = pattern.dtype
     label = [Label(inner.span(pattern), "declared here")]
     if name in BY_NAME:
@@ -113,9 +127,7 @@ def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tenso
             good = False
     else:
         bound = inner.scope.find(name)
-        if bound is None:
-            inner.scope.names[name] = Bound(tensor.dtype, inner.span(pattern))
-        elif bound.value is not tensor.dtype:
+        if bound is not None and bound.value is not tensor.dtype:
             ctx.error(
                 "E0302",
                 f"{what}: dtype variable `{name}` is {bound.value}, not {tensor.dtype}",
@@ -132,11 +144,6 @@ def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tenso
         )
         return False
     for d, actual in zip(pattern.dims, tensor.shape, strict=True):
-        if isinstance(d.value, ast.Ref) and len(d.value.parts) == 1 and isinstance(d.value.parts[0], str):
-            dim_name = d.value.parts[0]
-            if inner.scope.find(dim_name) is None:
-                inner.scope.names[dim_name] = Bound(actual, inner.span(d))
-                continue
         expected = as_dim(inner, d.value)
         if isinstance(expected, Poison):
             return False
@@ -151,10 +158,22 @@ def check_type(ctx: Context, expected: TensorType, tensor: Tensor, where: Span, 
     if expected.dtype is not found.dtype or len(expected.shape) != len(found.shape):
         ctx.error("E0305", f"{what} is {found}, not {expected}", where)
         return False
+    if expected.shape == found.shape:
+        return True
     return all(
         _demand(ctx, a, b, f"{what} is {found}, not {expected}: dim {n} is {b}, not {a}", "E0305", where, ())
         for n, (a, b) in enumerate(zip(expected.shape, found.shape, strict=True))
     )
+
+
+def demand_size(ctx: Context, dim: Dim, message: str, where: Span) -> bool:
+    """Demand that a dim is not negative. False where it plainly is; where that depends on the dims, the checker looks."""
+    if isinstance(dim, int):
+        if dim < 0:
+            ctx.error("E0401", message, where)
+        return dim >= 0
+    ctx.builder.requirements.append(PendingGuard(Requirement(Relation(">=", dim, 0), message, "E0401"), "", where))
+    return True
 
 
 def _demand(ctx: Context, a: Dim, b: Dim, message: str, code: str, where: Span, labels: list[Label] | tuple[()]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,10 @@ class WeightPath:
 
     def child(self, name: str) -> WeightPath:
         return WeightPath(self.table, f"{self.path}.{name}" if self.path else name)
+
+    def below(self, way: str) -> WeightPath:
+        """The place at the end of a way of names and literal indexes: `.layer[3].weight`, `[0]`, or none."""
+        return WeightPath(self.table, self.path + way if self.path else way.removeprefix("."))
 
     def index(self, number: int) -> WeightPath:
         return WeightPath(self.table, f"{self.path}[{number}]")
@@ -92,6 +96,8 @@ class Scope:
     parent: Scope | None = None
     names: dict[str, Bound] = field(default_factory=dict)
     carried: dict[str, bool] = field(default_factory=dict)
+    region: bool = False
+    """Whether it is the body of an `if`, a `scan` or a `loop`."""
 
     def find(self, name: str) -> Bound | None:
         scope: Scope | None = self
@@ -118,5 +124,9 @@ class Scope:
             yield from scope.names
             scope = scope.parent
 
-    def child(self, bindings: Mapping[str, Bound] | None = None) -> Scope:
-        return Scope(self, dict(bindings or {}))
+    def around_regions(self) -> Scope:
+        """The scope of the network, block or round: there the data's sizes are named, since results carry them out."""
+        scope = self
+        while scope.region and scope.parent is not None:
+            scope = scope.parent
+        return scope

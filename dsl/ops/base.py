@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,6 +80,10 @@ class Op:
         """The results' shapes from the inputs' (a list where there are several results). A `TensorType` in place of a shape
         overrides the dtype that the signature gives. Relations that must hold go to `i`; failures are raised by it."""
         raise NotImplementedError(self.name)
+
+    def body_inputs(self, inputs: Sequence[TensorType | None], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        """The types of the values that each region takes, for a layer's inputs and canonical attributes."""
+        return ()
 
     def value(self, i: Infer) -> tuple[Dim, ...] | None:
         """The first result's elements as dim expressions, where they follow from the inputs' known values or shapes.

@@ -6,11 +6,11 @@ sizes of this run, from which the empty result of zero iterations is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from trtn.dsl.dims import Dim
-from trtn.dsl.dtypes import BOOL, DType
+from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.network import Shape, TensorType
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
@@ -107,6 +107,15 @@ class Scan(Op):
             stacked.append(TensorType(inner.dtype, (*inner.shape[:axis], length, *inner.shape[axis:])))
         return [*finals, *stacked]
 
+    def body_inputs(self, inputs: Sequence[TensorType | None], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        types = [t for t in inputs if t is not None]
+        carried = attrs["carried"]
+        slices = (
+            TensorType(t.dtype, t.shape[:axis] + t.shape[axis + 1 :])
+            for t, axis in zip(types[carried:], attrs["axes"], strict=True)
+        )
+        return (*types[:carried], *slices)
+
     def evaluate(
         self,
         xp: Any,
@@ -165,6 +174,9 @@ class Loop(Op):
         counted = limit is not None and not i.has(1)
         length: Dim = limit[0] if counted and limit is not None else i.fresh(0, i["maximum"])
         return [*finals, *(TensorType(t.dtype, (length, *t.shape)) for t in yields)]
+
+    def body_inputs(self, inputs: Sequence[TensorType | None], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        return (TensorType(BY_NAME["i64"], ()), *(t for t in inputs[2:] if t is not None))
 
     def evaluate(
         self, xp: Any, limit: Any, cond: Any, *values: Any, regions: Sequence[RegionCall], maximum: int

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from trtn.dsl.dims import Dim, Expr, Relation
+from trtn.dsl.dims import Dim, DimError, Expr, Relation
 from trtn.dsl.dtypes import ALL, BY_NAME, BOOL, DType
 from trtn.dsl.network import Shape, Tensor, TensorType
 from trtn.dsl.ops.base import Op
@@ -155,12 +155,16 @@ class Infer:
 
     def equal(self, left: Dim, right: Dim, message: str, *, code: str = "E0312", inputs: Sequence[int] = ()) -> Dim:
         """Demand that two dims are the same; gives the simpler of them."""
+        if left == right:
+            return left
         self.require("==", left, right, message, code=code, inputs=inputs)
         return left if isinstance(left, int) or (isinstance(right, Expr) and len(str(left)) <= len(str(right))) else right
 
     def same_shape(self, left: int, right: int) -> Shape:
         """Demand that two inputs have one shape."""
         a, b = self.shape(left), self.shape(right)
+        if a == b:
+            return a
         names = f"`{self.input_name(left)}` and `{self.input_name(right)}` of `{self.op.name}`"
         if len(a) != len(b):
             self.fail("E0303", f"{names} differ in rank: {len(a)} and {len(b)}", inputs=[left, right])
@@ -180,15 +184,14 @@ class Infer:
         if a == b:
             return a
         rank = max(len(a), len(b))
-        shown = f"shapes [{', '.join(map(str, a))}] and [{', '.join(map(str, b))}] do not broadcast"
-        a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
         out: list[Dim] = []
-        for n, (x, y) in enumerate(zip(a, b, strict=True)):
+        for n, (x, y) in enumerate(zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)):
             if x == y or y == 1:
                 out.append(x)
             elif x == 1:
                 out.append(y)
             else:
+                shown = f"shapes [{', '.join(map(str, a))}] and [{', '.join(map(str, b))}] do not broadcast"
                 out.append(self.equal(x, y, f"{shown} in dim {n}", code="E0311", inputs=inputs))
         return tuple(out)
 
@@ -251,6 +254,13 @@ def infer_layer(
     filled = _fill_attrs(op, attrs)
     i = Infer(op, checked, filled, fresh or _no_fresh, region_types, wanted)
     variables = _unify(i)
+    try:
+        return _infer(op, i, variables)
+    except DimError as e:
+        raise InferFailure("E0418", f"sizes of `{op.name}` can't be worked with: {e}") from None
+
+
+def _infer(op: Op, i: Infer, variables: Mapping[str, DType]) -> Inferred:
     shapes = op.infer(i)
     listed = shapes if isinstance(shapes, list) else [shapes]
     types = tuple(
@@ -272,6 +282,8 @@ def _no_fresh(low: Dim, high: Dim) -> Dim:
 
 def _check_inputs(op: Op, inputs: Sequence[Tensor | None]) -> list[Tensor | None]:
     declared = op.spec.inputs
+    if len(inputs) == len(declared) and None not in inputs:
+        return list(inputs)
     minimum = sum(1 for d in declared if not d.optional)
     maximum = None if declared and declared[-1].variadic else len(declared)
     given = list(inputs)

@@ -4,6 +4,8 @@ be known.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from trtn.dsl.dims import Dim, Domain, Range, bounds, symbols
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.infer import Infer
@@ -56,6 +58,7 @@ def list_length(i: Infer, index: int) -> int:
     return length
 
 
+@lru_cache(maxsize=1 << 12)
 def sign_of(dim: Dim, least: int = 0) -> int:
     """1 where `dim` is at least 0 for all values of its symbols from `least` up, -1 where it is always
     negative, 0 otherwise.

@@ -1,4 +1,4 @@
-"""The attributes that a layer needs in the text: without those that the op fills in by itself, lists as short as the op takes them.
+"""The attributes that a layer needs in the text: none that the op fills in by itself, lists as short as it takes them.
 
 The op's own rule decides: a shorter form is right where inference gives the same layer for it.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from trtn.dsl.dims import Dim, DimError, symbol
 from trtn.dsl.network import Layer
-from trtn.dsl.ops.infer import Inferred, InferFailure, infer_layer
+from trtn.dsl.ops.infer import InferFailure, Inferred, infer_layer
 from trtn.dsl.ops.signature import REQUIRED, Attr
 
 __all__ = ["follows_value", "written_attributes"]
@@ -21,7 +21,7 @@ _OMITTED = object()
 
 
 def written_attributes(layer: Layer) -> dict[str, Any]:
-    """The attributes to write, in the order of the op's signature. A list may come as the one number that stands for it."""
+    """The attributes to write, in the order of the op's signature. One number may stand for a list of equal ones."""
     attrs = {s.name: layer.attrs[s.name] for s in layer.op.spec.attrs if not _is_default(s, layer.attrs[s.name])}
     shorter = [(s, c) for s in layer.op.spec.attrs if s.name in attrs for c in _shorter(s, attrs[s.name])]
     if not shorter:
@@ -52,7 +52,12 @@ def follows_value(layer: Layer, index: int) -> bool:
 
 def _is_default(spec: Attr, value: Any) -> bool:
     default = spec.default
-    if spec.kind in ("ints", "floats") and default is not REQUIRED and default is not None and not isinstance(default, tuple):
+    if (
+        spec.kind in ("ints", "floats")
+        and default is not REQUIRED
+        and default is not None
+        and not isinstance(default, tuple)
+    ):
         default = (default,)
     return default is not REQUIRED and repr(value) == repr(default)
 

@@ -1,31 +1,32 @@
-"""Statements: one for each layer, in order. Control flow has its body between braces."""
+"""Statements: one for each layer, in order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from trtn.dsl.dims import Dim, Expr
-from trtn.dsl.network import DataDim, Graph, Layer, Network, Tensor, walk
-from trtn.dsl.ops.base import find_op
+from trtn.dsl.dims import Expr
+from trtn.dsl.dtypes import DType
+from trtn.dsl.network import DataDim, Graph, Layer, Network, Origin, Tensor, walk
 from trtn.dsl.printer.attributes import follows_value, written_attributes
-from trtn.dsl.printer.carried import plan_rebinding
-from trtn.dsl.printer.literals import name_text, value_text
+from trtn.dsl.printer.control import write_control
+from trtn.dsl.printer.layout import physical_lines
+from trtn.dsl.printer.literals import value_text
 from trtn.dsl.printer.names import Names, Scope
-from trtn.dsl.printer.operands import Operand, arguments, infix, standalone
+from trtn.dsl.printer.operands import Operand, arguments, infix
 from trtn.dsl.printer.placement import Placement
-from trtn.dsl.printer.rewrite import expressible
-from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH, break_line
-from trtn.dsl.syntax.lines import Piece
+from trtn.dsl.printer.rewrite import made_layer
 from trtn.dsl.syntax.names import quote_name, quote_string
-from trtn.dsl.syntax.tokens import TOKEN
 
 __all__ = ["BodyWriter"]
 
 
 @dataclass(slots=True)
 class BodyWriter:
-    """Writes the layers of a network into `lines`, and into `placement` the weights that it meets."""
+    """Writes the layers of a network into `lines`, and the weights that it meets into `placement`.
+
+    The network is one that the syntax can express (see rewrite.py).
+    """
 
     network: Network
     names: Names
@@ -34,48 +35,144 @@ class BodyWriter:
     types: bool
     lines: list[str] = field(default_factory=list)
     depth: int = 1
-    _read: set[int] = field(default_factory=set)
-    _open_dims: dict[str, DataDim] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)
+    """Those of the control flow around the current statement: what its annotations say holds inside too."""
+    _read: set[int] = field(init=False)
+    _outputs: set[int] = field(init=False)
+    _unnamed: dict[str, DataDim] = field(init=False)
     """Data-dependent dims that no statement has named yet."""
-    _around: list[Layer] = field(default_factory=list)
-    """The control flow that the current body belongs to; its annotations hold inside."""
+    _made: list[Layer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._open_dims = dict(self.network.data_dims)
+        self._unnamed = dict(self.network.data_dims)
+        self._outputs = {id(t) for t in self.network.outputs}
         self._read = {id(t) for t in _read_tensors(self.network.graph)}
 
     def line(self, text: str) -> None:
         """One logical line, over several physical ones where it is long."""
-        indent = INDENT * self.depth
-        if len(indent) + len(text) <= LINE_LENGTH:
-            self.lines.append(indent + text)
-        else:
-            self.lines += break_line(list(_pieces(text)), indent)
+        self.lines += physical_lines(text, self.depth)
 
     def layers(self, layers: Iterable[Layer], scope: Scope, carried: Mapping[int, str]) -> None:
-        """The statements of a body. `carried`: tensors by id that are the new values of carried names."""
+        """The statements of a body. `carried`: the tensors, by id, that are the new values of carried names."""
         for layer in layers:
-            for part in expressible(layer):
-                self._statement(part, scope, carried)
+            if layer.outputs:  # nothing can come of the others, and there is no name to bind
+                self._statement(layer, scope, carried)
+
+    def operand(self, layer: Layer, index: int, tensor: Tensor | None, scope: Scope) -> Operand:
+        """How a layer's input (or a value that its body gives) is written. May write a statement first."""
+        if tensor is None:
+            return Operand(None)
+        written = scope.text(tensor)
+        if tensor.weight is None or written is not None:
+            assert written is not None, f"{layer} reads {tensor}, which is not made before it"
+            return Operand(tensor, name=written)
+        literal = self.placement.literal(tensor)
+        if literal is None and tensor.value is not None and index < len(layer.inputs) and follows_value(layer, index):
+            # What a manifest holds is not known to the checker: elements that types depend on stay in the text.
+            literal = self.placement.literal(tensor, forced=True)
+            if literal is None and tensor.dtype.is_integer:
+                return Operand(tensor, name=self._dims(tensor, layer, index, scope))
+        if literal is not None:
+            return Operand(tensor, literal=literal)
+        path = self.placement.path(tensor.weight, layer, index)
+        return Operand(tensor, name=f"{self.names.alias}.{quote_name(path)}")
 
     # --- statements ---
 
     def _statement(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> None:
-        if not layer.outputs:
-            return  # nothing can come of it, and there is no name to bind
         operands = [self.operand(layer, n, t, scope) for n, t in enumerate(layer.inputs)]
-        names, first = self._targets(layer, scope, carried)
+        names = self._targets(layer, scope, carried)
         self._annotations(layer)
-        targets = ", ".join(names.get(id(t), "_") for t in layer.outputs)
+        targets = ", ".join("_" if n is None else quote_name(n) for n in names)
         if layer.regions:
-            end = self._control(layer, targets, operands, scope, scope.prefix + first)
+            first = next(n for n in names if n is not None)
+            end = write_control(self, layer, targets, operands, scope, scope.prefix + first)
         else:
             end = f"{targets} = {self._value(layer, operands, scope)}"
         self.line(f"{end}{self._types(layer.outputs)}")
-        for t in layer.outputs:
-            if id(t) in names:
-                self.names.enter(scope, t, self._plain[id(t)])
+        for tensor, name in zip(layer.outputs, names, strict=True):
+            if name is not None:
+                self.names.enter(scope, tensor, name)
 
-    def _targets(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> tuple[dict[int, str], str]:
-        """The names that the results get, by tensor, and the first of them. Results that nobody reads have none."""
-        wanted = [t for t in layer.outputs if id(t) in self._read] or list(layer.outputs[:1])
+    def _targets(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> list[str | None]:
+        """The names that the results get; None for one that nobody reads, where another has a name."""
+        read = [id(t) in self._read for t in layer.outputs]
+        if not any(read):
+            read[0] = True
+        names = [
+            self._target(t, scope, carried) if wanted else None for t, wanted in zip(layer.outputs, read, strict=True)
+        ]
+        first = next(n for n in names if n is not None)
+        for number, name in enumerate(names):
+            if name is None:
+                self.names.rebind(scope, f"{first}.unused{number or ''}")
+        return names
+
+    def _target(self, tensor: Tensor, scope: Scope, carried: Mapping[int, str]) -> str:
+        if id(tensor) in carried:
+            return self.names.rebind(scope, carried[id(tensor)])
+        if scope.outer is None and id(tensor) in self._outputs:
+            return self.names.output(scope, tensor)
+        return self.names.choose(scope, tensor)
+
+    def _value(self, layer: Layer, operands: Sequence[Operand], scope: Scope) -> str:
+        attrs = written_attributes(layer)
+        short = infix(layer, operands) if not attrs else None
+        if short is not None:
+            return short
+        parts = arguments(layer, operands)
+        for name, value in attrs.items():
+            # A tensor may be called as a dtype is: then the dtype goes in quotes.
+            hidden = isinstance(value, DType) and scope.is_taken(value.name)
+            parts.append(f"{name}={quote_string(str(value)) if hidden else value_text(value, self.names.dims)}")
+        return f"{layer.op.name}({', '.join(parts)})"
+
+    def _types(self, outputs: Sequence[Tensor]) -> str:
+        """The results' types where they are wanted, or where they name sizes that only the data decides."""
+        dims = [_symbol(d) for t in outputs for d in t.shape]
+        if not self.types and not any(d in self._unnamed for d in dims):
+            return ""
+        return f" : {', '.join(self._type(t) for t in outputs)}"
+
+    def _type(self, tensor: Tensor) -> str:
+        parts = []
+        for dim in tensor.shape:
+            bounds = self._unnamed.pop(_symbol(dim), None)
+            text = self.names.dims(dim)
+            parts.append(
+                text if bounds is None else f"{text} in {self.names.dims(bounds.low)}..{self.names.dims(bounds.high)}"
+            )
+        return f"{tensor.dtype}[{', '.join(parts)}]"
+
+    def _annotations(self, layer: Layer) -> None:
+        origin = layer.origin
+        around = self.origins[-1] if self.origins else Origin()
+        if origin.precision is not None and origin.precision is not around.precision:
+            self.line(f"@precision({origin.precision})")
+        if self.provenance and origin.source and origin.source != around.source:
+            self.line(f"@onnx({quote_string(origin.source)})")
+
+    def _dims(self, tensor: Tensor, layer: Layer, index: int, scope: Scope) -> str:
+        """A statement for an integer list that is too long for a constant of the text."""
+        assert tensor.value is not None
+        made = Tensor(self.placement.role(layer, index), tensor.dtype, tensor.shape)
+        self._made.append(made_layer("dims", [], made, values=tensor.value, dtype=tensor.dtype))
+        self._statement(self._made[-1], scope, {})
+        name = scope.text(made)
+        assert name is not None
+        scope.texts[id(tensor)] = name
+        return name
+
+
+def _symbol(dim: int | Expr) -> str:
+    """The name of a dim that is nothing but a name, else ""."""
+    atom = dim.lone_atom() if isinstance(dim, Expr) else None
+    return atom.name if atom is not None and atom.op == "symbol" else ""
+
+
+def _read_tensors(graph: Graph) -> Iterator[Tensor]:
+    yield from graph.outputs
+    for layer in walk(graph):
+        yield from (t for t in layer.inputs if t is not None)
+        for region in layer.regions:
+            yield from region.outputs

@@ -1,4 +1,7 @@
-"""New values of carried names in a body: which statement gives each, so that no later one reads the old value under that name."""
+"""New values of carried names in a body: which statement binds each.
+
+From there on the name stands for the new value, so nothing below may read the old one under it.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,21 @@ __all__ = ["Rebinding", "plan_rebinding"]
 
 @dataclass(frozen=True, slots=True)
 class Rebinding:
-    """`direct`: tensors whose own statement binds a carried name, to that name's number. `late`: the others, bound by statements of
-    their own at the end, in order. `kept`: numbers whose old value is still read there, so that it needs another name."""
+    """Carried names by number.
+
+    direct: tensors, by id, whose own statement binds the name.
+    late: the other new values, bound by statements of their own at the end of the body, in order.
+    kept: names of `late` whose old value is still read there, and so needs another name.
+    """
 
     direct: dict[int, int]
     late: tuple[tuple[int, Tensor], ...]
     kept: tuple[int, ...]
 
 
-def plan_rebinding(region: Graph, carried: Sequence[Tensor], finals: Sequence[Tensor], yielded: Sequence[Tensor]) -> Rebinding:
+def plan_rebinding(
+    region: Graph, carried: Sequence[Tensor], finals: Sequence[Tensor], yielded: Sequence[Tensor]
+) -> Rebinding:
     """carried: the body's inputs that are carried; finals: their new values; yielded: what else the body gives."""
     places = {id(t): at for at, layer in enumerate(region.layers) for t in layer.outputs}
     last_read: dict[int, int] = {}

@@ -1,7 +1,8 @@
-"""How values are written: numbers, strings, dims, lists, the elements of short constants. The elaborator reads each back as it was."""
+"""How values are written: numbers, strings, dims, lists, the elements of short constants."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def number_text(value: float) -> str:
 
 
 class DimWriter:
-    """Dims as canonical text: blanks around operators, names that need it in backticks, `renamed` ones under their new name."""
+    """Dims as canonical text: blanks around operators, names in backticks where needed, `renamed` ones replaced."""
 
     def __init__(self, renamed: Mapping[str, str]) -> None:
         self._renamed = renamed
@@ -109,7 +110,7 @@ def constant_text(array: np.ndarray[Any, Any], dtype: DType) -> str | None:
 
 
 def _elements(array: np.ndarray[Any, Any], dtype: DType, exact: bool) -> Any:
-    """Nested tuples of Python numbers. Floats in the few digits that tell them from their neighbours, or, where `exact`, in full."""
+    """Nested tuples of Python numbers; floats in the few digits that tell them from their neighbours, or in full."""
     if array.ndim:
         return tuple(_elements(row, dtype, exact) for row in array)
     element = array[()]
@@ -117,7 +118,8 @@ def _elements(array: np.ndarray[Any, Any], dtype: DType, exact: bool) -> Any:
         return bool(element)
     if not dtype.is_float:
         return int(element)
-    return float(element) if exact else float(str(element))
+    value = float(element) if exact else float(str(element))
+    return value if value == value else math.nan  # the text has no payloads
 
 
 def _text(values: Any) -> str:

@@ -1,4 +1,4 @@
-"""Names in the text. Loading gives each tensor the name that is written for it, in front of it the path of the body that it is in."""
+"""Names in the text. Loading calls a tensor by the name that is written for it, with the path of its body in front."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trtn.dsl.syntax.names import is_plain_name, quote_name
 __all__ = ["Names", "Scope"]
 
 _BODY = re.compile(r".*\.(?:then|else|body)\.", re.DOTALL)
-_ROOT = re.compile(r"[^.\[]*")
+_ROOT = re.compile(r"[.\[]")
 
 
 @dataclass(slots=True)
 class Scope:
-    """The names of one body, those around it included. `prefix` is what loading puts in front: `y.then.`; "" at the top."""
+    """The names of one body. `prefix` is what loading puts in front of them: `y.then.`; "" at the top."""
 
     prefix: str = ""
     outer: Scope | None = None
@@ -35,30 +35,33 @@ class Scope:
     def is_taken(self, name: str) -> bool:
         return any(name in scope.taken for scope in self.chain())
 
-    def text(self, tensor: Tensor) -> str:
-        """How a tensor is written here."""
-        return next(scope.texts[id(tensor)] for scope in self.chain() if id(tensor) in scope.texts)
+    def text(self, tensor: Tensor) -> str | None:
+        """How a tensor is written here; None for one that no statement has made."""
+        return next((scope.texts[id(tensor)] for scope in self.chain() if id(tensor) in scope.texts), None)
 
 
 class Names:
-    """Binds tensors to names. `paths` are the names that the loaded network's tensors will have, so that none is given twice:
-    the loader would put a number behind the second one."""
+    """Gives tensors their names in the text.
+
+    `paths` holds the names that the loaded network's tensors will have: a second one would get another.
+    """
 
     def __init__(self, network: Network) -> None:
         ports = [t.name for t in network.inputs]
+        self.inputs = frozenset(ports)
         self.outputs = frozenset(t.name for t in network.outputs)
         self.paths: set[str] = set(ports)
         self.dims = DimWriter(_renamed_dims(network, {*ports, *self.outputs}))
         self.top = Scope(taken={self.dims.plain(n) for n in (*network.dims, *network.data_dims)})
-        roots = {_ROOT.match(t.name)[0] for t in _tensors(network.graph)}  # type: ignore[index]
+        roots = {_root(t.name) for t in _tensors(network.graph)}
         self.alias = next(a for a in _aliases() if a not in roots and a not in self.top.taken)
         self.top.taken.add(self.alias)
 
     # --- binding: first a name is chosen, then, below the statement, it is visible ---
 
-    def choose(self, scope: Scope, tensor: Tensor, *, wanted: str = "", plain: bool = False) -> str:
-        """A name for a tensor that a statement of `scope` makes: its own where that is free. `plain`: it must be an identifier."""
-        return self.fresh(scope, wanted or _wanted(scope, tensor, plain))
+    def choose(self, scope: Scope, tensor: Tensor, *, plain: bool = False) -> str:
+        """A name for a tensor made in `scope`: its own where that is free. `plain`: it must be an identifier."""
+        return self.fresh(scope, _wanted(scope, tensor, plain))
 
     def fresh(self, scope: Scope, wanted: str) -> str:
         """A free name, `wanted` or with a number behind it. It is reserved."""
@@ -67,9 +70,16 @@ class Names:
         return name
 
     def rebind(self, scope: Scope, name: str) -> str:
-        """The name of a carried value, for the statement that gives its new value; or `_`-like ones, which the loader numbers."""
+        """Note that the loader makes one more tensor of this name (a carried one, one called `_`) and numbers it."""
         self._unique(scope.prefix + name)
         return name
+
+    def output(self, scope: Scope, tensor: Tensor) -> str:
+        """An output's own name; where an input has the same, one until the tensor is bound to it at the very end."""
+        if tensor.name in self.inputs:
+            return self.fresh(scope, f"{tensor.name}.out")
+        self.paths.add(tensor.name)
+        return tensor.name
 
     def enter(self, scope: Scope, tensor: Tensor, name: str) -> None:
         """From here on the tensor is written so."""
@@ -77,6 +87,8 @@ class Names:
         scope.texts[id(tensor)] = quote_name(name)
 
     def _free(self, scope: Scope, wanted: str) -> str:
+        if _root(wanted) == self.alias:  # it would be looked up among the weights
+            wanted = f"t.{wanted}"
         name, number = wanted, 2
         while scope.is_taken(name) or scope.prefix + name in self.paths or scope.prefix + name in self.outputs:
             name = f"{wanted}_{number}"
@@ -96,12 +108,19 @@ def _wanted(scope: Scope, tensor: Tensor, plain: bool) -> str:
     name = tensor.name or "t"
     if scope.prefix:
         body = _BODY.match(name)
-        name = name.removeprefix(scope.prefix) if name.startswith(scope.prefix) else name[body.end() :] if body else name
+        name = (
+            name.removeprefix(scope.prefix) if name.startswith(scope.prefix) else name[body.end() :] if body else name
+        )
     name = name or "t"
     if plain and not is_plain_name(name):
-        word = re.sub(r"\W+", "_", name.rpartition(".")[2], flags=re.ASCII).strip("_") or "t"
+        last = re.split(r"[./:]", name.rstrip("./:"))[-1]
+        word = re.sub(r"\W+", "_", last, flags=re.ASCII).strip("_") or "t"
         name = word if is_plain_name(word) else f"t{word}"
     return name
+
+
+def _root(path: str) -> str:
+    return _ROOT.split(path, maxsplit=1)[0]
 
 
 def _aliases() -> Iterator[str]:

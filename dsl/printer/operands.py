@@ -46,7 +46,7 @@ def standalone(operand: Operand) -> str:
 
 
 def arguments(layer: Layer, operands: Sequence[Operand]) -> list[str]:
-    """The arguments of a call. A number is bare where the reader gives it its dtype: that of its variable's other tensors."""
+    """The arguments of a call. A number is bare where its dtype follows: that of its variable's other tensors."""
     declared = layer.op.spec.inputs
     bare = {n for n, o in enumerate(operands) if o.is_number}
     while wrong := [n for n in sorted(bare) if not _dtype_follows(declared, operands, bare, n)]:

@@ -18,7 +18,7 @@ class Placement:
         self._given = {t.weight.name for t in network.weights if t.weight is not None and t.weight.name}
 
     def literal(self, tensor: Tensor, *, forced: bool = False) -> str | None:
-        """The elements of a constant that the text holds; None for a weight of the manifest. `forced`: though it has a path there."""
+        """The elements of a constant that the text holds; None for a weight. `forced`: although it has a path."""
         weight = tensor.weight
         assert weight is not None
         if weight.name and not forced:
@@ -32,18 +32,18 @@ class Placement:
         """The path of a weight. One without a name is called after the layer that reads it, and its role there."""
         path = self._paths.get(id(weight))
         if path is None:
-            path = self._free(weight.name or self._role(layer, index), weight)
+            path = self._free(weight.name or self.role(layer, index), weight)
             self._paths[id(weight)] = path
             self.weights[path] = weight
         return path
 
-    def _role(self, layer: Layer, index: int) -> str:
+    def role(self, layer: Layer, index: int) -> str:
+        """The path of a constant without a name: the layer that reads it, and what it is to it."""
         declared = layer.op.spec.inputs
-        role = declared[min(index, len(declared) - 1)] if declared else None
-        word = role.name if role is not None else "value"
-        if role is not None and role.variadic:
-            word += str(index - len(declared) + 1)
-        return f"{layer.name}.{word}"
+        if index >= len(layer.inputs) or not declared:
+            return f"{layer.name}.value"
+        role = declared[min(index, len(declared) - 1)]
+        return f"{layer.name}.{role.name}{index - len(declared) + 1 if role.variadic else ''}"
 
     def _free(self, wanted: str, weight: Weight) -> str:
         path, number = wanted, 2

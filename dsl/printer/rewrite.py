@@ -1,7 +1,7 @@
 """Control flow as the text can say it: what its syntax has no words for is said with one more layer or carried value.
 
-`scan` stacks on axis 0, forward: other axes are a `transpose` behind it, a reversed one a `flip`. `loop` counts to a stated scalar
-limit, and goes on while one of its carried values is true.
+`scan` stacks on axis 0, forward: other axes are a `transpose` behind it, a reversed one a `flip`. `loop` counts to a
+stated scalar limit, and goes on while one of its carried values is true. A constant output comes from an `identity`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,35 @@ from trtn.dsl.network import Graph, Layer, Tensor
 from trtn.dsl.ops.base import find_op
 from trtn.dsl.ops.infer import infer_layer
 
-__all__ = ["expressible"]
+__all__ = ["expressible", "made_layer"]
 
 
-def expressible(layer: Layer) -> list[Layer]:
-    """The layer, or layers that compute the same and that the syntax has words for."""
-    match layer.op.name:
-        case "scan":
-            return _scan(layer)
-        case "loop":
-            return _loop(layer)
-    return [layer]
+def expressible(graph: Graph) -> Graph:
+    """A network's graph with layers that the syntax has words for. Tensors that it keeps are the same objects."""
+    layers = list(_region(graph).layers)
+    outputs: list[Tensor] = []
+    for tensor in graph.outputs:
+        if tensor.weight is not None:
+            made = Tensor(tensor.name, tensor.dtype, tensor.shape)
+            layers.append(made_layer("identity", [tensor], made))
+            tensor = made
+        outputs.append(tensor)
+    return Graph(graph.inputs, tuple(outputs), tuple(layers))
+
+
+def _region(graph: Graph) -> Graph:
+    layers: list[Layer] = []
+    for layer in graph.layers:
+        if layer.regions:
+            layer = replace(layer, regions=tuple(_region(region) for region in layer.regions))
+        match layer.op.name:
+            case "scan":
+                layers += _scan(layer)
+            case "loop":
+                layers += _loop(layer)
+            case _:
+                layers.append(layer)
+    return Graph(graph.inputs, graph.outputs, tuple(layers))
 
 
 def _scan(layer: Layer) -> list[Layer]:
@@ -46,10 +64,12 @@ def _scan(layer: Layer) -> list[Layer]:
         made = outputs[carried + n] = Tensor(f"{wanted.name}.stacked", wanted.dtype, shape)
         if backwards:
             target = wanted if not axis else Tensor(f"{wanted.name}.flipped", wanted.dtype, shape)
-            after.append(_layer("flip", [made], target, axes=(0,)))
+            after.append(made_layer("flip", [made], target, axes=(0,)))
             made = target
         if axis:
-            after.append(_layer("transpose", [made], wanted, perm=(*range(1, axis + 1), 0, *range(axis + 1, wanted.rank))))
+            after.append(
+                made_layer("transpose", [made], wanted, perm=(*range(1, axis + 1), 0, *range(axis + 1, wanted.rank)))
+            )
     if not after:
         return [layer]
     count = len(layer.outputs) - carried
@@ -62,11 +82,14 @@ def _loop(layer: Layer) -> list[Layer]:
     limit, cond, *initial = (*layer.inputs, None, None)[: max(2, len(layer.inputs))]
     region, results = layer.regions[0], layer.outputs
     count = len(initial)
+    if limit is None and cond is None and len(results) > count:
+        cond = _constant(np.asarray(True))  # a counted loop would have a length that is known
+        region = Graph(region.inputs, (cond, *region.outputs[1:]), region.layers)
     if limit is None:
         limit = _scalar(layer.attrs["maximum"], layer.name, before)
     elif limit.rank:
-        scalar = Tensor(f"{layer.name}.limit", limit.dtype, ())
-        before.append(_layer("reshape", [limit], scalar, shape=()))
+        scalar = Tensor(f"{layer.name}.limit", limit.dtype, (), value=limit.value)
+        before.append(made_layer("reshape", [limit], scalar, shape=()))
         limit = scalar
     going = region.outputs[0]
     if cond is not None and not any(x is cond and y is going for x, y in zip(initial, region.outputs[1:], strict=False)):
@@ -77,18 +100,23 @@ def _loop(layer: Layer) -> list[Layer]:
     return [*before, replace(layer, inputs=(limit, cond, *initial), outputs=results, regions=(region,))]
 
 
+def _constant(array: np.ndarray[Any, Any]) -> Tensor:
+    weight = make_weight(array)
+    return Tensor("", weight.dtype, weight.shape, weight=weight, value=tuple(map(int, array.reshape(-1))))
+
+
 def _scalar(value: Dim, name: str, before: list[Layer]) -> Tensor:
     """A dim as an i64[] tensor."""
-    dtype = BY_NAME["i64"]
     if isinstance(value, int):
-        weight = make_weight(np.asarray(value, np.int64))
-        return Tensor("", dtype, (), weight=weight, value=(value,))
+        return _constant(np.asarray(value, np.int64))
+    dtype = BY_NAME["i64"]
     limit = Tensor(f"{name}.limit", dtype, (), value=(value,))
-    before.append(_layer("dims", [], limit, values=(value,), dtype=dtype, scalar=True))
+    before.append(made_layer("dims", [], limit, values=(value,), dtype=dtype, scalar=True))
     return limit
 
 
-def _layer(name: str, inputs: Sequence[Tensor], output: Tensor, **attrs: Any) -> Layer:
+def made_layer(name: str, inputs: Sequence[Tensor], output: Tensor, **attrs: Any) -> Layer:
+    """A layer with the given result, its attributes completed."""
     op = find_op(name)
     assert op is not None
     return Layer(output.name, op, tuple(inputs), (output,), infer_layer(op, inputs, attrs).attrs)

@@ -2,7 +2,7 @@
 
 The opening bracket is the culprit, not the place where the parser notices. Where the statement should have ended is
 seen from the layout: a line that starts like a statement and is not indented deeper than the line of the open
-bracket ends it; a line that starts a declaration ends everything.
+bracket ends it; a line that starts a declaration, no deeper than everything that is open, ends it all.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class _Repairer:
     def run(self) -> Repair:
         for offset, kind in layout_events(self.text):
             self._enter_line(offset)
-            if kind == "declaration":
+            if kind == "declaration" and self.stack and self.indent <= self.stack[0].indent:
                 self._close_all_but(0, offset)
-            elif kind in ("statement", "field"):
+            elif kind in ("declaration", "statement", "field"):
                 self._close_all_but(self._count(lambda o: o.character != "{" and self.indent <= o.indent), offset)
             elif kind in "([":
                 self.stack.append(_Open(kind, offset, self.indent))

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.errors import SpecError
 from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH, break_line, flat
+from trtn.dsl.syntax.collecting import rare_collections
 from trtn.dsl.syntax.lines import Line, Piece, read_lines
 from trtn.dsl.syntax.marks import mark
 from trtn.dsl.syntax.parser import is_manifest, parse, parse_manifest
@@ -23,6 +24,11 @@ __all__ = ["format_source"]
 
 def format_source(source: Source) -> str:
     """The text in canonical format. Raises SpecError, with all diagnostics, where it can't be parsed."""
+    with rare_collections():
+        return _format_and_check(source)
+
+
+def _format_and_check(source: Source) -> str:
     formatted = _format(source)
     if any(ours != theirs for ours, theirs in zip_longest(_tokens(formatted), _tokens(source.text))):
         raise RuntimeError(f"formatting {source.path} would change its tokens: this is a bug in trtn")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lark
 
-import trtn
 from trtn.dsl.syntax.automaton import Automaton
 from trtn.dsl.syntax.build import Builder
+from trtn.dsl.syntax.collecting import rare_collections
 from trtn.grammar import GrammarName, grammar_text
 
 __all__ = ["Machine", "lend_machine"]
@@ -35,21 +33,16 @@ _idle: dict[GrammarName, list[Machine]] = {"trtn": [], "weights": []}
 
 @contextmanager
 def lend_machine(grammar: GrammarName) -> Iterator[Machine]:
-    """A machine for one parse. Several threads get several; an idle one is used again.
-
-    While it is lent the garbage collector looks at young objects more rarely: a parse makes many objects and no cycles.
-    """
+    """A machine for one parse. Several threads get several; an idle one is used again."""
     idle = _idle[grammar]
     try:
         machine = idle.pop()
     except IndexError:
         machine = Machine(grammar)
-    thresholds = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 100)
     try:
-        yield machine
+        with rare_collections():
+            yield machine
     finally:
-        gc.set_threshold(*thresholds)
         machine.builder.reset()
         idle.append(machine)
 
@@ -60,22 +53,11 @@ def _build(grammar: GrammarName, builder: Builder) -> lark.Lark:
     folder = _cache_folder()
     if folder is None:
         return lark.Lark(text, **options)
-    key = f"{text}\0{lark.__version__}\0{trtn.__version__}\0{sys.version}"
+    # Everything that the tables depend on; trtn's own code is not in them.
+    key = f"{text}\0{lark.__version__}\0{sys.version}"
     final = folder / f"{grammar}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.lark"
-    if final.exists():
-        return lark.Lark(text, cache=str(final), **options)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{grammar}-")
-    except OSError:
-        return lark.Lark(text, **options)
-    os.close(handle)
-    os.unlink(temporary)
-    parser = lark.Lark(text, cache=temporary, **options)
-    try:
-        os.replace(temporary, final)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-    return parser
+    # Lark rebuilds where it finds no file or a damaged one, and says nothing where it can't write.
+    return lark.Lark(text, cache=str(final), **options)
 
 
 def _cache_folder() -> Path | None:

@@ -85,14 +85,16 @@ class _Recovering:
     def _recover(self, token: Token) -> bool:
         """Reports the error and goes on behind it. False where nothing is left to go on with."""
         offset = token.start_pos
-        begin = self._statement_start(offset)
+        size, begin = self._statement_start(offset)
         place = self._place_between(begin, offset)
         self._report(token, begin, place)
         if self.report.full:
             return False
-        if place is not None and self._resume(place):
-            return True
-        if place is None and self._enter_body(offset):
+        if place is not None:
+            self.parse.cut(size)
+            if self._resume(place):
+                return True
+        elif self._enter_body(offset):
             return True
         places = self._all_places()
         first = offset if begin < offset else offset + 1
@@ -110,17 +112,15 @@ class _Recovering:
     # --- where to go on --------------------------------------------------------------------------------------------
 
     def _resume(self, place: _Place) -> bool:
-        """Cuts the stack back to the start of a statement at the place's depth, if the parser can go on there at
-        all.
-        """
-        values, states = self.parse.values, self.parse.states
-        braces = [at for at, value in enumerate(values) if type(value) is Token and value.type == "LBRACE"]
-        if place.depth > len(braces):
-            return False
+        """Cuts the stack back to the start of a statement at the place's depth, if the parser can go on there."""
+        states = self.parse.states
         terminals = self._terminals_at(place.offset)
-        lowest = braces[place.depth - 1] + 1 if place.depth else _EDITION_SIZE
-        highest = braces[place.depth] if place.depth < len(braces) else len(values)
-        for size in range(highest, lowest - 1, -1):
+        depths = self._depths()
+        for size in range(len(depths) - 1, _EDITION_SIZE - 1, -1):
+            if depths[size] < place.depth:
+                return False
+            if depths[size] > place.depth:
+                continue
             stack = states[: size + 1]
             if self._at_boundary(stack) and any(self.automaton.accepts(stack, t) for t in terminals):
                 self.parse.cut(size)
@@ -128,6 +128,16 @@ class _Recovering:
                 self.resumed = place.offset
                 return True
         return False
+
+    def _depths(self) -> list[int]:
+        """For each size of the stack how many braces are open. A body that is read but not built yet has both of its
+        braces there.
+        """
+        depths = [0]
+        for value in self.parse.values:
+            kind = value.type if type(value) is Token else ""
+            depths.append(depths[-1] + (kind == "LBRACE") - (kind == "RBRACE"))
+        return depths
 
     def _enter_body(self, offset: int) -> bool:
         """After an error between a header's first word and its brace: goes on in the body, the header made whole."""
@@ -140,7 +150,7 @@ class _Recovering:
         for size in range(len(values), _EDITION_SIZE, -1):
             value = values[size - 1]
             kind = value.type if type(value) is Token else ""
-            if kind == "LBRACE" or hasattr(value, "statements"):
+            if kind in ("LBRACE", "RBRACE") or hasattr(value, "statements"):
                 return False
             if kind in _HEADERS:
                 self.parse.cut(size)
@@ -172,14 +182,16 @@ class _Recovering:
         keyword = self.automaton.keywords.get(word.group()) if word is not None else None
         return [keyword, "PATH"] if keyword is not None else ["PATH"]
 
-    def _statement_start(self, offset: int) -> int:
-        """Where the statement begins in which the parser is: at the first value above the last boundary."""
+    def _statement_start(self, offset: int) -> tuple[int, int]:
+        """The statement in which the parser is: how many values lie below it on the stack, and where it begins."""
         values, states = self.parse.values, self.parse.states
+        if type(values[-1]) is Token and values[-1].type == "RBRACE":
+            return len(values), offset
         for size in range(len(values), _EDITION_SIZE - 1, -1):
             if self._is_fresh(states[size]):
                 starts = (_start_of(value) for value in values[size:])
-                return next((start for start in starts if start is not None), offset)
-        return offset
+                return size, next((start for start in starts if start is not None), offset)
+        return len(values), offset
 
     def _place_between(self, begin: int, offset: int) -> _Place | None:
         """A line behind `begin` that looks like a new statement: the statement in front of it was never finished."""
@@ -195,22 +207,23 @@ class _Recovering:
         """
         if self.places is None:
             self.places = []
-            missing = ((offset, bracket) for offset, brackets in self.scan.closers for bracket in brackets)
+            missing = ((offset, f"missing {bracket}") for offset, all_ in self.scan.closers for bracket in all_)
             depth, opened = 0, ""
             for offset, kind in merge(missing, layout_events(self.text), key=lambda event: event[0]):
-                if offset in self.scan.strays:
+                bracket = kind[-1]
+                if bracket == kind and offset in self.scan.strays:
                     continue
-                if kind in "([":
-                    opened += kind
-                elif kind in ")]":
-                    opened = opened[: max(0, opened.rfind("(" if kind == ")" else "["))]
-                elif kind == "{":
+                if bracket in "([":
+                    opened += bracket
+                elif bracket in ")]":
+                    opened = opened[: max(0, opened.rfind("(" if bracket == ")" else "["))]
+                elif bracket == "{":
                     self.openings.append(offset)
                     depth, opened = depth + 1, ""
                 else:
-                    if not opened:
+                    if not opened and kind != "missing }":
                         self.places.append(_Place(offset, depth))
-                    if kind == "}":
+                    if bracket == "}":
                         depth, opened = depth - 1, ""
         return self.places
 

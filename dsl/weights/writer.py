@@ -17,7 +17,7 @@ from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Weight, format_type
-from trtn.dsl.syntax.names import quote_name, quote_string
+from trtn.dsl.syntax.names import is_plain_name, quote_name, quote_string
 from trtn.dsl.weights.atomic import replacing
 from trtn.dsl.weights.generators import Generator, Misuse, Value
 from trtn.dsl.weights.hashing import SCHEME, chunks, digest, hasher, short
@@ -66,8 +66,10 @@ def _hash(text: str | None) -> str:
 def format_manifest(name: str, files: Sequence[FileLine], tensors: Iterable[TensorLine]) -> str:
     """The manifest's text: files in the given order, one tensor a line in natural order of their paths."""
     ordered = sorted(tensors, key=lambda line: natural_key(line.name))
+    if not is_plain_name(name):  # `a.b` is a plain path, but a manifest's name is no path
+        name = quote_name(name) if quote_name(name) != name else f"`{name}`"
     return "\n".join(
-        ["trtn 1", "", f"manifest {quote_name(name)} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""]
+        ["trtn 1", "", f"manifest {name} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""]
     )
 
 

@@ -136,7 +136,7 @@ def build(
 
 
 def _only_target(network: Network, device: str | None) -> Target | None:
-    """The target where nobody names one: the only one. Where a device is given, a target for another one is not meant."""
+    """The target where nobody names one: the only one, those for another device than the wanted one left out."""
     fitting = [
         t
         for t in network.targets
@@ -151,5 +151,6 @@ def _bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise usage_error(f"`{text}` is not a size like `512MiB` or `4GB`", "--workspace")
-    unit = match[2]
-    return int(match[1]) * (1024 if "i" in unit else 1000) ** _UNITS.get(unit[:1], 0)
+    unit: str = match[2]
+    scale: int = (1024 if "i" in unit else 1000) ** _UNITS.get(unit[:1], 0)
+    return int(match[1]) * scale

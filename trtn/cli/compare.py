@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trtn.dsl.network import Tensor
+from trtn.dsl.network import Network, Tensor, walk
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Difference", "compare", "default_tolerance"]
 
 _TOLERANCES = {"f16": 1e-2, "bf16": 5e-2, "f8e4m3": 0.2, "f8e5m2": 0.4}
 _TOLERANCE = 1e-4
+_QUANTIZED_TOLERANCE = 5e-2
+"""Rounding to 8 bits turns the least difference before it into a whole step after it."""
+_QUANTIZING = frozenset({"quantize_linear", "dynamic_quantize_linear"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,19 @@ class Difference:
         }
 
 
+def default_tolerance(network: Network, tensor: Tensor) -> float:
+    """What an output may differ by where nobody says: by its dtype, and more where the network quantizes as it runs."""
+    by_dtype = _TOLERANCES.get(tensor.dtype.name, _TOLERANCE)
+    quantizes = any(layer.op.name in _QUANTIZING for layer in walk(network.graph))
+    return max(by_dtype, _QUANTIZED_TOLERANCE) if quantizes else by_dtype
+
+
 def compare(
-    tensor: Tensor, actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], rtol: float | None = None
+    tensor: Tensor, actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float
 ) -> Difference:
     """Elements that are NaN or infinite must be so in both, at the same places with the same sign."""
     import numpy as np
 
-    tolerance = rtol if rtol is not None else _TOLERANCES.get(tensor.dtype.name, _TOLERANCE)
     if actual.shape != expected.shape:
         return Difference(
             tensor,

@@ -72,7 +72,7 @@ def _given(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> Corner:
     if missing:
         message = f"the given shapes leave {', '.join(f'`{n}`' for n in missing)} open"
         raise ShapeError(message, [Diagnostic("E0705", message, help="give the shape of another input too")])
-    corner = _corner(network, "given shapes", sizes)
+    corner = _corner(network, "the given shapes", sizes)
     return Corner(corner.name, sizes, {**corner.shapes, **shapes})
 
 

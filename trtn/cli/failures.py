@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 
 import typer
@@ -38,7 +38,7 @@ def usage_error(message: str, option: str | None = None) -> typer.BadParameter:
 
 @contextmanager
 def failures_become_exit_codes() -> Iterator[None]:
-    """Ends in typer.Exit whatever happens inside. Findings were reported by the verb's console; this is for the rest."""
+    """Ends in typer.Exit whatever happens inside. Findings the verb's console has reported; this is for the rest."""
     try:
         yield
     except (typer.Exit, typer.Abort):
@@ -79,7 +79,5 @@ def _report_bug(error: Exception) -> None:
 
 def _say(text: str) -> None:
     """To standard error; that it is closed must not hide how the verb ended."""
-    try:
+    with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-    except OSError:
-        pass

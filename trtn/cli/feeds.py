@@ -192,9 +192,8 @@ def _raw(tensor: Tensor, path: str, shape: tuple[int, ...] | None) -> np.ndarray
     data = Path(path).read_bytes()
     need = math.prod(shape) * tensor.dtype.itemsize
     if len(data) != need:
-        _refuse(
-            f"`{path}` has {len(data):,} bytes; `{tensor.name}` of {tensor.dtype} and shape {list(shape)} takes {need:,}"
-        )
+        wanted = f"`{tensor.name}` of {tensor.dtype} and shape {list(shape)} takes {need:,}"
+        _refuse(f"`{path}` has {len(data):,} bytes; {wanted}")
     return np.frombuffer(data, tensor.dtype.numpy).reshape(shape)
 
 

@@ -85,7 +85,7 @@ def fmt(
             if check or diff:
                 _would_change(console, source, text, differs, listed=check and not diff)
             elif path == "-":
-                sys.stdout.write(text)
+                console.write(sys.stdout, text.removesuffix("\n"))
             elif differs:
                 replace_text(Path(path), text)
                 console.status(f"formatted {path}")

@@ -66,6 +66,10 @@ def onnx(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the network is called.")] = None,
+    keep_storage: Annotated[
+        bool, typer.Option("--keep-storage", help="Leave weights in files under the spec's folder where they are.")
+    ] = False,
+    provenance: Annotated[bool, typer.Option("--provenance", help="Note the model's nodes in the spec.")] = False,
     format: FormatOption = Format.HUMAN,  # noqa: A002
     color: ColorOption = Color.AUTO,
     quiet: Quiet = False,
@@ -80,6 +84,7 @@ def onnx(
     with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
         ranges = dict(map(_dim, dim or ()))
         if output != "-":
+            output = output if output.endswith(".trtn") else f"{output}.trtn"
             check_writable(output)
         from trtn.dsl.convert.onnx import import_onnx
         from trtn.dsl.save import save
@@ -90,7 +95,7 @@ def onnx(
             if output == "-":
                 console.result(network.to_text().removesuffix("\n"))
                 return
-            save(network, output)
+            save(network, output, keep_storage=keep_storage, provenance=provenance)
         console.status(f"{output}: {_summary(network)}")
 
 

@@ -167,7 +167,18 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> list[str]:
                 ", ".join(s["outputs"]),
                 s["provider"],
                 s["tactic"],
-                ", ".join(s["source"]),
+                _lines(s["source"]),
             ]
         )
     return rows(table, right=(0,))
+
+
+def _lines(sources: Sequence[str]) -> str:
+    """`a.trtn:10, 11` for `a.trtn:10` and `a.trtn:11`."""
+    texts: list[str] = []
+    last = ""
+    for source in sources:
+        file, colon, line = source.rpartition(":")
+        texts.append(line if colon and file == last else source)
+        last = file
+    return ", ".join(texts)

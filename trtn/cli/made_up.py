@@ -22,6 +22,8 @@ __all__ = ["make_up", "shapes_for"]
 
 _INDEX_INPUTS = {"embedding": (0, 1), "gather": (1, 0), "gather_elements": (1, 0), "scatter_elements": (1, 0)}
 """Ops that take indices: the indices' input, and the input whose elements they choose."""
+_COMPARED_LIMIT = 1 << 16
+"""Bytes of a constant that is looked at because an input is compared with it: a one-hot code is often made so."""
 _PASS_ON = frozenset(
     {
         "identity",
@@ -113,6 +115,8 @@ def _table_sizes(network: Network, tensor: Tensor, sizes: Mapping[str, int]) -> 
         indices, table = _INDEX_INPUTS.get(layer.op.name, (None, 0))
         if indices in places:
             yield from _rows(layer, table, sizes)
+        if layer.op.name == "equal":
+            yield from _codes(layer)
 
 
 def _rows(layer: Layer, table: int, sizes: Mapping[str, int]) -> Iterable[int]:
@@ -124,3 +128,10 @@ def _rows(layer: Layer, table: int, sizes: Mapping[str, int]) -> Iterable[int]:
         yield evaluate(chosen_from.shape[axis], sizes)
     except ValueError:  # a size that only the data decides
         return
+
+
+def _codes(layer: Layer) -> Iterable[int]:
+    """One more than the greatest element of a small constant that the input is compared with."""
+    for t in layer.inputs:
+        if t is not None and t.weight is not None and 0 < t.weight.nbytes <= _COMPARED_LIMIT:
+            yield int(t.weight.load().max()) + 1

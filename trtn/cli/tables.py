@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trtn.dsl.diagnostics.display import cells, clean_line
-
 __all__ = ["bytes_text", "duration", "number", "plural", "rows"]
 
 _GAP = "  "
@@ -15,6 +13,8 @@ def rows(table: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: s
     """Lines with their cells in columns; the columns in `right` are flush right. Rows may have fewer cells than
     others.
     """
+    from trtn.dsl.diagnostics.display import clean_line
+
     lines = [[clean_line(cell) for cell in row] for row in table]
     widths = [0] * max(map(len, lines), default=0)
     for line in lines:
@@ -28,7 +28,11 @@ def rows(table: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: s
 
 
 def _width(text: str) -> int:
-    return len(text) if text.isascii() else sum(map(cells, text))
+    if text.isascii():
+        return len(text)
+    from trtn.dsl.diagnostics.display import cells
+
+    return sum(map(cells, text))
 
 
 def _pad(text: str, width: int, right: bool) -> str:

@@ -27,15 +27,14 @@ from trtn.cli.options import (
 from trtn.cli.progress import ProgressBar
 from trtn.cli.specs import load_spec
 from trtn.cli.tables import plural, rows
-from trtn.dsl.diagnostics import Diagnostic
-from trtn.dsl.network import Network, walk
 
 if TYPE_CHECKING:
     from trtn.backend.runtime import Engine
     from trtn.cli.compare import Difference
     from trtn.cli.corners import Corner
     from trtn.cli.reference import Reference
-    from trtn.dsl.diagnostics import Span
+    from trtn.dsl.diagnostics import Diagnostic, Span
+    from trtn.dsl.network import Network
 
 __all__ = ["app"]
 
@@ -55,7 +54,9 @@ def verify(
     shape: ShapeOption = None,
     rtol: Annotated[
         float | None,
-        typer.Option("--rtol", min=0.0, help="The tolerance. Default: 1e-4; for f16 outputs 1e-2, for bf16 5e-2."),
+        typer.Option(
+            "--rtol", min=0.0, help="The tolerance. Default: 1e-4; f16 1e-2; bf16 5e-2; quantized networks 5e-2."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--random", min=0, metavar="SEED", help="The seed of the made-up feeds.")] = 0,
     network: NetworkOption = None,
@@ -118,7 +119,7 @@ def _compare(
     engine: Engine, reference: Reference, corner: Corner, seed: int, rtol: float | None
 ) -> Iterator[Difference]:
     """Runs both at one corner."""
-    from trtn.cli.compare import compare
+    from trtn.cli.compare import compare, default_tolerance
     from trtn.cli.made_up import make_up
 
     network = engine.network
@@ -129,17 +130,22 @@ def _compare(
     expected = reference.run(network, feeds)
     actual = engine.run(feeds)
     for t in network.outputs:
-        yield compare(t, actual[t.name], expected[t.name], rtol)
+        tolerance = rtol if rtol is not None else default_tolerance(network, t)
+        yield compare(t, actual[t.name], expected[t.name], tolerance)
 
 
 def _finding(network: Network, corner: Corner, difference: Difference) -> Diagnostic:
+    from trtn.dsl.diagnostics import Diagnostic
+
     name = difference.tensor.name
     message = f"`{name}` differs from the model's: {difference.reason()}"
-    return Diagnostic("E0804", message, _maker(network, name), notes=(f"at {corner}",))
+    return Diagnostic("E0804", message, _maker(network, name), notes=(str(corner),))
 
 
 def _maker(network: Network, name: str) -> Span | None:
     """Where the spec computes an output."""
+    from trtn.dsl.network import walk
+
     return next(
         (layer.origin.span for layer in walk(network.graph) if any(t.name == name for t in layer.outputs)), None
     )
@@ -150,8 +156,14 @@ def _human(corner: Corner, differences: list[Difference]) -> list[str]:
     for d in differences:
         facts: Mapping[str, Any] = d.json()
         shape = ", ".join(map(str, facts["shape"]))
-        numbers = [f"{v:.2e}" if v is not None else "-" for v in (facts["max_abs"], facts["max_rel"])]
+        numbers = [_number(v) for v in (facts["max_abs"], facts["max_rel"])]
         table.append(
             [d.tensor.name, f"{facts['dtype']}[{shape}]", *numbers, f"{d.tolerance:.0e}", "ok" if d.ok else "DIFFERS"]
         )
     return [str(corner), *rows(table, right=(2, 3, 4))]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2e}" if value else "0"

@@ -15,7 +15,7 @@ import numpy as np
 
 from trtn.dsl.convert.onnx.initializers import TransposedSource
 from trtn.dsl.convert.onnx.model import ModelGraph
-from trtn.dsl.convert.onnx.registry import refuse
+from trtn.dsl.convert.onnx.registry import TensorList, refuse
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Origin, Shape, Tensor, Weight
@@ -70,6 +70,14 @@ class Call:
     def tensors(self) -> tuple[Tensor, ...]:
         """All inputs, of an op that takes a list of them."""
         return tuple(self.tensor(n) for n in range(len(self.inputs)))
+
+    def tensor_list(self, index: int) -> TensorList:
+        """An input that must be a list of tensors."""
+        name = self.node.inputs[index] if index < len(self.node.inputs) else ""
+        found = self.translator.tensor_list(name)
+        if found is None:
+            refuse(f"input {index} is no list of tensors that is known at import")
+        return found
 
     def known(self, index: int) -> tuple[Dim, ...] | None:
         """The elements of an integer input that the dims alone decide. None where it is absent or depends on data."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trtn.dsl.builder import Builder
-from trtn.dsl.convert.onnx.registry import Handler, Unsupported, listed
+from trtn.dsl.convert.onnx.registry import Handler, TensorList, Unsupported, listed
 from trtn.dsl.dims import Dim
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
@@ -42,8 +42,8 @@ class Folder:
     def fold(self, call: Call, handler: Handler) -> list[Tensor | None] | None:
         """The results of a node that can be computed now, or None."""
         inputs = [t for t in call.inputs if t is not None]
-        if not inputs or any(call.node.graphs):
-            return None
+        if not inputs or len(inputs) < sum(map(bool, call.node.inputs)) or any(call.node.graphs):
+            return None  # nothing to fold, lists of tensors, control flow
         if all(t.weight is not None for t in inputs):
             return self._constant(call, handler)
         if all(t.weight is not None or t.value is not None or id(t) in self._elements for t in inputs):
@@ -139,12 +139,12 @@ def _trace(call: Call, handler: Handler) -> tuple[tuple[Layer, ...], list[Tensor
     aside = Builder("fold")
     with aside.region([]) as region:
         try:
-            results = listed(handler(replace(call, builder=aside, weight_name=lambda wish: wish)))
+            given = handler(replace(call, builder=aside, weight_name=lambda wish: wish))
         except (Unsupported, InferFailure):
             return None  # the real walk meets it again and reports it
-    if not all(layer.op.deterministic for layer in region.layers):
+    if isinstance(given, TensorList) or not all(layer.op.deterministic for layer in region.layers):
         return None
-    return tuple(region.layers), results
+    return tuple(region.layers), listed(given)
 
 
 def _is_small(tensor: Tensor) -> bool:

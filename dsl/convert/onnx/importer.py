@@ -22,6 +22,7 @@ from trtn.dsl.convert.onnx.names import identifier
 from trtn.dsl.convert.onnx.reader import read_model
 from trtn.dsl.convert.onnx.registry import Unsupported
 from trtn.dsl.convert.onnx.translate import Problem, Translator, Undecided
+from trtn.dsl.convert.onnx.weightnames import with_distinct_weights
 from trtn.dsl.diagnostics import Diagnostic, Sink, did_you_mean
 from trtn.dsl.dims import Dim, Domain, Expr, Range, Relation, substitute
 from trtn.dsl.dtypes import DType
@@ -161,6 +162,9 @@ class _Import:
             translator.scope.tensors[value.name] = builder.input(value.name, self.types[value.name], self._shape(value))
         translator.nodes(graph)
         tensors = [(name, translator.output(name)) for name in outputs]
+        lists = [name for name in outputs if translator.tensor_list(name) is not None]
+        if lists:
+            _fail([Diagnostic("E0803", f"output `{o}` is a list of tensors, which is not supported") for o in lists])
         if translator.problems or any(t is None for _, t in tensors):
             return _Walk(None, tuple(translator.problems))
         found = [(name, t) for name, t in tensors if t is not None]
@@ -168,7 +172,7 @@ class _Import:
         if wrong is not None and choices:
             return _Walk(None, (Problem(graph.nodes[-1], wrong),))
         names = {t.name: name for name, t in found}
-        network = bounded_by_default(without_dead_layers(builder.finish(found)))
+        network = with_distinct_weights(bounded_by_default(without_dead_layers(builder.finish(found))))
         live = {layer.name for layer in walk(network.graph)}
         requirements = (replace(p, layer=names.get(p.layer, p.layer)) for p in builder.requirements)
         return _Walk(network, (), tuple(p for p in requirements if p.layer in live), _in_branches(network.graph))
@@ -256,6 +260,7 @@ def _wrong_rank(declared: tuple[ValueInfo, ...], found: list[tuple[str, Tensor]]
 
 
 def _fail_nodes(problems: tuple[Problem, ...]) -> NoReturn:
+    """One finding for each node, however many walks met it."""
     seen: dict[str, None] = {}
     for p in problems:
         where = f" `{p.node.name or p.node.label}`"

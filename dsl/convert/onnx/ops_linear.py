@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trtn.dsl.convert.onnx.call import Call
 from trtn.dsl.convert.onnx.ops_pointwise import tidy
-from trtn.dsl.convert.onnx.registry import Results, onnx_op
+from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
 from trtn.dsl.network import Tensor
 
 __all__: list[str] = []
@@ -19,6 +19,8 @@ def _matmul(n: Call) -> Results:
 def _gemm(n: Call) -> Results:
     """`linear`, with the weight as [in, out]: a weight that the file holds the other way round is read transposed."""
     a, b, c = n.tensor(0), n.tensor(1), n.maybe(2)
+    if a.rank != 2 or b.rank != 2:
+        refuse(f"its matrices are {a.type} and {b.type}")
     alpha, beta = tidy(n.number("alpha", 1.0)), tidy(n.number("beta", 1.0))
     if n.flag("transA"):
         a = n.emit("transpose", a, part="x", perm=(1, 0))

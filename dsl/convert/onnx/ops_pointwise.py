@@ -15,7 +15,7 @@ from trtn.dsl.dims import Relation
 from trtn.dsl.dtypes import BOOL, BY_NAME
 from trtn.dsl.network import Tensor
 
-__all__: list[str] = []
+__all__ = ["tidy"]
 
 _UNARY = {
     "Abs": "abs", "Neg": "neg", "Sign": "sign", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Reciprocal": "reciprocal",
@@ -61,6 +61,17 @@ def _unary(n: Call) -> Results:
 
 
 @onnx_op(*_BINARY)
+def _binary_by_axis(n: Call) -> Results:
+    """Before opset 7 b is laid along a's axes from `axis` on, the last ones by default."""
+    a, b = n.tensor(0), n.tensor(1)
+    axis = n.integer("axis", a.rank - b.rank)
+    trailing = a.rank - (axis + a.rank if axis < 0 else axis) - b.rank
+    if n.flag("broadcast") and trailing > 0:
+        b = n.emit("unsqueeze", b, part="wide", axes=tuple(range(b.rank, b.rank + trailing)))
+    return n.emit(_BINARY[n.node.op], a, b)
+
+
+@onnx_op(*_BINARY, since=7)
 def _binary(n: Call) -> Results:
     a, b = n.tensor(0), n.tensor(1)
     y = n.emit(_BINARY[n.node.op], a, b)
@@ -161,6 +172,15 @@ def _gelu(n: Call) -> Results:
 
 
 @onnx_op("PRelu")
+def _prelu_by_channel(n: Call) -> Results:
+    """Before opset 7 a slope of several numbers is one for each channel."""
+    x, slope = n.tensor(0), n.tensor(1)
+    if slope.rank == 1 and slope.shape != (1,) and x.rank > 2:
+        slope = n.emit("unsqueeze", slope, part="slope", axes=tuple(range(1, x.rank - 1)))
+    return n.emit("prelu", x, slope)
+
+
+@onnx_op("PRelu", since=7)
 def _prelu(n: Call) -> Results:
     return n.emit("prelu", n.tensor(0), n.tensor(1))
 

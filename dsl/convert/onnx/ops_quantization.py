@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trtn.dsl.convert.onnx.call import Call
 from trtn.dsl.convert.onnx.initializers import dtype_of
-from trtn.dsl.convert.onnx.ops_window import _window
+from trtn.dsl.convert.onnx.ops_window import window
 from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
 from trtn.dsl.dims import product
 from trtn.dsl.dtypes import BY_NAME
@@ -69,7 +69,7 @@ def _qlinear_conv(n: Call) -> Results:
     if bias is not None:
         scale = n.emit("mul", n.tensor(1), n.tensor(4), part="bias_scale")
         bias = n.emit("mul", n.cast(bias, _F32, "bias_wide"), scale, part="bias")
-    y = n.emit("conv", x, w, bias, part="conv", groups=n.integer("group", 1), **_window(n))
+    y = n.emit("conv", x, w, bias, part="conv", groups=n.integer("group", 1), **window(n))
     return _narrow(n, y, 6)
 
 

@@ -38,7 +38,7 @@ def _attrs(n: Call, op: str, recurrence: Tensor) -> dict[str, Any]:
     return attrs
 
 
-@onnx_op("LSTM", since=7)
+@onnx_op("LSTM")
 def _lstm(n: Call) -> Results:
     attrs = _attrs(n, "LSTM", n.tensor(2))
     if n.flag("input_forget"):
@@ -46,7 +46,7 @@ def _lstm(n: Call) -> Results:
     return n.emit_all("lstm", n.tensor(0), n.tensor(1), n.tensor(2), *(n.maybe(i) for i in range(3, 8)), **attrs)
 
 
-@onnx_op("GRU", since=7)
+@onnx_op("GRU")
 def _gru(n: Call) -> Results:
     attrs = _attrs(n, "GRU", n.tensor(2))
     if n.flag("linear_before_reset"):
@@ -54,7 +54,7 @@ def _gru(n: Call) -> Results:
     return n.emit_all("gru", n.tensor(0), n.tensor(1), n.tensor(2), *(n.maybe(i) for i in range(3, 6)), **attrs)
 
 
-@onnx_op("RNN", since=7)
+@onnx_op("RNN")
 def _rnn(n: Call) -> Results:
     return n.emit_all(
         "rnn",

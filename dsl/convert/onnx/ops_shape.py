@@ -100,9 +100,10 @@ def _one_hot(n: Call) -> Results:
 # --- the same elements under another shape ---
 
 
-@onnx_op("Reshape", since=5)
+@onnx_op("Reshape")
 def _reshape(n: Call) -> Results:
-    x, wanted = n.tensor(0), n.known(1)
+    """The shape is an attribute before opset 5."""
+    x, wanted = n.tensor(0), n.ints("shape") if n.has("shape") else n.known(1)
     if wanted is None:
         return n.emit("reshape", x, n.tensor(1) if n.flag("allowzero") else _with_copies(n, x, n.tensor(1)))
     if not n.flag("allowzero"):
@@ -269,12 +270,12 @@ def _sliced(
     kept = [i for i in range(count) if not _is_whole(x, starts[i], ends[i], axes[i], steps[i])]
     if not kept:
         return x
-    start, end, on, step = (tuple(values[i] for i in kept) for values in (starts, ends, axes, steps))
+    start, end = tuple(starts[i] for i in kept), tuple(ends[i] for i in kept)
+    on, step = tuple(axes[i] for i in kept), tuple(steps[i] for i in kept)
     if all(s > 0 and _is_far(e) for s, e in zip(step, end, strict=True)):
         return n.emit("slice", x, start=start, axes=on, step=step)
-    return n.emit(
-        "slice", x, start=start, end=tuple(_near(x, *b) for b in zip(end, on, step, strict=True)), axes=on, step=step
-    )
+    ends = tuple(_near(x, *bound) for bound in zip(end, on, step, strict=True))
+    return n.emit("slice", x, start=start, end=ends, axes=on, step=step)
 
 
 def _is_far(end: Dim) -> bool:
@@ -296,7 +297,7 @@ def _is_whole(x: Tensor, start: Dim, end: Dim, axis: int, step: int) -> bool:
 
 @onnx_op("Pad")
 def _pad_by_attributes(n: Call) -> Results:
-    pads = n.ints("pads")
+    pads = n.ints("pads") or n.ints("paddings")
     if pads is None:
         refuse("it has no pads")
     return n.emit("pad", n.tensor(0), pads=pads, mode=n.text("mode", "constant"), fill=tidy(n.number("value", 0.0)))

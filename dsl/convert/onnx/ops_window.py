@@ -10,7 +10,7 @@ from trtn.dsl.convert.onnx.ops_pointwise import tidy
 from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
 from trtn.dsl.network import Tensor
 
-__all__: list[str] = []
+__all__ = ["window"]
 
 _AUTO_PAD = {"NOTSET": "none", "VALID": "none", "SAME_UPPER": "same_upper", "SAME_LOWER": "same_lower"}
 
@@ -20,7 +20,7 @@ def _uniform(values: Sequence[int] | None) -> Any:
     return None if values is None else values[0] if len(values) and len(set(values)) == 1 else tuple(values)
 
 
-def _window(n: Call) -> dict[str, Any]:
+def window(n: Call) -> dict[str, Any]:
     """Strides, pads, dilations, auto_pad, as every windowed op has them. What is a default is left out."""
     auto_pad = n.text("auto_pad", "NOTSET") or "NOTSET"
     if auto_pad not in _AUTO_PAD:
@@ -38,13 +38,13 @@ def _window(n: Call) -> dict[str, Any]:
 
 @onnx_op("Conv")
 def _conv(n: Call) -> Results:
-    return n.emit("conv", n.tensor(0), n.tensor(1), n.maybe(2), groups=n.integer("group", 1), **_window(n))
+    return n.emit("conv", n.tensor(0), n.tensor(1), n.maybe(2), groups=n.integer("group", 1), **window(n))
 
 
 @onnx_op("ConvInteger")
 def _conv_integer(n: Call) -> Results:
     tensors = n.tensor(0), n.tensor(1), n.maybe(2), n.maybe(3)
-    return n.emit("conv_integer", *tensors, groups=n.integer("group", 1), **_window(n))
+    return n.emit("conv_integer", *tensors, groups=n.integer("group", 1), **window(n))
 
 
 @onnx_op("ConvTranspose")
@@ -58,7 +58,7 @@ def _deconv(n: Call) -> Results:
         "output_shape": shape,
         "groups": n.integer("group", 1),
     }
-    return n.emit("deconv", x, n.tensor(1), n.maybe(2), **attrs, **_window(n))
+    return n.emit("deconv", x, n.tensor(1), n.maybe(2), **attrs, **window(n))
 
 
 def _kernel(n: Call) -> tuple[int, ...]:
@@ -70,7 +70,7 @@ def _kernel(n: Call) -> tuple[int, ...]:
 
 @onnx_op("MaxPool")
 def _max_pool(n: Call) -> Results:
-    attrs = {"kernel": _kernel(n), "ceil_mode": n.flag("ceil_mode"), **_window(n)}
+    attrs = {"kernel": _kernel(n), "ceil_mode": n.flag("ceil_mode"), **window(n)}
     if not any(n.node.outputs[1:]):
         return n.emit("max_pool", n.tensor(0), **attrs)
     if n.flag("storage_order"):
@@ -81,7 +81,7 @@ def _max_pool(n: Call) -> Results:
 @onnx_op("AveragePool")
 def _avg_pool(n: Call) -> Results:
     padded, ceil = n.flag("count_include_pad"), n.flag("ceil_mode")
-    return n.emit("avg_pool", n.tensor(0), kernel=_kernel(n), count_include_pad=padded, ceil_mode=ceil, **_window(n))
+    return n.emit("avg_pool", n.tensor(0), kernel=_kernel(n), count_include_pad=padded, ceil_mode=ceil, **window(n))
 
 
 @onnx_op("LpPool")
@@ -92,7 +92,7 @@ def _lp_pool(n: Call) -> Results:
         kernel=_kernel(n),
         p=n.integer("p", 2),
         ceil_mode=n.flag("ceil_mode"),
-        **_window(n),
+        **window(n),
     )
 
 

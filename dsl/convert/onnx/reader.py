@@ -13,19 +13,16 @@ from typing import Any, NoReturn
 
 import onnx
 import onnx.inliner
-import onnx.version_converter
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto
 
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
-from trtn.dsl.convert.onnx.registry import find_handler
+from trtn.dsl.convert.onnx.registry import find_handler, is_elaborate
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import ImportModelError
 
 __all__ = ["read_model"]
 
-ELDEST_OPSET = 7
-"""Older models are brought to this opset by ONNX's own converter: before it, broadcasting was an attribute."""
 DEEPEST = 64
 """Levels of graphs inside graphs."""
 _ONNX_DOMAINS = frozenset({"", "ai.onnx"})
@@ -36,7 +33,9 @@ def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) 
     proto, folder = _load(model)
     if not proto.HasField("graph"):
         _invalid("the model has no graph")
-    proto = _modern(_without_functions(proto))
+    if not all(isinstance(text, str) for text in _texts(proto)):
+        _invalid("a name in the model is not UTF-8")
+    proto = _without_functions(proto)
     opsets = _opsets(proto)
     proto = _without_composites(proto, opsets)
     graph = _graph(proto.graph, frozenset(), 0)
@@ -71,6 +70,35 @@ def _load(model: str | Path | bytes | Any) -> tuple[Any, Path | None]:
     return proto, folder
 
 
+def _texts(proto: Any) -> Iterator[Any]:
+    """Every name in a model. One that is no text comes out of the parser as bytes."""
+    yield from (entry.domain for entry in proto.opset_import)
+    for function in proto.functions:
+        yield from (function.domain, function.name, *function.input, *function.output)
+        yield from _texts_of_nodes(function.node)
+    yield from _texts_of_graph(proto.graph)
+
+
+def _texts_of_graph(graph: Any) -> Iterator[Any]:
+    yield from (graph.name, graph.doc_string)
+    yield from (tensor.name for tensor in graph.initializer)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    yield from _texts_of_nodes(graph.node)
+
+
+def _texts_of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            if attribute.type == AttributeProto.TENSOR:
+                yield attribute.t.name
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _texts_of_graph(attribute.g)
+
+
 def _opsets(proto: Any) -> dict[str, int]:
     """The version of each domain, the greatest where a domain is named twice."""
     found: dict[str, int] = {}
@@ -83,16 +111,6 @@ def _opsets(proto: Any) -> dict[str, int]:
     if "" not in found and any(n.domain in _ONNX_DOMAINS for n in _all_nodes(proto.graph.node)):
         _invalid("the model names no opset of ONNX's own ops")
     return {"": newest, **found}
-
-
-def _modern(proto: Any) -> Any:
-    version = _opsets(proto)[""]
-    if version >= ELDEST_OPSET:
-        return proto
-    try:
-        return onnx.version_converter.convert_version(proto, ELDEST_OPSET)
-    except (onnx.version_converter.ConvertError, RuntimeError, ValueError) as e:
-        _invalid(f"the model uses opset {version}, and it can't be brought to opset {ELDEST_OPSET}", _first_line(e))
 
 
 def _first_line(error: Exception) -> str:
@@ -127,25 +145,41 @@ def _circle(calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> tuple[str
 
 def _without_composites(proto: Any, opsets: Mapping[str, int]) -> Any:
     """The model with each standard op that has no handler replaced by the body that its definition gives it, if any."""
-    wanted = sorted({(n.domain, n.op_type) for n in _all_nodes(proto.graph.node) if _has_body(n, opsets)})
+    wanted = [(n, schema) for n in _all_nodes(proto.graph.node) if (schema := _definition(n, opsets)) is not None]
     if not wanted:
         return proto
+    complete = onnx.ModelProto()
+    complete.CopyFrom(proto)
+    for node in _all_nodes(complete.graph.node):
+        if (schema := _definition(node, opsets)) is not None:
+            _fill_defaults(node, schema)
     try:
-        return onnx.inliner.inline_selected_functions(proto, wanted, inline_schema_functions=True)
+        names = sorted({(n.domain, n.op_type) for n, _ in wanted})
+        return onnx.inliner.inline_selected_functions(complete, names, inline_schema_functions=True)
     except (RuntimeError, ValueError):  # what is left unexpanded is reported by name, as unsupported
         return proto
 
 
-def _has_body(node: Any, opsets: Mapping[str, int]) -> bool:
+def _definition(node: Any, opsets: Mapping[str, int]) -> Any:
+    """The schema of an op that has no handler but a body in terms of other ops, else None."""
     domain = "" if node.domain in _ONNX_DOMAINS else node.domain
     version = opsets.get(domain, 1)
-    if find_handler(node.op_type, domain, version) is not None or not onnx.defs.has(node.op_type, domain):
-        return False
+    handled = find_handler(node.op_type, domain, version) is not None and not is_elaborate(node, domain)
+    if handled or not onnx.defs.has(node.op_type, domain):
+        return None
     try:
         schema = onnx.defs.get_schema(node.op_type, version, domain)
     except onnx.defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+        return None
+    return schema if schema.has_function or schema.has_context_dependent_function else None
+
+
+def _fill_defaults(node: Any, schema: Any) -> None:
+    """State the attributes that are left to their defaults: the inliner loses them otherwise."""
+    given = {a.name for a in node.attribute}
+    for name, attribute in sorted(schema.attributes.items()):
+        if name not in given and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
 
 
 def _all_nodes(nodes: Iterable[Any]) -> Iterator[Any]:

@@ -6,19 +6,31 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from trtn.dsl.network import Tensor
 
 if TYPE_CHECKING:
     from trtn.dsl.convert.onnx.call import Call
 
-__all__ = ["Handler", "Results", "Unsupported", "find_handler", "known_ops", "listed", "onnx_op", "refuse"]
+__all__ = [
+    "Handler", "Results", "TensorList", "Unsupported", "elaborate", "find_handler", "is_elaborate", "known_ops",
+    "listed", "onnx_op", "refuse",
+]  # fmt: skip
 
-Results: TypeAlias = "Tensor | Sequence[Tensor | None]"
+
+class TensorList(tuple[Tensor, ...]):
+    """A value of ONNX's type sequence."""
+
+    __slots__ = ()
+
+
+Results: TypeAlias = "Tensor | TensorList | Sequence[Tensor | None]"
 Handler: TypeAlias = "Callable[[Call], Results]"
+Predicate: TypeAlias = Callable[[Any], bool]
 
 _HANDLERS: dict[tuple[str, str], list[tuple[int, Handler]]] = {}
+_ELABORATE: dict[tuple[str, str], Predicate] = {}
 
 
 class Unsupported(Exception):
@@ -30,8 +42,25 @@ class Unsupported(Exception):
 
 
 def listed(results: Results) -> list[Tensor | None]:
-    """What a handler gave, as a list."""
+    """The tensors that a handler gave, as a list."""
     return [results] if isinstance(results, Tensor) else list(results)
+
+
+def elaborate(name: str, domain: str = "") -> Callable[[Predicate], Predicate]:
+    """Register a test that says of a NodeProto whether the op's definition serves better than its handler."""
+
+    def register(predicate: Predicate) -> Predicate:
+        _ELABORATE[domain, name] = predicate
+        return predicate
+
+    return register
+
+
+def is_elaborate(node: Any, domain: str) -> bool:
+    """Whether a node asks for more than its op's handler does."""
+    _load_families()
+    predicate = _ELABORATE.get((domain, node.op_type))
+    return predicate is not None and predicate(node)
 
 
 def refuse(reason: str) -> NoReturn:

@@ -14,7 +14,7 @@ from trtn.dsl.convert.onnx.initializers import tensor_source
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel
 from trtn.dsl.convert.onnx.names import first_free, identifier, value_path, weight_path
 from trtn.dsl.convert.onnx.ratios import Ratios
-from trtn.dsl.convert.onnx.registry import Handler, Unsupported, find_handler, listed
+from trtn.dsl.convert.onnx.registry import Handler, TensorList, Unsupported, find_handler, listed
 from trtn.dsl.dims import DimError
 from trtn.dsl.network import Tensor, Weight
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
@@ -30,7 +30,8 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
     "LSTM": ("x", "w", "r", "bias"), "GRU": ("x", "w", "r", "bias"), "RNN": ("x", "w", "r", "bias"),
     "DynamicQuantizeLSTM": (
         "x", "w", "r", "bias", "lengths", "h0", "c0", "peephole", "w_scale", "w_zero", "r_scale", "r_zero",
-    ), "Gather": ("table",), "PRelu": ("x", "slope"),
+    ),
+    "Gather": ("table",), "PRelu": ("x", "slope"),
 }  # fmt: skip
 
 
@@ -62,6 +63,8 @@ class Scope:
     graph: ModelGraph
     outer: Scope | None = None
     tensors: dict[str, Tensor | None] = field(default_factory=dict)
+    lists: dict[str, TensorList] = field(default_factory=dict)
+    """Values of type sequence."""
 
     def owner(self, name: str) -> Scope | None:
         """The innermost scope that defines a name."""
@@ -88,7 +91,7 @@ class Translator:
         """How many regions the walk is inside of."""
         self._outputs = frozenset(output_names)
         self._weight_names: set[str] = set()
-        self._transposed: dict[int, Tensor] = {}
+        self._transposed: dict[int, tuple[Weight, Tensor]] = {}
         self._folder = Folder()
 
     # --- graphs ---
@@ -99,6 +102,8 @@ class Translator:
         try:
             self.nodes(graph)
             outputs = [self._lookup(v.name, None, 0) for v in graph.outputs]
+            if any(self.tensor_list(v.name) is not None for v in graph.outputs):
+                raise Unsupported("a body whose result is a list of tensors is not supported")
         finally:
             assert self.scope.outer is not None
             self.scope = self.scope.outer
@@ -109,6 +114,13 @@ class Translator:
     def nodes(self, graph: ModelGraph) -> None:
         for node in graph.nodes:
             self._node(node)
+
+    def tensor_list(self, name: str) -> TensorList | None:
+        """The list of tensors that a name stands for, if it does."""
+        scope: Scope | None = self.scope
+        while scope is not None and name not in scope.lists:
+            scope = scope.outer
+        return scope.lists[name] if scope is not None else None
 
     def output(self, name: str) -> Tensor | None:
         """The tensor of a value of the current scope, or None where a failed node owes it."""
@@ -125,7 +137,7 @@ class Translator:
     def _node(self, node: Node) -> None:
         handler = find_handler(node.op, node.domain, self.model.opset(node.domain))
         inputs = [self._lookup(name, node, n) if name else None for n, name in enumerate(node.inputs)]
-        owed = any(name and tensor is None for name, tensor in zip(node.inputs, inputs, strict=True))
+        owed = any(n and t is None and self.tensor_list(n) is None for n, t in zip(node.inputs, inputs, strict=True))
         results: Sequence[Tensor | None] = ()
         if handler is None:
             self._problem(node, self._why_unknown(node))
@@ -150,7 +162,11 @@ class Translator:
         try:
             call = self._call(node, tuple(inputs))
             folded = self._folder.fold(call, handler)
-            found = listed(handler(call)) if folded is None else folded
+            given = handler(call) if folded is None else folded
+            if isinstance(given, TensorList):
+                self.scope.lists[node.outputs[0]] = given
+                return ()
+            found = listed(given)
             if any(name and (n >= len(found) or found[n] is None) for n, name in enumerate(node.outputs)):
                 raise Unsupported("an optional result that it has in ONNX is not supported")
             return found
@@ -201,7 +217,7 @@ class Translator:
         size = 1
         for d in shape:
             size *= d
-        if size <= VALUE_LIMIT:
+        if size <= VALUE_LIMIT and not dtype.is_float:
             source = ArraySource(source.load())
         inline = not shape or (size <= INLINE_LIMIT and not dtype.is_float)
         wish = "" if inline else self._weight_wish(proto.name, reader, position)
@@ -221,5 +237,5 @@ class Translator:
     def transposed(self, weight: Weight, make: Callable[[], Weight]) -> Tensor:
         """The tensor of a weight that is read the other way round, one for each weight."""
         if id(weight) not in self._transposed:
-            self._transposed[id(weight)] = self.builder.weight(make())
-        return self._transposed[id(weight)]
+            self._transposed[id(weight)] = (weight, self.builder.weight(make()))
+        return self._transposed[id(weight)][1]

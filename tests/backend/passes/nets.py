@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ N = symbol("N")
 
 
 class Net(Builder):
-    """A builder over one dim N in 1..8, with constants from a fixed seed; `of` adds a layer and gives its first result."""
+    """A builder over one dim N in 1..8, with constants from a fixed seed; `of` adds a layer, gives its first result."""
 
     def __init__(self) -> None:
         super().__init__("test", dims={"N": Range(1, 8)})
@@ -88,7 +88,9 @@ def rewritten(network: Network, *passes: Pass, rtol: float = 0.0, atol: float = 
 
 
 def _unary(b: Net, pool: Sequence[Tensor], pick: Any) -> Tensor:
-    name = pick(["relu", "neg", "sigmoid", "tanh", "abs", "identity", "floor", "softmax", "square", "halve", "plus", "times"])
+    name = pick(
+        ["relu", "neg", "sigmoid", "tanh", "abs", "identity", "floor", "softmax", "square", "halve", "plus", "times"]
+    )
     x = pick(pool)
     if name == "square":
         return b.of("pow", x, b.k(2.0))
@@ -161,6 +163,3 @@ def networks(draw: Any) -> Network:
         pool.append(y)
     outputs = [pool[-1], *(pick(pool) for _ in range(draw(st.integers(0, 2))))]
     return b.done(*outputs)
-
-
-Feeds = Mapping[str, Any]

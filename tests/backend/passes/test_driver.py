@@ -33,7 +33,9 @@ def _network() -> Network:
 
 def test_passes_are_found_and_each_comes_after_those_it_names() -> None:
     names = [p.name for p in discover()]
-    assert {"fold", "identity", "dead", "cse", "algebra", "batch_norm", "lower", "sizes", "recognise", "norms"} <= set(names)
+    assert {"fold", "identity", "dead", "cse", "algebra", "batch_norm", "lower", "sizes", "recognise", "norms"} <= set(
+        names
+    )
     for n, step in enumerate(discover()):
         assert step.after <= set(names[:n])
 

@@ -169,7 +169,9 @@ def test_algebra_flattens_concats() -> None:
     assert max(len(layer.inputs) for layer in network.layers) == 3
 
 
-@pytest.mark.parametrize(("first", "second", "merged"), [(F64, F32, True), (F16, F32, False), (F64, I32, False), (F64, F16, True)])
+@pytest.mark.parametrize(
+    ("first", "second", "merged"), [(F64, F32, True), (F16, F32, False), (F64, I32, False), (F64, F16, True)]
+)
 def test_casts_merge_where_nothing_is_lost(first: DType, second: DType, merged: bool) -> None:
     b = Net()
     network = rewritten(b.done(b.of("cast", b.of("cast", b.x(4), to=first), to=second)), ALGEBRA, DEAD)
@@ -235,7 +237,9 @@ def test_products_with_constant_matrices_become_linear() -> None:
     b = Net()
     x = b.x(3, 4)
     network = rewritten(
-        b.done(b.of("matmul", x, b.c(4, 2)), b.of("matmul", b.c(2, 3), x), b.of("matmul", x, b.c(1, 4, 2))), LOWER, rtol=1e-6
+        b.done(b.of("matmul", x, b.c(4, 2)), b.of("matmul", b.c(2, 3), x), b.of("matmul", x, b.c(1, 4, 2))),
+        LOWER,
+        rtol=1e-6,
     )
     assert ops(network) == ["linear", "matmul", "matmul"]
 

@@ -55,7 +55,12 @@ def test_a_result_that_others_read_is_not_folded_into() -> None:
 def test_constants_per_channel_go_into_weights_and_bias() -> None:
     b = Net()
     y = b.of("conv", b.x(4, 5), b.c(6, 4, 3))
-    for op, constant in (("mul", b.c(6, 1)), ("add", b.c(1, 6, 1)), ("sub", b.k(0.5)), ("div", b.c(6, 1, positive=True))):
+    for op, constant in (
+        ("mul", b.c(6, 1)),
+        ("add", b.c(1, 6, 1)),
+        ("sub", b.k(0.5)),
+        ("div", b.c(6, 1, positive=True)),
+    ):
         y = b.of(op, y, constant)
     z = b.of("add", b.c(3), b.of("linear", b.x(4, name="z"), b.c(4, 3)))
     network = rewritten(b.done(y, z), BATCH_NORM, **CLOSE)
@@ -111,8 +116,8 @@ def _tanh_gelu(b: Net, x: Tensor) -> Tensor:
 
 
 ACTIVATIONS = [
-    (_sigmoid_gate, "silu"), (_mish, "mish"), (_hard_swish, "hard_swish"), (_hard_gate, "hard_swish"), (_erf_last, "gelu"),
-    (_erf_first, "gelu"), (_tanh_gelu, "gelu"),
+    (_sigmoid_gate, "silu"), (_mish, "mish"), (_hard_swish, "hard_swish"), (_hard_gate, "hard_swish"),
+    (_erf_last, "gelu"), (_erf_first, "gelu"), (_tanh_gelu, "gelu"),
 ]  # fmt: skip
 
 

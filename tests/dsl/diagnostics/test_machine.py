@@ -8,7 +8,7 @@ from tests.dsl.diagnostics.cases import ALL, CASES, SPEC, at
 from trtn.dsl.diagnostics import CODES, Diagnostic, Label, Severity, Source, render
 
 SPAN_KEYS = {"file", "start", "end", "line", "column", "end_line", "end_column"}
-KEYS = {"code", "severity", "message", "span", "label", "labels", "notes", "help", "rendered"}
+KEYS = {"code", "severity", "message", "span", "label", "labels", "notes", "help", "values", "rendered"}
 
 
 def test_concise_is_one_line_each() -> None:

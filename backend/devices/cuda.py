@@ -1,0 +1,73 @@
+"""An NVIDIA GPU through CuPy. Importing this module imports no CuPy; `unavailable` says why there is no GPU to be had."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+__all__ = ["CudaDevice", "unavailable"]
+
+DLPACK_CUDA = 2
+"""DLPack's number for CUDA device memory (dlpack.h, kDLCUDA)."""
+
+
+@cache
+def unavailable() -> str | None:
+    """Why CUDA can't be used on this machine, or None."""
+    try:
+        import cupy
+    except ImportError:
+        return "CuPy is not installed"
+    try:
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            return "CuPy sees no GPU"
+    except cupy.cuda.runtime.CUDARuntimeError as e:
+        return f"the CUDA driver can't be used: {e}"
+    return None
+
+
+class CudaDevice:
+    """The current GPU of the process."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.xp: Any = cupy
+        self.name = f"cuda:sm_{cupy.cuda.Device().compute_capability}"
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        with self._memory():
+            return self.xp.empty(shape, dtype)
+
+    def arena(self, nbytes: int) -> Any:
+        return self.empty((max(nbytes, 1),), self.xp.uint8)
+
+    def upload(self, array: Any) -> Any:
+        with self._memory():
+            return self.xp.asarray(array)
+
+    def adopt(self, array: Any) -> Any:
+        if isinstance(array, self.xp.ndarray) or not hasattr(array, "__dlpack_device__"):
+            return array
+        kind, _ = array.__dlpack_device__()
+        return self.xp.from_dlpack(array) if kind == DLPACK_CUDA else array
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self.xp.ndarray)
+
+    def _memory(self) -> _Memory:
+        return _Memory(self.xp)
+
+
+class _Memory:
+    """CuPy's word for no memory left, as Python's."""
+
+    def __init__(self, xp: Any) -> None:
+        self.error: type[BaseException] = xp.cuda.memory.OutOfMemoryError
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self.error):
+            raise MemoryError(str(error)) from None

@@ -1,0 +1,216 @@
+"""A context on a GPU: the steps are recorded once for a shape, as CUDA graphs, and replayed; a run is a few copies and a launch.
+
+Steps that wait for the GPU (their result's size is in the data) can't be recorded: they run from the host, between graphs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from trtn.backend.plan.storage import Place
+from trtn.backend.runtime.context import SCHEDULE_LIMIT, Context
+from trtn.backend.runtime.io import refuse
+from trtn.backend.runtime.schedule import Schedule, Step
+from trtn.dsl.diagnostics import Diagnostic
+from trtn.dsl.dims import evaluate
+from trtn.dsl.errors import EngineError
+
+if TYPE_CHECKING:
+    from trtn.backend.runtime.engine import Engine
+
+__all__ = ["CudaContext"]
+
+WARM_RUNS = 1
+"""Runs before the recording: kernels are compiled and memory is taken then, neither of which may happen inside."""
+
+
+class CudaContext(Context):
+    """Runs an engine on a stream of its own (or the caller's).
+
+    `run` takes NumPy or CuPy arrays, and gives what it was given. `execute_async` returns at once; the caller's stream orders it.
+    """
+
+    def __init__(self, engine: Engine, profile: str | None = None, stream: Any = None) -> None:
+        super().__init__(engine, profile)
+        self._xp = engine.hardware.xp
+        self.stream = stream if stream is not None else self._xp.cuda.Stream(non_blocking=True)
+        self._recordings: OrderedDict[tuple[object, ...], Recording] = OrderedDict()
+        self._broken = ""
+
+    def execute_async(self, stream: Any = None) -> None:
+        """Enqueue a run on the bound buffers on `stream` (the context's own without it); returns before it has finished."""
+        own, self.stream = self.stream, stream if stream is not None else self.stream
+        try:
+            super().execute_async()
+        finally:
+            self.stream = own
+
+    def _execute(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
+        if self._broken:
+            raise EngineError(self._broken, [Diagnostic("E0701", self._broken)])
+        xp = self._xp
+        try:
+            with self.stream:
+                return self._on_stream(arrays, into)
+        except xp.cuda.memory.OutOfMemoryError as e:
+            raise MemoryError(str(e)) from None
+        except (xp.cuda.runtime.CUDARuntimeError, xp.cuda.driver.CUDADriverError) as e:
+            self._broken = f"the GPU reported an error, the context can't be used again: {e}"
+            raise EngineError(self._broken, [Diagnostic("E0701", self._broken)]) from e
+
+    def _on_stream(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
+        engine, xp = self.engine, self._xp
+        on_host = not any(engine.hardware.owns(a) for a in arrays.values())
+        if not on_host and not into:
+            self._wait_for_caller()
+        schedule = self._schedule(arrays)
+        key = (id(schedule), *(a.data.ptr for a in into.values()), *(arrays[n].data.ptr for n in arrays if into))
+        recording = self._recordings.get(key)
+        if recording is None:
+            recording = self._recordings[key] = self._record(schedule, arrays, into)
+            while len(self._recordings) > SCHEDULE_LIMIT:
+                self._recordings.popitem(last=False)
+        self._recordings.move_to_end(key)
+        if not into:
+            for t in engine.network.inputs:
+                recording.table[id(t)].set(arrays[t.name]) if on_host else _copy(recording.table[id(t)], arrays[t.name])
+        recording.replay(self.stream)
+        if into:
+            self._copy_late_outputs(recording, into)
+            return dict(into)
+        outputs = {t.name: recording.table[id(t)] for t in engine.network.outputs}
+        if on_host:
+            return {name: xp.asnumpy(a) for name, a in outputs.items()}
+        copies = {name: a.copy() for name, a in outputs.items()}
+        self.stream.synchronize()
+        return copies
+
+    def _schedule(self, arrays: Mapping[str, Any]) -> Schedule:
+        before = self._memory
+        schedule = super()._schedule(arrays)
+        if self._memory is not before:
+            self._recordings.clear()  # they hold addresses of the arena that was replaced
+        return schedule
+
+    def _wait_for_caller(self) -> None:
+        """What the caller has enqueued on the current device's default stream comes first."""
+        event = self._xp.cuda.Event(disable_timing=True)
+        event.record(self._xp.cuda.Stream.null)
+        self.stream.wait_event(event)
+
+    def _record(self, schedule: Schedule, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> Recording:
+        engine = self.engine
+        table: dict[int, Any] = dict(schedule.fixed)
+        for t in engine.network.inputs:
+            given = arrays[t.name]
+            table[id(t)] = given if into else self._xp.asarray(given).copy()
+        for t in engine.network.outputs:
+            if engine.storage.places.get(id(t)) is not Place.OUTPUT:
+                continue
+            shape = tuple(evaluate(d, schedule.sizes) for d in t.shape)
+            target = into.get(t.name)
+            if target is not None and target.shape != shape:
+                raise refuse("E0705", f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs")
+            table[id(t)] = target if target is not None else engine.hardware.empty(shape, t.dtype.numpy)
+        return Recording(self._xp, schedule, table, self.stream)
+
+    def _copy_late_outputs(self, recording: Recording, into: Mapping[str, Any]) -> None:
+        """Outputs that no step writes in place: inputs, weights, sizes that the data decided."""
+        for t in self.engine.network.outputs:
+            if self.engine.storage.places.get(id(t)) is not Place.OUTPUT:
+                result = recording.table[id(t)]
+                if result.shape != into[t.name].shape:
+                    raise refuse("E0705", f"the buffer of `{t.name}` has shape {list(into[t.name].shape)}; the result has {list(result.shape)}")
+                into[t.name][...] = result
+
+
+def _copy(target: Any, source: Any) -> None:
+    target[...] = source
+
+
+class Recording:
+    """The steps of a schedule over fixed addresses, as graphs and host steps in turn. Scratch memory of recorded steps comes from a pool
+    that nothing else uses while the graphs live."""
+
+    def __init__(self, xp: Any, schedule: Schedule, table: dict[int, Any], stream: Any) -> None:
+        self.table = table
+        self.sizes = dict(schedule.sizes)
+        self._xp = xp
+        self._pool = xp.cuda.MemoryPool()
+        self._segments: list[Callable[[Any], None]] = []
+        with xp.cuda.using_allocator(self._pool.malloc):
+            for _ in range(WARM_RUNS):
+                self._run_all(schedule.steps)
+            stream.synchronize()
+            self._record(schedule.steps, stream)
+
+    def replay(self, stream: Any) -> None:
+        for segment in self._segments:
+            segment(stream)
+
+    @property
+    def graphs(self) -> int:
+        """How many graphs the steps were recorded into."""
+        return sum(1 for s in self._segments if s.__name__ == "launch")
+
+    def _run_all(self, steps: list[Step]) -> None:
+        sizes = dict(self.sizes)
+        for step in steps:
+            step.run(self.table, sizes)
+
+    def _record(self, steps: list[Step], stream: Any) -> None:
+        """Record the longest runs of steps that can be recorded. A step that can't stops a recording, which is then taken up to it."""
+        pending = list(steps)
+        sizes = dict(self.sizes)
+        while pending:
+            count = next((n for n, s in enumerate(pending) if s.late), len(pending))
+            count = self._try(pending[:count], stream)
+            if count:
+                pending = pending[count:]
+                continue
+            self._segments.append(self._host(pending.pop(0), sizes))
+
+    def _try(self, steps: list[Step], stream: Any) -> int:
+        """Record as many of the steps as can be, one graph; gives how many. Steps that wait for the GPU raise inside a recording."""
+        while steps:
+            done = 0
+            stream.begin_capture()
+            try:
+                for step in steps:
+                    step.run(self.table, dict(self.sizes))
+                    done += 1
+                graph = stream.end_capture()
+            except Exception:
+                if stream.is_capturing():
+                    _abandon(stream)
+                steps = steps[: min(done, len(steps) - 1)]
+                continue
+            graph.upload(stream)
+            self._segments.append(_launcher(graph))
+            return len(steps)
+        return 0
+
+    def _host(self, step: Step, sizes: dict[str, int]) -> Callable[[Any], None]:
+        def host(stream: Any) -> None:
+            sizes.clear()
+            sizes.update(self.sizes)
+            step.run(self.table, sizes)
+
+        return host
+
+
+def _launcher(graph: Any) -> Callable[[Any], None]:
+    def launch(stream: Any) -> None:
+        graph.launch(stream)
+
+    return launch
+
+
+def _abandon(stream: Any) -> None:
+    """End a recording that has failed; CUDA reports the failure once more, which says nothing new."""
+    try:
+        stream.end_capture()
+    except Exception:  # whatever it is, the stream is out of the recording
+        return

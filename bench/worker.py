@@ -1,0 +1,27 @@
+"""The process behind `harness.isolated`: `python -m bench.worker MODULE FUNCTION ARGUMENTS` prints the result as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+
+from bench.harness import peak_memory
+
+__all__ = ["main"]
+
+
+def main(module: str, function: str, arguments: str) -> int:
+    """Call the function; an exception's type and first line go to the standard error, and the exit code is 1."""
+    try:
+        value = getattr(import_module(module), function)(**json.loads(arguments))
+    except Exception as error:  # whatever it is, it becomes a row's failure
+        lines = str(error).splitlines() or [""]
+        print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
+        return 1
+    print(json.dumps({"value": value, "peak_bytes": peak_memory()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

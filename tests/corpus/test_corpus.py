@@ -1,0 +1,58 @@
+"""The whole road for every model: ONNX -> spec, canonical and stable -> check -> engine -> ONNX Runtime's outputs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import trtn
+from tests.corpus.models import Model, models
+from trtn.dsl.diagnostics import Source
+from trtn.dsl.syntax import format_source
+
+pytestmark = pytest.mark.corpus
+
+
+def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """||ours - theirs|| / ||theirs|| (the plain norm where that is zero); infinite for another shape or dtype."""
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return float("inf")
+    a, b = ours.astype(np.float64).ravel(), theirs.astype(np.float64).ravel()
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return float("inf")
+    finite = np.isfinite(b)
+    norm = float(np.linalg.norm(b[finite]))
+    return float(np.linalg.norm((a - b)[finite])) / (norm or 1.0)
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda m: m.name)
+def test_from_onnx_to_outputs(model: Model, tmp_path: Path) -> None:
+    try:
+        path = model.path()
+    except (OSError, subprocess.CalledProcessError) as e:
+        pytest.skip(f"can't be fetched here: {e}")
+    network = trtn.import_onnx(path)
+
+    spec = tmp_path / "model.trtn"
+    trtn.save(network, spec)
+    text = spec.read_text()
+    assert format_source(Source("model.trtn", text)) == text, "the text is not canonical"
+    loaded = trtn.load(spec)
+    again = tmp_path / "again" / "model.trtn"
+    again.parent.mkdir()
+    trtn.save(loaded, again)
+    assert again.read_text() == text, "text -> network -> text differs"
+
+    feeds = model.feeds()
+    outputs = trtn.build(network).run(feeds)
+    from_text = trtn.build(loaded).run(feeds)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for meta, reference in zip(session.get_outputs(), session.run(None, feeds), strict=True):
+        assert distance(outputs[meta.name], reference) <= model.rel_tol, meta.name
+        np.testing.assert_array_equal(from_text[meta.name], outputs[meta.name])

@@ -1,0 +1,57 @@
+"""The parser's tables on disk: used when they are there and can be trusted, done without when not."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from trtn.dsl.syntax.machine import Machine, lend_machine
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/trtn/grammar"
+
+
+def test_written_privately_and_read_again(cache: Path) -> None:
+    Machine("weights")
+    (file,) = cache.iterdir()
+    assert file.suffix == ".lark"
+    assert cache.stat().st_mode & 0o777 == 0o700
+    stamp = file.stat().st_mtime_ns
+    assert Machine("weights").automaton.actions
+    assert file.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x80\x04."])
+def test_damaged_file(cache: Path, content: bytes) -> None:
+    Machine("weights")
+    (file,) = cache.iterdir()
+    file.write_bytes(content)
+    assert Machine("weights").automaton.actions
+
+
+def test_folder_that_others_can_write_to(cache: Path) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    assert Machine("weights").automaton.actions
+    assert not list(cache.iterdir())
+
+
+def test_no_folder_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert Machine("weights").automaton.actions
+
+
+def test_lending() -> None:
+    thresholds = gc.get_threshold()
+    with lend_machine("weights") as first, lend_machine("weights") as second:
+        assert first is not second
+        assert gc.get_threshold() != thresholds
+    assert gc.get_threshold() == thresholds
+    with lend_machine("weights") as third:
+        assert third in (first, second)

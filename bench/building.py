@@ -14,6 +14,10 @@ __all__ = ["BUILDING", "SPECS", "measure_build"]
 SPECS = ("lenet", "mobilenet_v2", "resnet50", "bert_base", "gpt2_small")
 _RUNS = 5
 _BUDGET = 20.0
+_NOTE = (
+    "The specs' weights are generated from seeds, which is part of the builds and saves that read them. Engine files "
+    "are in the file cache when they are loaded. Peak memory is of one process that does all of it."
+)
 _TIMES = ("check", "build", "save", "load", "load_unverified")
 
 
@@ -58,10 +62,7 @@ def _run(options: Options, say: Callable[[str], None]) -> list[Table]:
             Column("load_unverified", "load, hashes unread", "ms"),
             Column("peak", "peak memory", "bytes"),
         ),
-        notes=[
-            "The specs' weights are generated from seeds, which is part of the builds and saves that read them. Engine files are "
-            "in the file cache when they are loaded. Peak memory is of one process that does all of it."
-        ],
+        notes=[_NOTE],
     )
     options.scratch.mkdir(parents=True, exist_ok=True)
     for name in SPECS:

@@ -33,7 +33,7 @@ def measure_whole(path: str) -> float:
 
 
 def measure_stages(path: str) -> dict[str, float]:
-    """Seconds of each stage. The spec is parsed twice: alone, and again with all that it names. For a process of its own."""
+    """Seconds of each stage, in a process of its own. The spec is parsed twice: alone, and with all that it names."""
     from trtn.dsl.check import check_network
     from trtn.dsl.diagnostics import Sink
     from trtn.dsl.elaborate import Loader, elaborate_network
@@ -78,9 +78,7 @@ def _run(options: Options, say: Callable[[str], None]) -> list[Table]:
             Column("per_statement", "a statement", "us"),
             Column("peak", "peak memory", "bytes"),
         ),
-        notes=[
-            "The stages are timed in one process, `trtn.load` in others. Peak memory is of a process that only loads."
-        ],
+        notes=["The stages are timed in one process, `trtn.load` in others; peak memory is of these."],
     )
     for statements, runs in _SIZES.items():
         say(f"{statements:,} statements")
@@ -107,14 +105,14 @@ def _verdicts(rows: list[dict[str, Any]]) -> list[str]:
     seconds, peak = last["whole"].median, last["peak"]
     growth = last["per_statement"] / before["per_statement"]
     return [
-        f"Goals for {last['statements']:,} statements: under {_GOAL_SECONDS:g} s ({_word(seconds < _GOAL_SECONDS)}, "
-        f"{seconds:.1f} s) and under {_GOAL_BYTES / 1e9:g} GB ({_word(peak < _GOAL_BYTES)}, {peak / 1e9:.2f} GB). "
-        f"A statement costs {growth:.2f} times what it costs in {before['statements']:,}.",
+        f"Goal for the longest: under {_GOAL_SECONDS:g} s. {_word(seconds < _GOAL_SECONDS)}: {seconds:.1f} s.",
+        f"Goal for its memory: under {_GOAL_BYTES / 1e9:g} GB. {_word(peak < _GOAL_BYTES)}: {peak / 1e9:.2f} GB.",
+        f"A statement of it costs {growth:.2f} times what one costs in a spec of {before['statements']:,}.",
     ]
 
 
 def _word(met: bool) -> str:
-    return "met" if met else "**missed**"
+    return "Met" if met else "**Missed**"
 
 
 CHECKING = Benchmark("checking", "parse, elaborate and check generated specs of 1k to 100k statements", _run)

@@ -30,7 +30,7 @@ def models(folder: Path | None) -> list[Model]:
 
 
 def likely_sizes(network: Network) -> dict[str, int]:
-    """Values of the dims as the model would be used: one sample, images of 224, sequences of 128, as far as it allows them."""
+    """Values of the dims as the model would be used, where that can be: one sample, images of 224, lengths of 128."""
     from trtn.dsl.dims import Expr, sample
 
     wanted: dict[str, int] = {}

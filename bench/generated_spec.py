@@ -1,10 +1,10 @@
-"""Specs of any length that look like those the ONNX importer writes: flat, typed here and there, weights by path, two kinds of model.
+"""Specs of any length that look like those the ONNX importer writes: flat, typed here and there, weights by path.
 
     write_spec(Path("/tmp/generated"), 10_000)      # generated.trtn and generated.weights.trtn
 
-A text tower (attention, spelled out) and an image tower (bottlenecks of convolutions, a pool and a resize now and then) grow side by
-side over the dims `B`, `S`, `H` and `W`. Every weight is a line of the manifest, stored in a file with a hash; the file itself does
-not exist, because checking reads no weights.
+A text tower (attention, spelled out) and an image tower (bottlenecks of convolutions, a pool and a resize now and
+then) grow side by side over the dims `B`, `S`, `H` and `W`. Every weight is a line of the manifest, stored in a file
+with a hash; the file itself does not exist, because checking reads no weights.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _FIXED = 3
 
 
 def _body(statements: int) -> tuple[str, dict[str, str]]:
-    """The towers, part by part while they fit, then what is missing in single statements; and the weights' types by name."""
+    """The towers, part by part while they fit, then single statements; and the weights' types by name."""
     room = statements - _FIXED
     lines: list[str] = []
     weights: dict[str, str] = {}

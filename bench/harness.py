@@ -2,7 +2,7 @@
 
 time_calls(lambda: f(x), runs=20)                   # Sample(median=.., low=.., high=.., runs=20), in seconds
 time_process([sys.executable, "-c", "import trtn"], runs=10)
-isolated(measure_one, spec="specs/lenet.trtn")      # measure_one's JSON-like result, from a fresh process, with its peak memory
+isolated(measure_one, spec="specs/lenet.trtn")      # measure_one's result, from a fresh process
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = [
     "Sample",
     "isolated",
     "peak_memory",
-    "thread_environment",
     "time_calls",
     "time_process",
 ]
@@ -88,14 +87,15 @@ def time_process(argv: Sequence[str], *, runs: int, warmup: int = 1) -> Sample:
 def isolated(function: Callable[..., Any], *, timeout: float = 600.0, threads: int = 2, **arguments: Any) -> Isolated:
     """Run a module-level function in a fresh process, with JSON arguments and a JSON result.
 
-    threads: what NumPy's BLAS may use there. Raises Failure where the function raises, the process dies, or `timeout` seconds pass.
+    threads: what NumPy's BLAS may use there. Raises Failure where the function raises, the process dies, or `timeout`
+    seconds pass.
     """
     argv = [sys.executable, "-m", "bench.worker", function.__module__, function.__qualname__, json.dumps(arguments)]
     try:
         done = subprocess.run(
             argv,
             cwd=_ROOT,
-            env={**os.environ, **thread_environment(threads)},
+            env={**os.environ, **_thread_environment(threads)},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -111,7 +111,7 @@ def isolated(function: Callable[..., Any], *, timeout: float = 600.0, threads: i
     return Isolated(answer["value"], answer["peak_bytes"])
 
 
-def thread_environment(threads: int) -> dict[str, str]:
+def _thread_environment(threads: int) -> dict[str, str]:
     """The environment that holds the BLAS libraries of a process to a number of threads."""
     return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 

@@ -1,4 +1,4 @@
-"""Results as Markdown. A document holds a marked section for each benchmark; what stands between the marks is rewritten.
+"""Results as Markdown. A document holds a marked section for each benchmark; what is between the marks is rewritten.
 
 <!-- bench: startup -->
 ..

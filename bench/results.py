@@ -19,7 +19,7 @@ Unit = Literal["text", "count", "bytes", "ratio", "us", "ms", "s"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run was told. `corpus` is a folder of models, `quick` asks for fewer runs, `threads` is for every runtime."""
+    """What a run was told: `corpus` is a folder of models, `quick` asks for fewer runs."""
 
     specs: Path
     scratch: Path
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass(slots=True)
 class Table:
-    """Rows of values by column. A value is a number, a text, a `Sample`, or absent; `failures` says why rows are missing."""
+    """Rows of values by column: a number, a text, a `Sample`, or nothing. `failures` says why rows are missing."""
 
     title: str
     columns: tuple[Column, ...]

@@ -1,4 +1,4 @@
-"""How long one run of an engine takes, and the same model in ONNX Runtime, where there is one. Both get the same feeds."""
+"""How long one run of an engine takes, and of the same model in ONNX Runtime. Both get the same feeds."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def measure_engine(model: str, arrays: str, runs: int) -> dict[str, Any]:
 
 
 def measure_onnxruntime(model: str, arrays: str, inputs: list[str], threads: int, runs: int) -> dict[str, Any]:
-    """Run an ONNX model on the feeds of `arrays`; gives the time and the largest difference from its outputs, relative to the
-    largest element. For a process of its own.
+    """Run an ONNX model on the feeds of `arrays`; gives the time, and the largest difference from the outputs there,
+    relative to each output's largest element. For a process of its own.
     """
     import numpy as np
     import onnxruntime
@@ -111,6 +111,10 @@ def _run(options: Options, say: Callable[[str], None]) -> list[Table]:
     return tables
 
 
+_NOTE = (
+    "Both get the same random feeds. A ratio above 1 means that trtn is slower. The difference is the largest of any "
+    "output's element, relative to that output's largest element."
+)
 _COMMON = (
     Column("sizes", "sizes"),
     Column("steps", "steps", "count"),
@@ -136,10 +140,7 @@ def _model_table(options: Options, found: list[Model], say: Callable[[str], None
     table = Table(
         "One run of real models, against ONNX Runtime",
         (Column("name", "model"), *_COMMON, *theirs, Column("difference", "difference")),
-        notes=[
-            f"Both with {options.threads} threads and the same random feeds. A ratio above 1 means that trtn is slower. "
-            "The difference is the largest of any output's element, relative to that output's largest element."
-        ],
+        notes=[f"Both with {options.threads} threads. {_NOTE}"],
     )
     for model in found:
         say(model.name)

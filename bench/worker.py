@@ -1,4 +1,4 @@
-"""The process behind `harness.isolated`: `python -m bench.worker MODULE FUNCTION ARGUMENTS` prints the result as one line of JSON."""
+"""The process behind `harness.isolated`: `python -m bench.worker MODULE FUNCTION ARGUMENTS` prints a line of JSON."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class Builder:
         taken: set[int] = {id(t) for t in self.inputs}
         finals: list[Tensor] = []
         for name, tensor in outputs:
-            if id(tensor) in taken and tensor.name == name:
+            if id(tensor) in taken and tensor.name == name and id(tensor) not in renamed:
                 finals.append(tensor)
                 continue
             if tensor.weight is not None or id(tensor) in taken:

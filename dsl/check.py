@@ -1,7 +1,7 @@
 """Proofs over the dims: what every layer needs, what the asserts say, what each profile's box allows.
 
-A relation that holds for all values of the dims is done with. One that fails for some is an error, with those values. One that is
-neither shown nor refuted becomes a guard, which the runtime checks for each new shape, and a warning says so.
+A relation that holds for all values of the dims is done with. One that fails for some is an error, with those values.
+One that is neither shown nor refuted becomes a guard, which the runtime checks for each new shape, and a warning says so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from trtn.dsl.dims import (
     symbols,
 )
 from trtn.dsl.network import Guard, Network, Profile, make_domain, walk
+from trtn.dsl.ops.infer import Requirement
 
 __all__ = ["check_network", "profile_domain", "solvable_dims", "solve_dims"]
 
@@ -47,19 +48,20 @@ def check_network(
 ) -> Network:
     """Prove a network's relations; gives it with its guards. Findings go to the sink.
 
-    spans: where dims and inputs are declared. complete: whether all inputs are there; only then can a dim be said to be unused.
+    spans: where dims and inputs are declared.
+    complete: whether all inputs are there; only then can a dim be said to be unused.
     """
     spans = spans or {}
     domain = network.domain()
     if complete:
         _check_dims(network, sink, spans)
     if _check_asserts(network, domain, sink):
-        _check_divisors(network, domain, sink, spans)
         _check_sizes(network, domain, sink, spans)
+        demands = [*_divisors(network, spans), *requirements]
         boxes = {p.name: profile_domain(network, p) for p in network.profiles}
         for profile in network.profiles:
             _check_profile_asserts(network, profile, boxes[profile.name], sink)
-        network = replace(network, guards=_check_requirements(network, requirements, domain, boxes, sink))
+        network = replace(network, guards=_check_requirements(network, demands, domain, boxes, sink))
     return network
 
 
@@ -124,11 +126,17 @@ def _report(network: Network, pending: PendingGuard, proof: Proof, domain: Domai
         if n < len(pending.input_spans) and (span := pending.input_spans[n]) is not None
     )
     cure = ""
-    sometimes = relation.symbols <= network.dims.keys() and _settle(relation.negated(), domain).verdict is not Verdict.PROVED
-    if sometimes and requirement.code != "E0305":
+    possible = _settle(relation.negated(), domain).verdict is not Verdict.PROVED
+    if possible and relation.symbols <= network.dims.keys() and requirement.code != "E0305":
         cure = f"if the network is only ever used where it holds, say so: `assert {relation}`"
     sink.error(
-        requirement.code, requirement.message, pending.span, labels=labels, notes=tuple(notes), help=cure, values=witness
+        requirement.code,
+        requirement.message,
+        pending.span,
+        labels=labels,
+        notes=tuple(notes),
+        help=cure,
+        values=witness,
     )
 
 
@@ -160,7 +168,7 @@ def _check_guard(network: Network, pending: PendingGuard, boxes: Mapping[str, Do
 
 
 def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
-    """Report asserts that exclude nothing or everything. False where no values of the dims are left to prove anything for."""
+    """Report asserts that exclude nothing or everything. False where they leave nothing to prove anything for."""
     free = make_domain(network.dims, network.data_dims, ())
     possible = True
     for a in network.asserts:
@@ -177,8 +185,8 @@ def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
         if network.asserts:
             *others, last = network.asserts
             listed = ", ".join(f"`{a.relation}`" for a in others)
-            words = f"`{last.relation}` holds for no values of the dims for which {listed} hold{'s' * (len(others) == 1)}"
-            sink.error("E0403", words, last.span)
+            where = f"where {listed} hold{'s' * (len(others) == 1)}"
+            sink.error("E0403", f"`{last.relation}` holds for no values of the dims {where}", last.span)
     return possible
 
 
@@ -212,36 +220,46 @@ def _at_corner(
 # --- dims and sizes ----------------------------------------------------------------------------------------------
 
 
-def _shapes(network: Network, spans: Mapping[str, Span]) -> Iterator[tuple[str, tuple[Dim, ...], Span | None]]:
-    """What to call each tensor in a message, its shape, and its place; inputs first."""
-    for t in network.inputs:
-        yield f"`{t.name}` ({t.type})", t.shape, spans.get(t.name)
-    for layer in walk(network.graph):
-        for t in layer.outputs:
-            yield f"`{t.name}` ({t.type})", t.shape, layer.origin.span
-
-
-def _check_divisors(network: Network, domain: Domain, sink: Sink, spans: Mapping[str, Span]) -> None:
-    """A dim may only be divided by what is at least 1."""
-    used = [(f"`assert {a.relation}`", (a.relation.left, a.relation.right), a.span) for a in network.asserts]
-    used += _shapes(network, spans)
+def _divisors(network: Network, spans: Mapping[str, Span]) -> Iterator[PendingGuard]:
+    """A dim may only be divided by what is at least 1: a relation for each divisor, at the first place that has it."""
     seen: set[Dim] = set()
-    for what, dims, span in used:
+    for what, layer, dims, span in _uses(network, spans):
         for divisor in (d for dim in dims for d in divisors(dim) if d not in seen):
             seen.add(divisor)
-            relation = Relation(">=", divisor, 1)
-            proof = _settle(relation, domain)
-            if proof.witness is not None:
-                note = f"`{relation}` fails for {show_values(proof.witness, relation)}"
-                sink.error(
-                    "E0313", f"{what} divides by `{divisor}`, which may be less than 1", span, notes=(note,), values=proof.witness
-                )
+            message = f"{what} divides by `{divisor}`, which may be less than 1"
+            yield PendingGuard(Requirement(Relation(">=", divisor, 1), message, "E0313"), layer, span)
+
+
+def _uses(network: Network, spans: Mapping[str, Span]) -> Iterator[tuple[str, str, Iterable[Dim], Span | None]]:
+    """Where dims are written or come about: what to call the place, the layer, the dims, the span."""
+    for a in network.asserts:
+        yield f"`assert {a.relation}`", "", (a.relation.left, a.relation.right), a.span
+    for t in network.inputs:
+        yield f"`{t.name}` ({t.type})", "", t.shape, spans.get(t.name)
+    for layer in walk(network.graph):
+        for value in layer.attrs.values():
+            if isinstance(value, Expr | tuple):
+                yield f"`{layer.op.name}`", layer.name, _leaves(value), layer.origin.span
+        for t in layer.outputs:
+            yield f"`{t.name}` ({t.type})", layer.name, t.shape, layer.origin.span
+
+
+def _leaves(value: object) -> Iterator[Dim]:
+    """The dim expressions of an attribute."""
+    if isinstance(value, Expr):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _leaves(item)
 
 
 def _check_sizes(network: Network, domain: Domain, sink: Sink, spans: Mapping[str, Span]) -> None:
     seen: set[tuple[Dim, ...]] = set()
     refused: set[Span | None] = set()
-    for what, shape, span in _shapes(network, spans):
+    tensors = [(t, spans.get(t.name)) for t in network.inputs]
+    tensors += [(t, layer.origin.span) for layer in walk(network.graph) for t in layer.outputs]
+    for tensor, span in tensors:
+        shape = tensor.shape
         if shape in seen or span in refused:
             continue
         seen.add(shape)
@@ -253,7 +271,7 @@ def _check_sizes(network: Network, domain: Domain, sink: Sink, spans: Mapping[st
             refused.add(span)
             sink.error(
                 "E0418",
-                f"{what} would have up to {high:.3g} elements",
+                f"`{tensor.name}` ({tensor.type}) would have up to {high:.3g} elements",
                 span,
                 notes=(f"the limit is 2^{SIZE_LIMIT.bit_length() - 1}",),
             )
@@ -313,7 +331,10 @@ def _slope(dim: Expr, name: str) -> int:
 
 
 def solve_dims(shapes: Iterable[tuple[tuple[Dim, ...], tuple[int, ...]]]) -> dict[str, int]:
-    """The dims' values from (declared shape, actual shape) pairs of equal rank. Whether all entries agree is the caller's to check."""
+    """The dims' values from (declared shape, actual shape) pairs of equal rank.
+
+    Whether all entries agree is the caller's to check.
+    """
     values: dict[str, int] = {}
     open_equations = [(d, n) for declared, actual in shapes for d, n in zip(declared, actual, strict=True) if isinstance(d, Expr)]
     progress = True

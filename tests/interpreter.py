@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trtn.dsl.check import solve_dims
-from trtn.dsl.dims import Expr, evaluate
+from trtn.dsl.dims import Expr, evaluate, symbol
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Graph, Guard, Layer, Network, Tensor
 
@@ -113,7 +113,7 @@ def _check(layer: Layer, tensor: Tensor, array: Array, env: dict[str, int]) -> N
     for actual, dim in zip(array.shape, tensor.shape, strict=True):
         if isinstance(dim, Expr):  # a size that the data decides is known from here on
             unknown = [s for s in dim.symbols if s not in env]
-            if len(unknown) == 1 and str(dim) == str(unknown[0]):
+            if len(unknown) == 1 and dim == symbol(unknown[0]):
                 env[unknown[0]] = actual
         assert actual == evaluate(dim, env), f"{layer} gave {array.shape}, not {tensor.type} for {env}"
     if tensor.value is not None:

@@ -15,6 +15,7 @@ __all__ = [
     "read_dim",
     "read_dtype",
     "read_int",
+    "read_list",
     "read_object",
     "read_profile_range",
     "read_relation",
@@ -43,6 +44,12 @@ def read_int(value: Any) -> int:
 def read_text(value: Any) -> str:
     if not isinstance(value, str):
         raise DecodeError(f"{_shown(value)} is not text")
+    return value
+
+
+def read_list(value: Any, length: int | None = None) -> list[Any]:
+    if not isinstance(value, list) or (length is not None and len(value) != length):
+        raise DecodeError(f"{_shown(value)} is not a list{f' of {length}' if length is not None else ''}")
     return value
 
 

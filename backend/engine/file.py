@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtn.backend.engine.container import Container, Section, read_container, write_container
 from trtn.backend.engine.decode import Source, decode_network
 from trtn.backend.engine.encode import encode_network
-from trtn.backend.engine.fields import DecodeError
+from trtn.backend.engine.fields import DecodeError, demand, read_dtype, read_int, read_list
 from trtn.backend.runtime.engine import Choice, Engine
 from trtn.dsl.diagnostics import Diagnostic
-from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import EngineError
 from trtn.dsl.network import Tensor
 
@@ -27,6 +28,7 @@ __all__ = ["load_engine", "save_engine"]
 
 ALIGNMENT = 64
 SECTION = "weights"
+RANK_LIMIT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +120,14 @@ def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
 
 def _sources(container: Container) -> list[Source]:
     """The weight table, each row within the section."""
-    rows = container.header["weights"]
     size = len(container.section(SECTION)) if SECTION in container.names else 0
     sources: list[Source] = []
-    if not isinstance(rows, list):
-        raise DecodeError("the weight table is missing")
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 3 or row[0] not in BY_NAME or not isinstance(row[1], list):
-            raise DecodeError("a row of the weight table is malformed")
-        dtype, shape, offset = BY_NAME[row[0]], row[1], row[2]
-        if (
-            not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**48 for n in (*shape, offset))
-            or len(shape) > 32
-        ):
-            raise DecodeError("a row of the weight table is out of range")
-        nbytes = dtype.itemsize
-        for n in shape:
-            nbytes *= n
-        if offset % ALIGNMENT or offset + nbytes > size:
-            raise DecodeError("a row of the weight table is out of range")
-        sources.append((dtype, tuple(shape), MappedSource(container, offset, dtype, tuple(shape), nbytes)))
+    for row in read_list(container.header["weights"]):
+        name, sizes, start = read_list(row, 3)
+        dtype, shape, offset = read_dtype(name), tuple(read_int(n) for n in read_list(sizes)), read_int(start)
+        demand(len(shape) <= RANK_LIMIT and all(n >= 0 for n in shape), "a row of the weight table has no proper shape")
+        nbytes = dtype.itemsize * prod(shape)
+        inside = 0 <= offset and offset + nbytes <= size and offset % ALIGNMENT == 0
+        demand(inside, "a row of the weight table lies outside of its section")
+        sources.append((dtype, shape, MappedSource(container, offset, dtype, shape, nbytes)))
     return sources

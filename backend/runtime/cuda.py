@@ -140,6 +140,8 @@ class Recording:
         self._xp = xp
         self._pool = xp.cuda.MemoryPool()
         self._segments: list[Callable[[Any], None]] = []
+        self.refused: dict[str, str] = {}
+        """Why steps run from the host, by name."""
         with xp.cuda.using_allocator(self._pool.malloc):
             for _ in range(WARM_RUNS):
                 self._run_all(schedule.steps)
@@ -182,7 +184,8 @@ class Recording:
                     step.run(self.table, dict(self.sizes))
                     done += 1
                 graph = stream.end_capture()
-            except Exception:
+            except Exception as e:
+                self.refused[steps[min(done, len(steps) - 1)].name] = f"{type(e).__name__}: {e}"
                 if stream.is_capturing():
                     _abandon(stream)
                 steps = steps[: min(done, len(steps) - 1)]

@@ -241,6 +241,12 @@ PAGES: dict[str, Page] = {
         cure="""Lower max of the profile, set a smaller `workspace`, use a lower precision, or free memory
             that others hold.""",
     ),
+    "E0710": page(
+        cause="""The engine's file can't be written: its folder is missing or read-only, the disk is full, or
+            there is something of that name that is no regular file. The message has the system's reason.""",
+        example="$ trtn build model.trtn -o /dev/null",
+        cure="Write to another place. The engine that was there before is as it was.",
+    ),
     "E0801": page(
         cause="""The file can't be read as an ONNX model: it is cut short, of another format, or breaks
             ONNX's rules, such as a node that reads a value nobody computes.""",

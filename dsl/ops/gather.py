@@ -49,15 +49,18 @@ class Gather(Op):
 
 
 def _known_in_range(i: Infer, size: Dim) -> None:
-    """Constant indices that miss a constant dim are found here."""
-    if isinstance(size, int):
-        for pick in i.value(1) or ():
-            if isinstance(pick, int) and not -size <= pick < size:
-                i.fail(
-                    "E0313",
-                    f"index {pick} of `{i.op.name}` is outside the {size} elements of its axis",
-                    inputs=[1, 0],
-                )
+    """Demand that constant indices don't miss the axis."""
+    for pick in dict.fromkeys(i.value(1) or ()):
+        if not isinstance(pick, int):
+            continue
+        if not isinstance(size, int):
+            i.require(">=", size, pick + 1 if pick >= 0 else -pick, f"index {pick} of `{i.op.name}` is outside its axis", inputs=[1, 0])
+        elif not -size <= pick < size:
+            i.fail(
+                "E0313",
+                f"index {pick} of `{i.op.name}` is outside the {size} elements of its axis",
+                inputs=[1, 0],
+            )
 
 
 class Embedding(Op):

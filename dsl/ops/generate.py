@@ -14,7 +14,7 @@ from trtn.dsl.ops.arrays import filled
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.signature import show
-from trtn.dsl.ops.sizes import UNBOUNDED, list_length, sign_of, told
+from trtn.dsl.ops.sizes import UNBOUNDED, list_length, not_negative, sign_of, told
 
 __all__ = ["Dims", "EyeLike", "Fill", "Nonzero", "OneHot", "Range", "Trilu"]
 
@@ -138,9 +138,7 @@ class Fill(Op):
         sizes = told(i, 0, "shape")
         if sizes is None:
             return tuple(i.fresh(0, UNBOUNDED) for _ in range(list_length(i, 0)))
-        for d in sizes:
-            if sign_of(d) <= 0:
-                i.require(">=", d, 0, f"a size of `fill` is negative in {show(sizes)}")
+        not_negative(i, sizes)
         return sizes
 
     def value(self, i: Infer) -> tuple[Dim, ...] | None:
@@ -176,6 +174,7 @@ class OneHot(Op):
         else:
             known = i.value(1)
             size = known[0] if known else i.fresh(0, UNBOUNDED)
+        not_negative(i, [size])
         return (*shape[:axis], size, *shape[axis:])
 
     def evaluate(self, xp: Any, indices: Any, depth: Any, values: Any, *, size: int | None, axis: int) -> Any:

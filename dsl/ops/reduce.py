@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from trtn.dsl.dims import Dim, dim_max, dim_min, product
 from trtn.dsl.dtypes import BOOL
 from trtn.dsl.network import Shape
-from trtn.dsl.ops.base import Op
+from trtn.dsl.ops.base import Op, find_op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.pointwise import FLOATS, NUMBERS
+from trtn.dsl.ops.sizes import list_length, one_way
 
 __all__ = ["reduced_shape"]
 
@@ -208,30 +209,101 @@ class ReduceLogSumExp(Reduction):
         return total.reshape(reduced_shape(x.shape, axes, keepdims))
 
 
-class CumSum(Op):
-    """The sum of the elements up to and including each one along `axis`.
+class ReduceBy(Op):
+    """A reduction over axes that are computed: `axes` lists them, each once, and only their number is known before.
+
+    "sum" is `reduce_sum`, and so on; over no axes at all it is that of each element alone.
+    """
+
+    signature = (
+        'reduce_by(x: T, axes: i32|i64, *, function: "sum" | "mean" | "max" | "min" | "prod" | "l1" | "l2" | "log_sum"'
+        ' | "log_sum_exp" | "sum_square", keepdims: bool = false) -> T'
+    )
+    where = {"T": (*NUMBERS, BOOL)}
+
+    def infer(self, i: Infer) -> Shape:
+        shape, count = i.shape(0), list_length(i, 1)
+        rank = len(shape)
+        function = self._function(i["function"])
+        if i.dtype(0) not in function.dtypes("T"):
+            i.fail("E0302", f"`x` of `{function.name}` can't be {i.dtype(0)}", inputs=[0])
+        if count > rank:
+            i.fail("E0304", f"`axes` of `reduce_by` are {count}, but the rank is {rank}", inputs=[1])
+        known = i.value(1)
+        if known is not None and all(isinstance(a, int) for a in known):
+            axes = tuple(i.axis(rank, "axes", value=a) for a in known if isinstance(a, int))
+            return reduced_shape(shape, axes, i["keepdims"])
+        if i["keepdims"]:
+            return tuple(1 if count == rank else self._between(i, (1, d)) for d in shape)
+        return tuple(self._between(i, shape[n : n + count + 1]) for n in range(rank - count))
+
+    def _function(self, name: str) -> Reduction:
+        found = find_op(f"reduce_{name}")
+        assert isinstance(found, Reduction), name
+        return found
+
+    def _between(self, i: Infer, dims: Shape) -> Dim:
+        """A dim that is one of several."""
+        return dims[0] if len(set(dims)) == 1 else i.fresh(dim_min(*dims), dim_max(*dims))
+
+    def evaluate(self, xp: Any, x: Any, axes: Any, *, function: str, keepdims: bool) -> Any:
+        places = tuple(int(a) % x.ndim for a in axes)
+        return self._function(function).evaluate(xp, x, axes=places, keepdims=keepdims)
+
+
+class Running(Op):
+    """The reduction of the elements up to and including each one along `axis`, or along the axis in `along`."""
+
+    where = {"T": NUMBERS}
+    function: ClassVar[str]
+    start: ClassVar[int]
+
+    def infer(self, i: Infer) -> Shape:
+        rank = i.rank(0, at_least=1)
+        if one_way(i, 1, "axis"):
+            i.axis(rank)
+        else:
+            i.require("==", product(i.shape(1)), 1, f"`along` of `{self.name}` has one element", inputs=[1])
+        return i.shape(0)
+
+    def evaluate(self, xp: Any, x: Any, along: Any, *, axis: int | None, exclusive: bool, reverse: bool) -> Any:
+        axis = int(along.reshape(())) % x.ndim if axis is None else axis
+        if reverse:
+            x = xp.flip(x, axis)
+        total = getattr(xp, self.function)(x, axis=axis, dtype=xp.float32 if x.dtype == xp.float16 else x.dtype)
+        y = total.astype(x.dtype, copy=False)
+        if exclusive:
+            lead = (slice(None),) * axis
+            shifted = xp.full_like(y, self.start)
+            shifted[(*lead, slice(1, None))] = y[(*lead, slice(None, -1))]
+            y = shifted
+        return xp.flip(y, axis) if reverse else y
+
+
+class CumSum(Running):
+    """The sum of the elements up to and including each one along `axis`, or along the axis in the scalar `along`.
 
     `exclusive`: not including it, so the first is 0. `reverse`: from the end. f16 is accumulated in f32.
     """
 
-    signature = "cumsum(x: T, *, axis: int, exclusive: bool = false, reverse: bool = false) -> T"
-    where = {"T": NUMBERS}
+    signature = (
+        "cumsum(x: T, along: i32|i64?, *, axis: int?, exclusive: bool = false, reverse: bool = false) -> T"
+    )
+    function = "cumsum"
+    start = 0
 
-    def infer(self, i: Infer) -> Shape:
-        i.axis(i.rank(0, at_least=1))
-        return i.shape(0)
 
-    def evaluate(self, xp: Any, x: Any, *, axis: int, exclusive: bool, reverse: bool) -> Any:
-        if reverse:
-            x = xp.flip(x, axis)
-        total = xp.cumsum(x, axis=axis, dtype=xp.float32 if x.dtype == xp.float16 else x.dtype)
-        y = total.astype(x.dtype, copy=False)
-        if exclusive:
-            lead = (slice(None),) * axis
-            shifted = xp.zeros_like(y)
-            shifted[(*lead, slice(1, None))] = y[(*lead, slice(None, -1))]
-            y = shifted
-        return xp.flip(y, axis) if reverse else y
+class CumProd(Running):
+    """The product of the elements up to and including each one along `axis`, or along the axis in the scalar `along`.
+
+    `exclusive`: not including it, so the first is 1. `reverse`: from the end. f16 is accumulated in f32.
+    """
+
+    signature = (
+        "cumprod(x: T, along: i32|i64?, *, axis: int?, exclusive: bool = false, reverse: bool = false) -> T"
+    )
+    function = "cumprod"
+    start = 1
 
 
 class MaskedMean(Op):

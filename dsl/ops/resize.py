@@ -13,7 +13,7 @@ from trtn.dsl.dtypes import NUMBERS
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
-from trtn.dsl.ops.sizes import UNBOUNDED, list_length, sign_of, told
+from trtn.dsl.ops.sizes import UNBOUNDED, list_length, not_negative, told
 
 __all__ = ["Resize"]
 
@@ -58,9 +58,7 @@ class Resize(Op):
         sizes = told(i, 1, "sizes")
         if sizes is None:
             return tuple(i.fresh(0, UNBOUNDED) for _ in shape)
-        for d in sizes:
-            if sign_of(d) <= 0:
-                i.require(">=", d, 0, "a size of `resize` is negative")
+        not_negative(i, sizes)
         return sizes
 
     def evaluate(

@@ -11,7 +11,7 @@ from trtn.dsl.network import Shape
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.signature import show
-from trtn.dsl.ops.sizes import UNBOUNDED, list_length, told
+from trtn.dsl.ops.sizes import UNBOUNDED, list_length, not_negative, told
 
 __all__ = ["Expand", "Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"]
 
@@ -56,6 +56,7 @@ class Reshape(_Relabel):
                 product(sizes),
                 f"`reshape` of {i.tensor(0).type} to {show(sizes)} changes the number of elements",
             )
+        not_negative(i, sizes)
         if i["shape"] is not None:
             i.attrs["shape"] = sizes
         return sizes
@@ -204,6 +205,7 @@ class Expand(Op):
                     f"sizes of `expand` are at least 0, not {show(sizes)}",
                     attr="shape" if i["shape"] is not None else None,
                 )
+            not_negative(i, sizes)
             return i.broadcast_shapes(source, sizes, inputs=[0])
         rank = max(len(source), list_length(i, 1))
         padded = (1,) * (rank - len(source)) + source

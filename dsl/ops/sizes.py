@@ -4,13 +4,14 @@ be known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from trtn.dsl.dims import Dim, Domain, Range, bounds, symbols
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.infer import Infer
 
-__all__ = ["UNBOUNDED", "list_length", "one_way", "sign_of", "told"]
+__all__ = ["UNBOUNDED", "list_length", "not_negative", "one_way", "sign_of", "told"]
 
 UNBOUNDED = 2**31 - 1
 """The upper bound of a size that only the data decides, where nothing smaller follows from the inputs."""
@@ -56,6 +57,13 @@ def list_length(i: Infer, index: int) -> int:
             inputs=[index],
         )
     return length
+
+
+def not_negative(i: Infer, sizes: Sequence[Dim]) -> None:
+    """Demand that sizes are at least 0."""
+    for d in sizes:
+        if sign_of(d) <= 0:
+            i.require(">=", d, 0, f"a size of `{i.op.name}` is negative")
 
 
 @lru_cache(maxsize=1 << 12)

@@ -12,7 +12,7 @@ from trtn.dsl.ops.arrays import along
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.signature import show
-from trtn.dsl.ops.sizes import list_length, sign_of
+from trtn.dsl.ops.sizes import list_length, not_negative, sign_of
 
 __all__ = ["Concat", "Slice", "Split"]
 
@@ -88,6 +88,7 @@ class Split(Op):
             sizes = _even_pieces(i, whole, parts)
         if any(isinstance(s, int) and s < 0 for s in sizes):
             i.fail("E0304", f"`sizes` of `split` are at least 0, not {show(sizes)}", attr="sizes")
+        not_negative(i, sizes)
         total: Dim = 0
         for s in sizes:
             total = total + s

@@ -10,15 +10,18 @@ from trtn.dsl.dtypes import DType
 from trtn.dsl.network import DataDim, Graph, Layer, Network, Origin, Tensor, walk
 from trtn.dsl.printer.attributes import follows_value, written_attributes
 from trtn.dsl.printer.control import write_control
-from trtn.dsl.printer.layout import physical_lines
 from trtn.dsl.printer.literals import value_text
 from trtn.dsl.printer.names import Names, Scope
 from trtn.dsl.printer.operands import Operand, arguments, infix
 from trtn.dsl.printer.placement import Placement
 from trtn.dsl.printer.rewrite import made_layer
+from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
 from trtn.dsl.syntax.names import quote_name, quote_string
 
-__all__ = ["BodyWriter"]
+__all__ = ["MANIFEST", "BodyWriter"]
+
+MANIFEST = "\0"
+"""Stands in `lines` for the name of the manifest, which is chosen last. No text holds this character."""
 
 
 @dataclass(slots=True)
@@ -33,7 +36,8 @@ class BodyWriter:
     placement: Placement
     provenance: bool
     types: bool
-    lines: list[str] = field(default_factory=list)
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    """Logical lines with their depth."""
     depth: int = 1
     origins: list[Origin] = field(default_factory=list)
     """Those of the control flow around the current statement: what its annotations say holds inside too."""
@@ -49,8 +53,8 @@ class BodyWriter:
         self._read = {id(t) for t in _read_tensors(self.network.graph)}
 
     def line(self, text: str) -> None:
-        """One logical line, over several physical ones where it is long."""
-        self.lines += physical_lines(text, self.depth)
+        """Add a logical line."""
+        self.lines.append((self.depth, text))
 
     def layers(self, layers: Iterable[Layer], scope: Scope, carried: Mapping[int, str]) -> None:
         """The statements of a body. `carried`: the tensors, by id, that are the new values of carried names."""
@@ -75,7 +79,7 @@ class BodyWriter:
         if literal is not None:
             return Operand(tensor, literal=literal)
         path = self.placement.path(tensor.weight, layer, index)
-        return Operand(tensor, name=f"{self.names.alias}.{quote_name(path)}")
+        return Operand(tensor, name=f"{MANIFEST}.{quote_name(path)}")
 
     # --- statements ---
 
@@ -88,7 +92,8 @@ class BodyWriter:
             first = next(n for n in names if n is not None)
             end = write_control(self, layer, targets, operands, scope, scope.prefix + first)
         else:
-            end = f"{targets} = {self._value(layer, operands, scope)}"
+            room = LINE_LENGTH - len(INDENT) * self.depth - len(f"{targets} = ")
+            end = f"{targets} = {self._value(layer, operands, scope, room)}"
         self.line(f"{end}{self._types(layer.outputs)}")
         for tensor, name in zip(layer.outputs, names, strict=True):
             if name is not None:
@@ -115,10 +120,11 @@ class BodyWriter:
             return self.names.output(scope, tensor)
         return self.names.choose(scope, tensor)
 
-    def _value(self, layer: Layer, operands: Sequence[Operand], scope: Scope) -> str:
+    def _value(self, layer: Layer, operands: Sequence[Operand], scope: Scope, room: int) -> str:
+        """The right side: a call, or operators where they fit into the line (a call is better broken over several)."""
         attrs = written_attributes(layer)
         short = infix(layer, operands) if not attrs else None
-        if short is not None:
+        if short is not None and len(short) <= room:
             return short
         parts = arguments(layer, operands)
         for name, value in attrs.items():

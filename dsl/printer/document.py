@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from trtn.dsl.diagnostics import Source
 from trtn.dsl.network import Assertion, Network, Precision, Profile, ProfileRange, Target, Weight
-from trtn.dsl.printer.body import BodyWriter
+from trtn.dsl.printer.body import MANIFEST, BodyWriter
 from trtn.dsl.printer.layout import physical_lines
 from trtn.dsl.printer.literals import name_text
 from trtn.dsl.printer.names import Names
@@ -38,13 +38,17 @@ def write_document(
     for tensor in network.inputs:
         names.enter(names.top, tensor, tensor.name)
     body.layers(network.layers, names.top, {})
-    for line in (*_late_asserts(network, names), *_outputs_called_as_inputs(network, names)):
+    for line in _late_asserts(network, names):
         body.line(line)
+    body.lines += _outputs_called_as_inputs(network, names)
     path = weights_path if weights_path is not None else f"{network.name}.weights.trtn"
-    lines = ["trtn 1", *([f"weights {names.alias} = {quote_string(path)}"] if placement.weights else []), ""]
+    alias = names.weights_alias()
+    lines = ["trtn 1", *([f"weights {alias} = {quote_string(path)}"] if placement.weights else []), ""]
     lines.append(f"network {name_text(network.name)} {{")
     lines += [part for line in _header(network, names) for part in physical_lines(line, 1)]
-    lines += [*([""] if body.lines else []), *body.lines, "}"]
+    lines += [""] if body.lines else []
+    lines += [part for depth, line in body.lines for part in physical_lines(line.replace(MANIFEST, alias), depth)]
+    lines.append("}")
     return Document("\n".join(lines) + "\n" + _declarations(network, names), placement.weights)
 
 
@@ -80,14 +84,14 @@ def _late_asserts(network: Network, names: Names) -> Iterator[str]:
     yield from (_assert(a, names) for a in network.asserts if _is_late(a, network))
 
 
-def _outputs_called_as_inputs(network: Network, names: Names) -> Iterator[str]:
+def _outputs_called_as_inputs(network: Network, names: Names) -> Iterator[tuple[int, str]]:
     """A name is bound once, but for what a `repeat` carries: so an output gets the name that an input has too."""
     inputs = {id(t) for t in network.inputs}
     for t in network.outputs:
         if t.name in names.inputs and id(t) not in inputs:
-            yield f"repeat i in 0..1 carry {quote_name(t.name)} {{"
-            yield f"  {quote_name(t.name)} = {names.top.text(t)}"
-            yield "}"
+            yield 1, f"repeat i in 0..1 carry {quote_name(t.name)} {{"
+            yield 2, f"{quote_name(t.name)} = {names.top.text(t)}"
+            yield 1, "}"
 
 
 # --- profiles and targets ----------------------------------------------------------------------------------------

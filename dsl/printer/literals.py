@@ -22,7 +22,7 @@ _DIM_PART = re.compile(r"`([^`]*)`|([A-Za-z_]\w*)(\(?)|\s*(//|\*|%)\s*")
 
 def name_text(name: str) -> str:
     """A name that may not be a path (a dim, a network, a carried value): in backticks unless it is an identifier."""
-    if is_plain_name(name) and name not in RESERVED:
+    if is_plain_name(name) and name not in RESERVED and name != "_":
         return name
     quoted = quote_name(name)
     return quoted if quoted.startswith("`") else f"`{quoted}`"

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trtn.dsl.dims import symbols
-from trtn.dsl.network import Graph, Network, Tensor, walk
+from trtn.dsl.network import Network, Tensor
 from trtn.dsl.printer.literals import DimWriter
 from trtn.dsl.syntax.names import is_plain_name, quote_name
 
 __all__ = ["Names", "Scope"]
 
-_BODY = re.compile(r".*\.(?:then|else|body)\.", re.DOTALL)
+_MARK = re.compile(r"\.(?:then|else|body)\.")
 _ROOT = re.compile(r"[.\[]")
 
 
@@ -51,11 +51,14 @@ class Names:
         self.inputs = frozenset(ports)
         self.outputs = frozenset(t.name for t in network.outputs)
         self.paths: set[str] = set(ports)
+        self._entered: set[str] = set()
         self.dims = DimWriter(_renamed_dims(network, {*ports, *self.outputs}))
         self.top = Scope(taken={self.dims.plain(n) for n in (*network.dims, *network.data_dims)})
-        roots = {_root(t.name) for t in _tensors(network.graph)}
-        self.alias = next(a for a in _aliases() if a not in roots and a not in self.top.taken)
-        self.top.taken.add(self.alias)
+
+    def weights_alias(self) -> str:
+        """A name for the manifest that hides no tensor, known once all of them have their names."""
+        roots = {_ROOT.split(name, maxsplit=1)[0] for name in self._entered} | self.top.taken
+        return next(alias for alias in _aliases() if alias not in roots)
 
     # --- binding: first a name is chosen, then, below the statement, it is visible ---
 
@@ -83,12 +86,11 @@ class Names:
 
     def enter(self, scope: Scope, tensor: Tensor, name: str) -> None:
         """From here on the tensor is written so."""
+        self._entered.add(name)
         scope.taken.add(name)
         scope.texts[id(tensor)] = quote_name(name)
 
     def _free(self, scope: Scope, wanted: str) -> str:
-        if _root(wanted) == self.alias:  # it would be looked up among the weights
-            wanted = f"t.{wanted}"
         name, number = wanted, 2
         while scope.is_taken(name) or scope.prefix + name in self.paths or scope.prefix + name in self.outputs:
             name = f"{wanted}_{number}"
@@ -105,22 +107,24 @@ class Names:
 
 def _wanted(scope: Scope, tensor: Tensor, plain: bool) -> str:
     """A tensor's own name, seen from its body. A name that comes from another body's loses that body's path."""
-    name = tensor.name or "t"
+    name = tensor.name
     if scope.prefix:
-        body = _BODY.match(name)
-        name = (
-            name.removeprefix(scope.prefix) if name.startswith(scope.prefix) else name[body.end() :] if body else name
-        )
-    name = name or "t"
-    if plain and not is_plain_name(name):
-        last = re.split(r"[./:]", name.rstrip("./:"))[-1]
-        word = re.sub(r"\W+", "_", last, flags=re.ASCII).strip("_") or "t"
-        name = word if is_plain_name(word) else f"t{word}"
-    return name
+        name = name.removeprefix(scope.prefix) if name.startswith(scope.prefix) else _inside(name)
+    return _identifier(name) if plain else name or "t"
 
 
-def _root(path: str) -> str:
-    return _ROOT.split(path, maxsplit=1)[0]
+def _identifier(name: str) -> str:
+    """The last part of a name as an identifier."""
+    if is_plain_name(name):
+        return name
+    last = re.split(r"[./:]", name.rstrip("./:"))[-1]
+    word = re.sub(r"\W+", "_", last, flags=re.ASCII).strip("_") or "t"
+    return word if is_plain_name(word) else f"t{word}"
+
+
+def _inside(path: str) -> str:
+    """A name without the path of the body that it is in."""
+    return _MARK.split(path)[-1]
 
 
 def _aliases() -> Iterator[str]:
@@ -130,14 +134,6 @@ def _aliases() -> Iterator[str]:
     while True:
         yield f"w{number}"
         number += 1
-
-
-def _tensors(graph: Graph) -> Iterator[Tensor]:
-    yield from graph.inputs
-    for layer in walk(graph):
-        yield from layer.outputs
-        for region in layer.regions:
-            yield from region.inputs
 
 
 def _renamed_dims(network: Network, ports: set[str]) -> Mapping[str, str]:

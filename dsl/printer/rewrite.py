@@ -92,7 +92,9 @@ def _loop(layer: Layer) -> list[Layer]:
         before.append(made_layer("reshape", [limit], scalar, shape=()))
         limit = scalar
     going = region.outputs[0]
-    if cond is not None and not any(x is cond and y is going for x, y in zip(initial, region.outputs[1:], strict=False)):
+    if cond is not None and not any(
+        x is cond and y is going for x, y in zip(initial, region.outputs[1:], strict=False)
+    ):
         initial.append(cond)
         outputs = (*region.outputs[: 1 + count], going, *region.outputs[1 + count :])
         region = Graph((*region.inputs, Tensor("go_on", BOOL, ())), outputs, region.layers)

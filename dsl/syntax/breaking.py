@@ -31,7 +31,7 @@ def break_line(pieces: list[Piece], indent: str, limit: int | None = LINE_LENGTH
         if comment is not None:
             return _break_at_comment(pieces, comment, indent, limit)
         groups = [g for g in groups if any(p.is_comment for p in pieces[g[0] : g[1]])]
-    groups = [(start, end) for start, end in groups if end > start + 1]
+    groups = [(start, end) for start, end in groups if end > start + 1 and not _is_index(pieces[start + 1 : end])]
     if not groups:
         return [indent + flat(pieces)]
     start, end = _innermost_only(pieces, *max(groups, key=lambda g: (len(flat(pieces[g[0] : g[1] + 1])), g)))
@@ -135,6 +135,11 @@ def _items(pieces: list[Piece]) -> list[list[Piece]]:
     if current:
         items.append(current)
     return items
+
+
+def _is_index(pieces: list[Piece]) -> bool:
+    """One integer between brackets: in the path of a name it can't stand on a line of its own, elsewhere it need not."""
+    return len(pieces) == 1 and pieces[0].is_number
 
 
 def _is_plain_number(item: list[Piece]) -> bool:

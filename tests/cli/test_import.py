@@ -75,6 +75,12 @@ def test_dims(trtn: Trtn, model: Path, dim: str, declared: str) -> None:
     assert declared in trtn("import", "onnx", "tiny.onnx", "-o", "-", "--dim", dim).stdout
 
 
+def test_the_suffix_may_be_left_out(trtn: Trtn, model: Path, tmp_path: Path) -> None:
+    result = trtn("import", "onnx", "tiny.onnx", "-o", "out", "--provenance", "--keep-storage")
+    assert result.stderr.startswith("out.trtn: network tiny, ")
+    assert (tmp_path / "out.trtn").exists()
+
+
 def test_a_dim_of_one_value_is_a_number(trtn: Trtn, model: Path) -> None:
     assert "input x: f32[3, 4]\n" in trtn("import", "onnx", "tiny.onnx", "-o", "-", "--dim", "B=3").stdout
 

@@ -76,6 +76,10 @@ FLAT = {
     "infix": ("f32[N, 4]", "t = x * 0.5\nu = 1.0 - t\nv = -u\ny = v / x"),
     "infix takes the other operand's dtype": ("f16[N, 4]", "t = h * -0.5\ny = t ** 2.0"),
     "another dtype in a call": ("f16[N, 4]", "y = pow(h, 2)"),
+    "a call where operators don't fit": (
+        "f32[N, 4]",
+        f"{'a' * 40} = -x\n{'b' * 40} = mul(\n  {'a' * 40},\n  {'a' * 40},\n)\ny = relu({'b' * 40})",
+    ),
     "comparison": ("bool[N]", "y = i >= 3"),
     "matrix product": ("f32[N, N]", "t = transpose(x)\ny = x @ t"),
     "constants are not computed": ("f32[]", "y = sqrt(constant(2.0, dtype=f32))"),
@@ -211,7 +215,9 @@ network net {
   y = cast(t, to=i64)
 }
 """
-    network = load_text(text.replace("`K[1]`", "L").replace("y = cast(t, to=i64)", "y = nonzero(t) : i64[2, L in 0..8 * N]"))
+    network = load_text(
+        text.replace("`K[1]`", "L").replace("y = cast(t, to=i64)", "y = nonzero(t) : i64[2, L in 0..8 * N]")
+    )
     assert set(network.data_dims) == {"K[0]", "K[1]", "L"}
     assert "z[1] = nonzero(t[0]) : i64[2, `K[1]` in 0..4 * N]" in print_network(network)
     loaded(network)
@@ -228,7 +234,10 @@ def test_types() -> None:
 
 
 def test_provenance() -> None:
-    text = HEADER % "f32[N, 4]" + '  @onnx("/a/Relu")\n  t = relu(x)\n  @onnx("/a/If")\n  y = if c {\n    u = -t\n    yield u\n  } else {\n    yield t\n  }\n}\n'
+    text = (
+        HEADER % "f32[N, 4]"
+        + '  @onnx("/a/Relu")\n  t = relu(x)\n  @onnx("/a/If")\n  y = if c {\n    u = -t\n    yield u\n  } else {\n    yield t\n  }\n}\n'
+    )
     network = load_text(text)
     assert print_network(network, provenance=True) == text
     assert "@onnx" not in print_network(network)
@@ -240,7 +249,9 @@ def test_the_manifest_is_named_where_there_are_weights(tmp_path: Path) -> None:
     y = b.layer("add", x, b.constant(np.arange(20, dtype=np.float32), "bias"), name="y")[0]
     network = b.finish([("y", y)])
     assert print_network(network).startswith('trtn 1\nweights w = "net.weights.trtn"\n\nnetwork net {\n')
-    assert print_network(network, weights_path="a/b.weights.trtn").startswith('trtn 1\nweights w = "a/b.weights.trtn"\n')
+    assert print_network(network, weights_path="a/b.weights.trtn").startswith(
+        'trtn 1\nweights w = "a/b.weights.trtn"\n'
+    )
     assert_same_results(network, loaded(network, tmp_path), {"x": np.ones(20, np.float32)})
 
 
@@ -398,7 +409,10 @@ def test_loops_with_a_condition_of_their_own(go: bool, tmp_path: Path) -> None:
     again = loaded(network, tmp_path)
     feeds = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "go": np.bool_(go)}
     assert_same_results(network, again, feeds)
-    assert statements(print_network(network))[0] == "a, b, _, c, d = loop iter in 0..5 carry h = x, q = x, go_on = go while go_on {"
+    assert (
+        statements(print_network(network))[0]
+        == "a, b, _, c, d = loop iter in 0..5 carry h = x, q = x, go_on = go while go_on {"
+    )
 
 
 def test_scans_that_stack_elsewhere_and_backwards() -> None:

@@ -33,10 +33,15 @@ VERBS = {
 class _Commands(Mapping[str, Any]):
     """The verbs by name. Looking one up imports its module, listing the names imports none."""
 
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
     def __getitem__(self, name: str) -> Any:
-        command = typer.main.get_command(import_module(f"trtn.cli.{VERBS[name]}").app)
-        command.name = name
-        return command
+        if name not in self._loaded:
+            command = typer.main.get_command(import_module(f"trtn.cli.{VERBS[name]}").app)
+            command.name = name
+            self._loaded[name] = command
+        return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(VERBS)

@@ -82,7 +82,13 @@ class Call:
     def known(self, index: int) -> tuple[Dim, ...] | None:
         """The elements of an integer input that the dims alone decide. None where it is absent or depends on data."""
         found = self.maybe(index)
+        if found is not None and found.value is None and found.shape == (0,):
+            return ()
         return found.value if found is not None else None
+
+    def is_computed(self, index: int) -> bool:
+        """Whether an input is there whose elements depend on data."""
+        return self.maybe(index) is not None and self.known(index) is None and self.array(index) is None
 
     def array(self, index: int) -> np.ndarray[Any, Any] | None:
         """The elements of a constant input."""

@@ -18,7 +18,7 @@ from trtn.dsl.convert.onnx.fitting import Fit, asserted, equalities, fitted_rang
 from trtn.dsl.convert.onnx.initializers import dtype_of
 from trtn.dsl.convert.onnx.inputdims import DEFAULT_RANGE, bounded_by_default, dim_expressions, name_dims
 from trtn.dsl.convert.onnx.model import OnnxModel, ValueInfo
-from trtn.dsl.convert.onnx.names import identifier
+from trtn.dsl.convert.onnx.names import network_name
 from trtn.dsl.convert.onnx.reader import read_model
 from trtn.dsl.convert.onnx.registry import Unsupported
 from trtn.dsl.convert.onnx.translate import Problem, Translator, Undecided
@@ -44,6 +44,8 @@ class _Walk:
     requirements: tuple[PendingGuard, ...] = ()
     conditional: frozenset[str] = frozenset()
     """Layers inside of the branches of an `if`: what they need must hold only where they run."""
+    by_data: frozenset[str] = frozenset()
+    """Those of them that run or not whatever the dims are."""
 
     def always(self, domain: Domain) -> list[Relation]:
         """What layers demand that run in any case, and what fails for some values of the dims."""
@@ -52,6 +54,15 @@ class _Walk:
     def sometimes(self, domain: Domain) -> list[Relation]:
         """The same for layers of branches."""
         return refuted((p.requirement.relation for p in self.requirements if p.layer in self.conditional), domain)
+
+    def least(self, domain: Domain) -> list[Relation]:
+        """Lower ends that layers of branches demand.
+
+        A dim may well be below where its branch isn't taken; but a network whose dims suit both branches is easier to
+        use than one that fails at run time.
+        """
+        demands = (p.requirement.relation for p in self.requirements if p.layer in self.by_data)
+        return refuted((r for r in demands if r.op in (">", ">=")), domain)
 
     def checked(self, left_out: Collection[Relation]) -> list[PendingGuard]:
         """The requirements without those of branches that are left to the run."""
@@ -82,7 +93,7 @@ def import_onnx(
 class _Import:
     def __init__(self, model: OnnxModel, ranges: Mapping[str, Range], name: str | None) -> None:
         self.model = model
-        self.name = name or identifier(model.graph.name)[:64] or "network"
+        self.name = name or network_name(model.graph.name, model.file)
         graph = model.graph
         self.types = _input_types(graph.inputs)
         self.expressions = dim_expressions(graph.inputs)
@@ -175,7 +186,13 @@ class _Import:
         network = with_distinct_weights(bounded_by_default(without_dead_layers(builder.finish(found))))
         live = {layer.name for layer in walk(network.graph)}
         requirements = (replace(p, layer=names.get(p.layer, p.layer)) for p in builder.requirements)
-        return _Walk(network, (), tuple(p for p in requirements if p.layer in live), _in_branches(network.graph))
+        return _Walk(
+            network,
+            (),
+            tuple(p for p in requirements if p.layer in live),
+            _in_branches(network.graph),
+            _in_branches(network.graph, {names.get(n, n) for n in translator.chosen_by_dims}),
+        )
 
     def _shape(self, value: ValueInfo) -> tuple[Dim, ...]:
         return tuple(self._dim(value, axis, d) for axis, d in enumerate(value.shape or ()))
@@ -198,7 +215,8 @@ class _Import:
         assert network is not None
         domain = network.domain()
         demands = [a.relation for a in network.asserts]
-        demands += [r for r in found.always(Domain(domain.ranges)) if r.symbols <= network.dims.keys()]
+        free = Domain(domain.ranges)
+        demands += [r for r in (*found.always(free), *found.least(free)) if r.symbols <= network.dims.keys()]
         network = replace(network, dims=fitted_ranges(demands, Domain(network.dims)), asserts=())
         stated = asserted([*demands, *found.always(network.domain())], network.domain())
         network = replace(network, asserts=tuple(Assertion(r) for r in stated))
@@ -215,11 +233,14 @@ class _Import:
         return replace(network, guards=(*network.guards, *guards))
 
 
-def _in_branches(graph: Graph) -> frozenset[str]:
-    """The layers that an `if` may pass over."""
-    regions = [(region, layer.op.name == "if") for layer in graph.layers for region in layer.regions]
-    inside = (frozenset(x.name for x in walk(region)) if branch else _in_branches(region) for region, branch in regions)
-    return frozenset().union(*inside)
+def _in_branches(graph: Graph, left_out: Collection[str] = ()) -> frozenset[str]:
+    """The layers that an `if` may pass over; the branches of those in `left_out` don't count."""
+    found: set[str] = set()
+    for layer in graph.layers:
+        for region in layer.regions if layer.name not in left_out else ():
+            inner = (x.name for x in walk(region)) if layer.op.name == "if" else _in_branches(region, left_out)
+            found.update(inner)
+    return frozenset(found)
 
 
 def _joins_dims(relation: Relation) -> bool:

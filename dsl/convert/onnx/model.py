@@ -71,6 +71,8 @@ class OnnxModel:
 
     graph: ModelGraph
     opsets: Mapping[str, int]
+    file: str
+    """The name of the model's file without its ending; "" where it came from memory."""
     folder: Path | None
     allow_outside: bool
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from zlib import crc32
 
-__all__ = ["first_free", "identifier", "is_odd", "path_of", "snake", "value_path", "weight_path"]
+__all__ = ["first_free", "identifier", "is_odd", "network_name", "path_of", "snake", "value_path", "weight_path"]
 
 _LIMIT = 96
 """The longest path. Exporters that fuse nodes join the names of all of them."""
@@ -17,6 +17,9 @@ _LIMIT = 96
 _INLINED = re.compile(r"(?:If_\d+_(?:then|else)_branch__)?Inline_\d+__/?|\bF\d+::")
 _OUTPUT = re.compile(r"_output_0$|:0$")
 _GENERIC = re.compile(r"onnx::\w+|input(?:\.\d+)?|\d[\d_.]*", re.A)
+_ANY_GRAPH = re.compile(
+    r"(?:main|torch|jit|export|onnx|tf2onnx|paddle|spox|graph|model|from|[\W_])*(?:PaddlePaddle.*)?", re.I
+)
 _DROPPED = frozenset({"StatefulPartitionedCall", "PartitionedCall", "ReadVariableOp", "resource"})
 
 
@@ -29,6 +32,12 @@ def identifier(text: str) -> str:
     """The letters, digits and underscores of a text as one identifier, or "" where nothing is left."""
     word = re.sub(r"\W+", "_", text, flags=re.A).strip("_")
     return f"n{word}" if word[:1].isdigit() else word
+
+
+def network_name(graph: str, file: str) -> str:
+    """A network's name: the graph's, or the file's where every graph of that exporter has the same."""
+    own = "" if _ANY_GRAPH.fullmatch(graph) else identifier(graph)
+    return (own or identifier(file) or identifier(graph) or "network")[:64].strip("_")
 
 
 def is_odd(name: str) -> bool:

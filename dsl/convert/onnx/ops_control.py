@@ -40,7 +40,10 @@ def _if(n: Call) -> Results:
     if relation is not None and not _same(types):
         # No layer has results of two types: the import is for the dims of one branch. `choose` starts the walk again.
         t.choose(n.node, likely=n.declared_ranks() == [x.rank for x in regions[0].outputs])
-    return n.emit_all("if", n.reshape(n.cast(cond, BOOL, "truth"), (), "scalar"), regions=regions)
+    results = n.emit_all("if", n.reshape(n.cast(cond, BOOL, "truth"), (), "scalar"), regions=regions)
+    if relation is not None and results:
+        t.chosen_by_dims.add(results[0].name)
+    return results
 
 
 def _assumed(n: Call, branches: Sequence[ModelGraph], relation: Relation) -> Results:
@@ -51,6 +54,8 @@ def _assumed(n: Call, branches: Sequence[ModelGraph], relation: Relation) -> Res
     outputs = n.translator.body(branches[0 if taken else 1], {})
     if n.translator.depth == 0:
         n.builder.asserts.append(Assertion(holds, message))
+        return outputs
+    if holds.op == "==" and {holds.left, holds.right} & n.translator.held_to_one and 1 in (holds.left, holds.right):
         return outputs
     # Within a region it is asked of a layer that runs when the region does.
     first = n.emit("identity", outputs[0])

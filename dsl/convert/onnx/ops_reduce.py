@@ -23,6 +23,9 @@ _SOFTMAX = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Hardmax": "hardm
 def _reduce(n: Call) -> Results:
     """The axes are an attribute in older opsets and an input in newer ones, at different versions; both are read."""
     axes = n.ints("axes")
+    if axes is None and n.is_computed(1):
+        function = _REDUCTIONS[n.node.op].removeprefix("reduce_")
+        return n.emit("reduce_by", n.tensor(0), n.tensor(1), function=function, keepdims=n.flag("keepdims", True))
     if axes is None:
         axes = n.constants(1, "axes")
     if not axes:
@@ -49,12 +52,15 @@ def _arg(n: Call) -> Results:
     return n.emit(op, n.tensor(0), axis=axis, keepdims=keepdims, last=last)
 
 
-@onnx_op("CumSum")
-def _cumsum(n: Call) -> Results:
+@onnx_op("CumSum", "CumProd")
+def _running(n: Call) -> Results:
+    op, exclusive, reverse = n.node.op.lower(), n.flag("exclusive"), n.flag("reverse")
+    if n.is_computed(1):
+        return n.emit(op, n.tensor(0), n.tensor(1), exclusive=exclusive, reverse=reverse)
     axis = n.constants(1, "the axis")
     if axis is None or len(axis) != 1:
         refuse("it has no single axis")
-    return n.emit("cumsum", n.tensor(0), axis=axis[0], exclusive=n.flag("exclusive"), reverse=n.flag("reverse"))
+    return n.emit(op, n.tensor(0), axis=axis[0], exclusive=exclusive, reverse=reverse)
 
 
 @onnx_op("TopK")

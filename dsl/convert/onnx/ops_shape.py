@@ -149,8 +149,25 @@ def _axes(n: Call, index: int = 1) -> tuple[int, ...] | None:
 @onnx_op("Squeeze")
 def _squeeze(n: Call) -> Results:
     x, axes = n.tensor(0), _axes(n)
-    y = n.emit("squeeze", x, axes=_ones(n, x) if axes is None else axes)
-    return _same_condition(n, x, y)
+    axes = _ones(n, x) if axes is None else tuple(a + x.rank if a < 0 else a for a in axes)
+    if n.translator.depth and (open_axes := [a for a in axes if 0 <= a < x.rank and not isinstance(x.shape[a], int)]):
+        return _squeezed_in_region(n, x, axes, open_axes)
+    return _same_condition(n, x, n.emit("squeeze", x, axes=axes))
+
+
+def _squeezed_in_region(n: Call, x: Tensor, axes: tuple[int, ...], open_axes: list[int]) -> Tensor:
+    """Open dims that must be 1, but only where this body runs, so that the network's dims can't say it.
+
+    Of such an axis position d*(d - 1) is taken, which exists only where d is 1: elsewhere it is an error when run.
+    """
+    rest = tuple(a - sum(o < a for o in open_axes) for a in axes if a not in open_axes)
+    for number, axis in enumerate(sorted(open_axes, reverse=True)):
+        size = x.shape[axis]
+        n.translator.held_to_one.add(size)
+        only = n.dims((size * (size - 1),), _I64, scalar=True, part=f"only{number or ''}")
+        last = number + 1 == len(open_axes) and not rest
+        x = n.emit("gather", x, only, part="" if last else f"of{number}", axis=axis)
+    return n.emit("squeeze", x, axes=rest) if rest else x
 
 
 def _ones(n: Call, x: Tensor) -> tuple[int, ...]:

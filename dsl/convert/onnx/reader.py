@@ -30,7 +30,8 @@ _ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 
 def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) -> OnnxModel:
     """Read a model from a path, its bytes, or a ModelProto, without external data. Raises ImportModelError (E0801)."""
-    proto, folder = _load(model)
+    path = Path(model) if isinstance(model, str | Path) else None
+    proto = _load(model)
     if not proto.HasField("graph"):
         _invalid("the model has no graph")
     if not all(isinstance(text, str) for text in _texts(proto)):
@@ -39,7 +40,8 @@ def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) 
     opsets = _opsets(proto)
     proto = _without_composites(proto, opsets)
     graph = _graph(proto.graph, frozenset(), 0)
-    return OnnxModel(graph, opsets, folder, allow_outside)
+    file = "" if path is None else path.stem
+    return OnnxModel(graph, opsets, file, None if path is None else path.parent, allow_outside)
 
 
 def _invalid(message: str, *notes: str) -> NoReturn:
@@ -49,15 +51,14 @@ def _invalid(message: str, *notes: str) -> NoReturn:
 # --- the file ---
 
 
-def _load(model: str | Path | bytes | Any) -> tuple[Any, Path | None]:
+def _load(model: str | Path | bytes | Any) -> Any:
     if isinstance(model, onnx.ModelProto):
-        return model, None
-    folder = None
+        return model
     if isinstance(model, bytes | bytearray | memoryview):
         data, name = bytes(model), "the model"
     else:
         path = Path(model)
-        name, folder = f"`{path}`", path.parent
+        name = f"`{path}`"
         try:
             data = path.read_bytes()
         except OSError as e:
@@ -67,7 +68,7 @@ def _load(model: str | Path | bytes | Any) -> tuple[Any, Path | None]:
         proto.ParseFromString(data)
     except DecodeError:
         _invalid(f"{name} is not an ONNX model: its bytes don't parse", f"{len(data)} bytes")
-    return proto, folder
+    return proto
 
 
 def _texts(proto: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel
 from trtn.dsl.convert.onnx.names import first_free, identifier, value_path, weight_path
 from trtn.dsl.convert.onnx.ratios import Ratios
 from trtn.dsl.convert.onnx.registry import Handler, TensorList, Unsupported, find_handler, listed
-from trtn.dsl.dims import DimError
+from trtn.dsl.dims import Dim, DimError
 from trtn.dsl.network import Tensor, Weight
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
 
@@ -87,6 +87,10 @@ class Translator:
         self.conditions = Conditions(builder)
         self.ratios = Ratios()
         self.scope = Scope(model.graph)
+        self.chosen_by_dims: set[str] = set()
+        """The `if` layers whose condition is a relation of dims: what their branches need is no news about the dims."""
+        self.held_to_one: set[Dim] = set()
+        """Dims that layers of regions hold to 1 themselves."""
         self.depth = 0
         """How many regions the walk is inside of."""
         self._outputs = frozenset(output_names)

@@ -158,6 +158,55 @@ def test_what_a_branch_demands_is_guarded_where_it_runs() -> None:
         evaluate_network(network, {"c": np.asarray(True), "x": floats(1, 32)})
 
 
+def test_an_open_dim_that_a_branch_squeezes_is_held_to_one_where_it_runs() -> None:
+    nodes = [
+        node("Slice", ["x", "zero", "upto", "at", "eight"], ["cut"]),
+        node("Shape", ["cut"], ["s"]),
+        node("Gather", ["s", "at"], ["n"]),
+        node("Equal", ["n", "one"], ["is_one"]),
+        node(
+            "If",
+            ["is_one"],
+            ["h"],
+            "choice",
+            then_branch=graph([node("Squeeze", ["cut", "at"], ["t"])], [], [value("t")]),
+            else_branch=branch("Identity", "cut", "e"),
+        ),
+        node("Gemm", ["h", "w"], ["left"]),
+    ]
+    weights = {
+        "at": np.asarray([1]),
+        "one": np.asarray([1]),
+        "eight": np.asarray([8]),
+        "zero": np.asarray([0]),
+        "w": floats(3, 2),
+    }
+    weights["upto"] = np.asarray([2**62])
+    left = graph(nodes, [], [value("left")], name="left")
+    right = graph(
+        [node("ReduceSum", ["x", "at"], ["summed"], keepdims=0), node("Gemm", ["summed", "w"], ["right"])],
+        [],
+        [value("right")],
+        name="right",
+    )
+    proto = model(
+        [node("If", ["c"], ["y"], then_branch=left, else_branch=right)],
+        [value("c", [], BOOL), value("x", [2, "S", 3])],
+        ["y"],
+        weights,
+    )
+    network = import_onnx(proto, dims={"S": Range(8, 4096, 8)})
+    assert network.guards == () and network.asserts == () and "gather" in ops(network)
+    for truth, length in ((True, 8), (False, 8), (False, 24)):
+        feeds = {"c": np.asarray(truth), "x": floats(2, length, 3)}
+        y = evaluate_network(network, feeds)["y"]
+        wanted = feeds["x"][:, 0] if truth else feeds["x"].sum(axis=1)
+        np.testing.assert_allclose(y, wanted @ weights["w"], rtol=1e-4)
+    for length in (16, 24, 4096):
+        with pytest.raises(IndexError):
+            evaluate_network(network, {"c": np.asarray(True), "x": floats(2, length, 3)})
+
+
 def loop_model(*, cond: bool, limit: int | None, stop: bool) -> ModelProto:
     """h = h + x, yielding h; with `stop`, until its first element is 3 or more."""
     goes_on = node("Less", ["first", "three"], ["go"]) if stop else node("Identity", ["c_in"], ["go"])

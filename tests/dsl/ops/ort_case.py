@@ -1,7 +1,12 @@
-"""One op at a time: through our declaration, and through ONNX Runtime as a model of one node."""
+"""One op at a time: through our declaration, and through ONNX Runtime as a model of one node.
+
+With `TRTN_TEST_XP=cupy` in the environment our side is evaluated on CuPy: the same tests, on a GPU.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -63,10 +68,15 @@ def run_ours(name: str, /, *arrays: Any, known: Sequence[int] = (), **attrs: Any
     given += [None] * (0 if op.spec.inputs and op.spec.inputs[-1].variadic else len(op.spec.inputs) - len(given))
     narrow = [a is not None and not op.native_low_precision for a in given]
     originals = [None if a is None else a.copy() for a in given]
+    xp = _namespace()
     operands = [_widen(a) if n and a is not None else a for n, a in zip(narrow, given, strict=True)]
+    operands = [None if a is None else xp.asarray(a) for a in operands]
     with np.errstate(all="ignore"):
-        raw = op.evaluate(np, *operands, **inferred.attrs)
+        raw = op.evaluate(xp, *operands, **inferred.attrs)
     results = raw if isinstance(raw, tuple) else (raw,)
+    if xp is not np:
+        assert all(isinstance(y, xp.ndarray) for y in results), f"{name} gave {[type(y) for y in results]}"
+        results = tuple(xp.asnumpy(y) for y in results)
     assert len(results) == len(inferred.types)
     for before, after in zip(originals, given, strict=True):
         if before is not None and after is not None:
@@ -99,6 +109,10 @@ def tensor(
     assert dtype is not None, like.dtype
     elements = tuple(int(v) for v in like.reshape(-1)) if known else None
     return Tensor(name, dtype, like.shape, value=elements)
+
+
+def _namespace() -> Any:
+    return importlib.import_module(os.environ.get("TRTN_TEST_XP", "numpy"))
 
 
 def _op(name: str) -> Op:

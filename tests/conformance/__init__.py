@@ -1,0 +1,1 @@
+"""ONNX's backend suite, with trtn and with ONNX Runtime."""

@@ -71,7 +71,7 @@ def _run(options: Options, say: Callable[[str], None]) -> list[Table]:
         try:
             done = isolated(
                 measure_build,
-                threads=options.threads,
+                blas_threads=options.threads,
                 spec=str(options.specs / f"{name}.trtn"),
                 engine=str(engine),
                 runs=options.runs(_RUNS),

@@ -61,7 +61,7 @@ def measure_stages(path: str) -> dict[str, float]:
     made = stage("elaborate", lambda: elaborate_network(unit, unit.networks["generated"], sink))
     if made is None or sink.has_errors:
         raise Failure("the generated spec has errors")
-    stage("prove", lambda: check_network(made.network, made.requirements, sink, made.dim_spans))
+    stage("prove", lambda: check_network(made.network, made.requirements, sink, made.spans))
     return seconds
 
 

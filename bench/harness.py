@@ -84,10 +84,12 @@ def time_process(argv: Sequence[str], *, runs: int, warmup: int = 1) -> Sample:
     return time_calls(once, runs=runs, warmup=warmup, budget=120.0)
 
 
-def isolated(function: Callable[..., Any], *, timeout: float = 600.0, threads: int = 2, **arguments: Any) -> Isolated:
+def isolated(
+    function: Callable[..., Any], *, timeout: float = 600.0, blas_threads: int = 2, **arguments: Any
+) -> Isolated:
     """Run a module-level function in a fresh process, with JSON arguments and a JSON result.
 
-    threads: what NumPy's BLAS may use there. Raises Failure where the function raises, the process dies, or `timeout`
+    blas_threads: what NumPy may use there. Raises Failure where the function raises, the process dies, or `timeout`
     seconds pass.
     """
     argv = [sys.executable, "-m", "bench.worker", function.__module__, function.__qualname__, json.dumps(arguments)]
@@ -95,7 +97,7 @@ def isolated(function: Callable[..., Any], *, timeout: float = 600.0, threads: i
         done = subprocess.run(
             argv,
             cwd=_ROOT,
-            env={**os.environ, **_thread_environment(threads)},
+            env={**os.environ, **_thread_environment(blas_threads)},
             capture_output=True,
             text=True,
             timeout=timeout,

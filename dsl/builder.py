@@ -74,6 +74,8 @@ class PendingGuard:
     layer: str
     span: Span | None
     input_spans: tuple[Span | None, ...] = ()
+    block: str = ""
+    """The path of the block's expansion that counts on it: where it fails, its layers have nothing to say."""
 
 
 class Builder:
@@ -180,7 +182,7 @@ class Builder:
         layer = Layer(
             outputs[0].name if outputs else self.unique(name),
             found,
-            tuple(_trim(inputs)),
+            _trim(inputs),
             outputs,
             inferred.attrs,
             tuple(regions),
@@ -263,12 +265,12 @@ class Region:
         return Graph(self.inputs, tuple(outputs), tuple(self.layers))
 
 
-def _trim(inputs: Sequence[Tensor | None]) -> list[Tensor | None]:
+def _trim(inputs: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """Absent inputs at the end say nothing."""
-    given = list(inputs)
-    while given and given[-1] is None:
-        given.pop()
-    return given
+    count = len(inputs)
+    while count and inputs[count - 1] is None:
+        count -= 1
+    return tuple(inputs[:count])
 
 
 def _substitute(layer: Layer, mapping: Mapping[int, Tensor]) -> Layer:

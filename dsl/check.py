@@ -98,12 +98,17 @@ def _check_requirements(
     guards: dict[Relation, Guard] = {}
     proofs: dict[Relation, Proof] = {}
     refused: dict[tuple[str, Span | None], str] = {}
+    misused: set[str] = set()
     for pending in requirements:
+        if misused and any(pending.layer == b or pending.layer.startswith(f"{b}.") for b in misused if b != pending.block):
+            continue
         relation = pending.requirement.relation
         proof = proofs.get(relation)
         if proof is None:
             proof = proofs[relation] = _settle(relation, domain)
         if proof.verdict is Verdict.REFUTED:
+            if pending.block:
+                misused.add(pending.block)
             # A place that a repeat or a block expands many times is reported for the first layer that it makes.
             if refused.setdefault((pending.requirement.code, pending.span), pending.layer) == pending.layer:
                 _report(network, pending, proof, domain, sink)
@@ -118,7 +123,7 @@ def _report(network: Network, pending: PendingGuard, proof: Proof, domain: Domai
     relation = requirement.relation
     witness = proof.witness or {}
     notes = [f"`{relation}` fails for {show_values(witness, relation)}: {_sides(relation, witness)}"]
-    if pending.layer and requirement.code != "E0305":
+    if requirement.code not in ("E0305", "E0401"):
         notes.append(f"in layer `{pending.layer}`")
     labels = tuple(
         Label(span, "")
@@ -177,7 +182,8 @@ def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
         if _settle(a.relation.negated(), free).verdict is Verdict.PROVED:
             sink.error("E0403", f"`{a.relation}` holds for no values of the dims", a.span)
             possible = False
-        elif _settle(a.relation, free).verdict is Verdict.PROVED:
+        elif len(a.relation.symbols) == 1 and _settle(a.relation, free).verdict is Verdict.PROVED:
+            # About several dims it may well hold anyway: no range can say it, and ranges get wider.
             sink.error("E0404", f"`{a.relation}` holds for all values of the dims anyway", a.span)
     # In a domain without points everything holds, even this.
     if possible and _settle(Relation("==", 0, 1), domain).verdict is Verdict.PROVED:
@@ -233,9 +239,9 @@ def _divisors(network: Network, spans: Mapping[str, Span]) -> Iterator[PendingGu
 def _uses(network: Network, spans: Mapping[str, Span]) -> Iterator[tuple[str, str, Iterable[Dim], Span | None]]:
     """Where dims are written or come about: what to call the place, the layer, the dims, the span."""
     for a in network.asserts:
-        yield f"`assert {a.relation}`", "", (a.relation.left, a.relation.right), a.span
+        yield f"`assert {a.relation}`", network.name, (a.relation.left, a.relation.right), a.span
     for t in network.inputs:
-        yield f"`{t.name}` ({t.type})", "", t.shape, spans.get(t.name)
+        yield f"`{t.name}` ({t.type})", t.name, t.shape, spans.get(t.name)
     for layer in walk(network.graph):
         for value in layer.attrs.values():
             if isinstance(value, Expr | tuple):

@@ -122,10 +122,11 @@ def _one(source: Source, sink: Sink, wanted: str | None, allow_outside: bool, ma
     if sink.has_errors:
         raise SpecError(_summary(sink), sink.diagnostics)
     if len(networks) != 1:
+        none = "the file is a weight manifest, which has no network" if is_manifest(source) else "the file has no network"
         listed = f"the file has {len(networks)} networks: {', '.join(n.name for n in networks)}"
         sink.error(
             "E0215",
-            listed if networks else "the file has no network",
+            listed if networks else none,
             source.span(0, 0),
             help="name the one that is meant" if networks else "",
         )

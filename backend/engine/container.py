@@ -95,7 +95,10 @@ def write_container(
     entries = _lay_out(header, sections)
     raw = _encode(header, entries)
     length = _decode(raw).end
-    target = os.path.realpath(path)
+    try:
+        target = os.path.realpath(path)
+    except ValueError as error:  # a NUL byte
+        _refuse(_name_of(path), f"can't be written: {error}", "E0710")
     if os.path.exists(target) and not os.path.isfile(target):
         _refuse(_name_of(path), "can't be written: it exists and is no regular file", "E0710")
     folder, base = os.path.split(target)

@@ -51,6 +51,8 @@ class StoragePlan:
     lifetimes: tuple[tuple[int, int], ...]
     dynamic: frozenset[str]
     """The names of the data-dependent dims."""
+    orders: Mapping[int, tuple[int, ...]]
+    """The axes of each buffer from the slowest to the fastest in memory, by tensor id; the logical order where there is none."""
 
     def layout(self, sizes: Mapping[str, int]) -> Arena:
         """Offsets of the arena's buffers for the given values of the dims."""
@@ -65,14 +67,17 @@ def nbytes(tensor: Tensor, sizes: Mapping[str, int]) -> int:
     return count
 
 
-def plan_storage(network: Network, groups: Sequence[Group]) -> StoragePlan:
-    """Places for all values that cross from one group to another."""
-    return _Planner(network, groups).plan()
+def plan_storage(
+    network: Network, groups: Sequence[Group], orders: Mapping[int, tuple[int, ...]] | None = None
+) -> StoragePlan:
+    """Places for all values that cross from one group to another. `orders` are wishes: only the arena's values follow them."""
+    return _Planner(network, groups, orders or {}).plan()
 
 
 class _Planner:
-    def __init__(self, network: Network, groups: Sequence[Group]) -> None:
+    def __init__(self, network: Network, groups: Sequence[Group], orders: Mapping[int, tuple[int, ...]]) -> None:
         self.network = network
+        self.orders = orders
         self.groups = groups
         self.dynamic = frozenset(network.data_dims)
         self.places: dict[int, Place] = {}
@@ -125,7 +130,8 @@ class _Planner:
                 self.contiguous.add(id(tensor))
         else:
             self.places[id(tensor)] = Place.ARENA
-            self.contiguous.add(id(tensor))
+            if id(tensor) not in self.orders:
+                self.contiguous.add(id(tensor))
 
     def _can_alias(self, layer: Layer, source: Tensor) -> bool:
         """Whether the reference result of a view op shares memory with its input. An output may be the caller's: it is not aliased."""
@@ -179,4 +185,5 @@ class _Planner:
             buffers=tuple(roots[i] for i in order),
             lifetimes=tuple((first[i], last[i]) for i in order),
             dynamic=self.dynamic,
+            orders={i: self.orders[i] for i in order if i in self.orders},
         )

@@ -12,6 +12,7 @@ from typing import Any
 from trtn.backend.devices import Device, find_device
 from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena
+from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import StoragePlan, plan_storage
 from trtn.backend.providers import Kernel, Tactic, find_provider
 from trtn.backend.runtime.context import Context
@@ -46,7 +47,8 @@ class Engine:
         self.groups = tuple(groups)
         self.choices = tuple(choices)
         self.provenance = dict(provenance)
-        self.storage: StoragePlan = plan_storage(network, self.groups)
+        orders = plan_orders(self.groups) if self.device != "cpu" else {}
+        self.storage: StoragePlan = plan_storage(network, self.groups, orders)
         self._idle: list[Context] = []
         self._lock = threading.Lock()
 

@@ -63,7 +63,9 @@ class Schedule:
         for t, offset in zip(self.storage.buffers, self.arena.offsets, strict=True):
             shape = self._shape(t)
             count = prod(shape)
-            fixed[id(t)] = memory[offset : offset + count * t.dtype.itemsize].view(t.dtype.numpy).reshape(shape)
+            order = self.storage.orders.get(id(t), tuple(range(len(shape))))
+            flat = memory[offset : offset + count * t.dtype.itemsize].view(t.dtype.numpy)
+            fixed[id(t)] = flat.reshape([shape[a] for a in order]).transpose([order.index(a) for a in range(len(shape))])
         self._fixed = fixed
         self.steps = []
         parts = [t for g in self._groups for t in g.outputs if self.storage.places[id(t)] is Place.PART]

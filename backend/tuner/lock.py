@@ -10,6 +10,7 @@ A line is: kind, digest of the group's signature, provider, its version, tactic,
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from trtn.dsl.errors import BuildError
 __all__ = ["Entry", "Lock", "group_key", "read_lock", "write_lock"]
 
 HEAD = "# trtn lock 1\n# Maintained by `trtn build`. One group a line, sorted; a merge keeps both sides' lines.\n"
+KEY_LENGTH = 24
+_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,7 +48,7 @@ Lock = Mapping[str, Entry]
 
 def group_key(group: Group) -> str:
     """A short, stable id of what a group computes: the digest of its signature."""
-    return hashlib.sha256(signature(group).encode()).hexdigest()[:24]
+    return hashlib.sha256(signature(group).encode()).hexdigest()[:KEY_LENGTH]
 
 
 def describe(group: Group) -> str:
@@ -58,12 +61,12 @@ def read_lock(path: str | Path) -> Lock:
     """The entries of a lock file. Raises BuildError with the line where it is malformed or can't be read."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+    except (OSError, ValueError) as e:  # bytes that are not UTF-8, a NUL in the path
         raise _error(f"lock file {path} can't be read: {e}") from None
     if not text.startswith("# trtn lock 1\n"):
         raise _error(f"{path}:1: not a lock file of this version of trtn")
     entries: dict[str, Entry] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         body, _, comment = line.partition(" # ")
         if line.startswith("#") or not line.strip():
             continue
@@ -71,9 +74,11 @@ def read_lock(path: str | Path) -> Lock:
         if len(fields) != 5:
             raise _error(
                 f"{path}:{number}: a line has five fields, this one {len(fields)}",
-                "resolve the merge, or build without `--locked`",
+                "resolve the merge, or delete the file and build it anew",
             )
         kind, key, provider, version, tactic = fields
+        if not _KEY.fullmatch(key):
+            raise _error(f"{path}:{number}: `{key}` is not the digest of a group", "delete the line, or the file")
         entries[key] = Entry(kind, key, provider, version, tactic, comment)
     return entries
 
@@ -90,8 +95,8 @@ def write_lock(path: str | Path, entries: Iterable[Entry]) -> None:
             return
         with replacing(target) as file:
             file.write(text.encode())
-    except OSError as e:
-        raise _error(f"lock file {path} can't be written: {e.strerror or e}") from None
+    except (OSError, ValueError) as e:
+        raise _error(f"lock file {path} can't be written: {getattr(e, 'strerror', None) or e}") from None
 
 
 def _error(message: str, cure: str = "") -> BuildError:

@@ -31,22 +31,22 @@ class Tuner:
     def choose(self, groups: Sequence[Group], progress: Callable[[int, int], None] | None = None) -> list[Choice]:
         """A choice for each group. Raises BuildError listing every group that the lock misses, where `locked`."""
         choices: list[Choice] = []
+        origins: dict[str, str] = {}
         missing: list[str] = []
         for number, group in enumerate(groups):
             key = group_key(group)
             entry = self.entries.get(key)
-            origin = "only"
             if entry is None:
                 entry = self._from_lock(key, group)
-                origin = "lock"
+                origins[key] = "lock"
             if entry is None:
                 if self.locked:
                     missing.append(f"`{group.name}` ({describe(group)}), key {key}")
                     continue
                 entry = self._best(key, group)
-                origin = "only"
+                origins[key] = "only"
             self.entries[key] = entry
-            choices.append(Choice(entry.provider, entry.tactic, origin))
+            choices.append(Choice(entry.provider, entry.tactic, origins[key]))
             if progress is not None:
                 progress(number + 1, len(groups))
         if missing:

@@ -289,7 +289,8 @@ def _block(
     matched = True
     for param, (tensor, where) in zip(block.sig.tensors, inputs, strict=True):
         assert tensor is not None and param.type is not None
-        matched &= bind_type(ctx, inner, param.type, tensor, where, f"`{param.name}` of block `{block.name}`")
+        what = f"`{param.name}` of block `{block.name}`"
+        matched &= bind_type(ctx, inner, param.type, tensor, where, what, block=path)
         inner.scope.bind(param.name, tensor, inner.span(param))
     if not matched:
         return POISON

@@ -12,6 +12,8 @@ from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describe, is_number
 from trtn.dsl.network import Tensor
+from trtn.dsl.ops.base import Op
+from trtn.dsl.ops.infer import InferFailure, check_attr_names
 from trtn.dsl.syntax import ast
 
 if TYPE_CHECKING:
@@ -284,7 +286,8 @@ def _apply(ctx: Context, node: ast.Binary, left: Value, right: Value, name: str)
                     return POISON
                 known = tensor.dtype
                 break
-    a, b = as_tensor(ctx, left, spans[0], known), as_tensor(ctx, right, spans[1], known)
+    inner = _below(ctx, name)
+    a, b = as_tensor(inner, left, spans[0], known), as_tensor(inner, right, spans[1], known)
     if isinstance(a, Poison) or isinstance(b, Poison):
         return POISON
     made = layer(ctx, INFIX[node.op], [(a, spans[0]), (b, spans[1])], {}, name, ctx.span(node))
@@ -467,12 +470,12 @@ def layer(
     **more: Any,
 ) -> tuple[Tensor, ...] | Poison:
     """Add a layer; a failure is reported. Without a name it is called after its op, below the statement's name."""
-    from trtn.dsl.ops.infer import InferFailure
-
     label = op if isinstance(op, str) else op.name
     path = name or ctx.path(label)
     attr_spans: dict[str, Span] = more.pop("attr_spans", {})
     try:
+        if isinstance(op, Op):
+            check_attr_names(op, attrs)  # here already: some names are those of the builder's own parameters
         return ctx.builder.layer(
             op,
             *(t for t, _ in inputs),

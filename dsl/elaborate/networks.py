@@ -133,7 +133,8 @@ def _input(ctx: Context, member: ast.Input, spans: dict[str, Span]) -> None:
         value = ctx.builder.input(member.name, stated.dtype, stated.shape)
         spans[member.name] = ctx.span(member)
         for n, d in enumerate(stated.shape):
-            demand_size(ctx, d, f"dim {n} of `{member.name}` may be negative: {d}", ctx.span(member.type.dims[n]))
+            message = f"dim {n} of `{member.name}` may be negative: {d}"
+            demand_size(ctx, member.name, d, message, ctx.span(member.type.dims[n]))
     earlier = ctx.scope.bind(member.name, value, ctx.span(member))
     if earlier is not None:
         labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
@@ -190,7 +191,7 @@ def _outputs(ctx: Context, outputs: list[ast.Output]) -> list[tuple[str, Tensor]
             ctx.error("E0306", f"output `{member.name}` is {describe(bound.value)}, not a tensor", span)
             good = False
             continue
-        tensor = as_tensor(ctx, bound.value, span, stated.dtype)
+        tensor = as_tensor(ctx.within(prefix=f"{member.name}."), bound.value, span, stated.dtype)
         if isinstance(tensor, Poison):
             good = False
             continue

@@ -120,7 +120,8 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
     results = [n or f"{first}.unused{k or ''}" for k, n in enumerate(names)] if len(targets) > 1 else []
     stated = statement.types
     if stated and len(stated) != len(targets):
-        ctx.error("E0208", f"{len(targets)} names and {len(stated)} types", ctx.span(stated[0]))
+        named = f"{len(targets)} name{'s' * (len(targets) != 1)}"
+        ctx.error("E0208", f"{named} and {len(stated)} type{'s' * (len(stated) != 1)}", ctx.span(stated[0]))
         stated = ()
     values = POISON if not declare_data_dims(ctx, stated) else _right_side(ctx, statement, first, results)
     if isinstance(values, Poison):
@@ -131,7 +132,7 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
         span = ctx.span(statement.value)
         ctx.error(
             "E0208",
-            f"{len(values)} results for {len(targets)} names",
+            f"{len(values)} result{'s' * (len(values) != 1)} for {len(targets)} name{'s' * (len(targets) != 1)}",
             span,
             help="`_` takes a result that is not wanted",
         )
@@ -142,7 +143,8 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
     for target, value, expr in zip(targets, values, stated, strict=False):
         expected = type_of(ctx, expr)
         if not isinstance(expected, Poison):
-            tensor = as_tensor(ctx, value, ctx.span(expr), expected.dtype)
+            inner = ctx.within(prefix=f"{ctx.path(target.name)}.", suffix="")
+            tensor = as_tensor(inner, value, ctx.span(expr), expected.dtype)
             if not isinstance(tensor, Poison):
                 check_type(ctx, expected, tensor, ctx.span(expr), f"`{target.name}`")
 

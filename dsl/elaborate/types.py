@@ -7,7 +7,7 @@ from trtn.dsl.diagnostics import Label, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import Dim, Relation, symbol
 from trtn.dsl.dtypes import BY_NAME, DType
-from trtn.dsl.elaborate.context import Context, type_label
+from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.expressions import as_dim
 from trtn.dsl.elaborate.values import Bound, Poison, POISON
 from trtn.dsl.network import Tensor, TensorType
@@ -115,8 +115,13 @@ def bind_names(inner: Context, pattern: ast.TypeExpr, tensor: Tensor) -> None:
                 inner.scope.names[name] = Bound(actual, inner.span(d))
 
 
-def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tensor, where: Span, what: str) -> bool:
-    """Match a tensor against a block's pattern: new names are bound to its dtype and dims, known ones must agree."""
+def bind_type(
+    ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tensor, where: Span, what: str, *, block: str = ""
+) -> bool:
+    """Match a tensor against a block's pattern: new names are bound to its dtype and dims, known ones must agree.
+
+    block: the path of the expansion that counts on the match.
+    """
     good = True
     bind_names(inner, pattern, tensor)
     name = pattern.dtype
@@ -148,7 +153,14 @@ def bind_type(ctx: Context, inner: Context, pattern: ast.TypeExpr, tensor: Tenso
         if isinstance(expected, Poison):
             return False
         message = f"{what}: dim `{inner.span(d).text}` is {expected}, not {actual}"
-        good &= _demand(ctx, expected, actual, message, "E0312", where, [*label, Label(where, type_label(tensor))][:1])
+        if isinstance(expected, int) and isinstance(actual, int):
+            if expected != actual:
+                ctx.error("E0312", message, where, labels=label)
+                good = False
+        elif expected != actual:
+            requirement = Requirement(Relation("==", expected, actual), message, "E0312", inputs=(0,))
+            layer = block or inner.path("").rstrip(".")
+            ctx.builder.requirements.append(PendingGuard(requirement, layer, where, (label[0].span,), block))
     return good
 
 
@@ -160,28 +172,24 @@ def check_type(ctx: Context, expected: TensorType, tensor: Tensor, where: Span, 
         return False
     if expected.shape == found.shape:
         return True
-    return all(
-        _demand(ctx, a, b, f"{what} is {found}, not {expected}: dim {n} is {b}, not {a}", "E0305", where, ())
-        for n, (a, b) in enumerate(zip(expected.shape, found.shape, strict=True))
-    )
+    for n, (a, b) in enumerate(zip(expected.shape, found.shape, strict=True)):
+        if a == b:
+            continue
+        message = f"{what} is {found}, not {expected}: dim {n} is {b}, not {a}"
+        if isinstance(a, int) and isinstance(b, int):
+            ctx.error("E0305", message, where)
+            return False
+        requirement = Requirement(Relation("==", a, b), message, "E0305")
+        ctx.builder.requirements.append(PendingGuard(requirement, tensor.name, where))
+    return True
 
 
-def demand_size(ctx: Context, dim: Dim, message: str, where: Span) -> bool:
-    """Demand that a dim is not negative. False where it plainly is; where that depends on the dims, the checker looks."""
+def demand_size(ctx: Context, name: str, dim: Dim, message: str, where: Span) -> bool:
+    """Demand that a dim of what is called `name` is not negative. False where it plainly is."""
     if isinstance(dim, int):
         if dim < 0:
             ctx.error("E0401", message, where)
         return dim >= 0
-    ctx.builder.requirements.append(PendingGuard(Requirement(Relation(">=", dim, 0), message, "E0401"), "", where))
+    ctx.builder.requirements.append(PendingGuard(Requirement(Relation(">=", dim, 0), message, "E0401"), name, where))
     return True
 
-
-def _demand(ctx: Context, a: Dim, b: Dim, message: str, code: str, where: Span, labels: list[Label] | tuple[()]) -> bool:
-    if a == b:
-        return True
-    if isinstance(a, int) and isinstance(b, int):
-        ctx.error(code, message, where, labels=labels)
-        return False
-    requirement = Requirement(Relation("==", a, b), message, code)
-    ctx.builder.requirements.append(PendingGuard(requirement, ctx.path("").rstrip(".") or "the network", where))
-    return True

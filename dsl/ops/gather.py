@@ -50,17 +50,21 @@ class Gather(Op):
 
 def _known_in_range(i: Infer, size: Dim) -> None:
     """Demand that constant indices don't miss the axis."""
-    for pick in dict.fromkeys(i.value(1) or ()):
-        if not isinstance(pick, int):
-            continue
-        if not isinstance(size, int):
-            i.require(">=", size, pick + 1 if pick >= 0 else -pick, f"index {pick} of `{i.op.name}` is outside its axis", inputs=[1, 0])
-        elif not -size <= pick < size:
-            i.fail(
-                "E0313",
-                f"index {pick} of `{i.op.name}` is outside the {size} elements of its axis",
-                inputs=[1, 0],
-            )
+    picks = [pick for pick in i.value(1) or () if isinstance(pick, int)]
+    farthest = max(picks, key=_least_size, default=None)
+    if farthest is None:
+        return
+    if not isinstance(size, int):
+        message = f"index {farthest} of `{i.op.name}` is outside its axis"
+        i.require(">=", size, _least_size(farthest), message, inputs=[1, 0])
+    elif size < _least_size(farthest):
+        message = f"index {farthest} of `{i.op.name}` is outside the {size} elements of its axis"
+        i.fail("E0313", message, inputs=[1, 0])
+
+
+def _least_size(index: int) -> int:
+    """The size from which on an axis has this index."""
+    return index + 1 if index >= 0 else -index
 
 
 class Embedding(Op):

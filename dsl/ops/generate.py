@@ -4,7 +4,7 @@ nonzero.
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 from trtn.dsl.dims import Dim, ceildiv, dim_max, product
@@ -135,6 +135,8 @@ class Fill(Op):
     native_low_precision = True
 
     def infer(self, i: Infer) -> Shape:
+        if not i["dtype"].is_float and not isfinite(i["value"]):
+            i.fail("E0304", f"no {i['dtype']} is {i['value']}", attr="value")
         sizes = told(i, 0, "shape")
         if sizes is None:
             return tuple(i.fresh(0, UNBOUNDED) for _ in range(list_length(i, 0)))

@@ -15,7 +15,10 @@ from trtn.dsl.network import Shape, Tensor, TensorType
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.signature import Attr, Input, show
 
-__all__ = ["Infer", "InferFailure", "Inferred", "Requirement", "infer_layer"]
+__all__ = ["MAX_RANK", "Infer", "InferFailure", "Inferred", "Requirement", "check_attr_names", "infer_layer"]
+
+MAX_RANK = 32
+"""The greatest rank of a result: what every array library takes."""
 
 VALUE_LIMIT = 64
 """The longest integer tensor whose elements are followed through the network as dim expressions."""
@@ -266,6 +269,9 @@ def _infer(op: Op, i: Infer, variables: Mapping[str, DType]) -> Inferred:
     types = tuple(
         s if isinstance(s, TensorType) else TensorType(_result_dtype(op, n, i, variables), tuple(s)) for n, s in enumerate(listed)
     )
+    rank = max((len(t.shape) for t in types), default=0)
+    if rank > MAX_RANK:
+        raise InferFailure("E0303", f"the result of `{op.name}` has rank {rank}; ranks go up to {MAX_RANK}")
     value = None
     first = types[0] if types else None
     if first and len(first.shape) <= 1 and (first.dtype.is_integer or first.dtype is BOOL):
@@ -305,8 +311,8 @@ def _input_spec(declared: Sequence[Input], index: int) -> Input:
     return declared[min(index, len(declared) - 1)]
 
 
-def _fill_attrs(op: Op, attrs: Mapping[str, Any]) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
+def check_attr_names(op: Op, attrs: Mapping[str, Any]) -> None:
+    """Refuse attributes that the op has not. Raises InferFailure (E0204)."""
     for name in attrs:
         if op.spec.attr(name) is None:
             from trtn.dsl.diagnostics.suggest import did_you_mean
@@ -314,6 +320,11 @@ def _fill_attrs(op: Op, attrs: Mapping[str, Any]) -> dict[str, Any]:
             known = [a.name for a in op.spec.attrs]
             cure = did_you_mean(name, known) or (f"it has {', '.join(f'`{k}`' for k in known)}" if known else "it has none")
             raise InferFailure("E0204", f"`{op.name}` has no attribute `{name}`", attr=name, cure=cure)
+
+
+def _fill_attrs(op: Op, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    check_attr_names(op, attrs)
+    filled: dict[str, Any] = {}
     for spec in op.spec.attrs:
         filled[spec.name] = _attr_value(op, spec, attrs)
     return filled

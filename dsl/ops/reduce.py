@@ -286,9 +286,7 @@ class CumSum(Running):
     `exclusive`: not including it, so the first is 0. `reverse`: from the end. f16 is accumulated in f32.
     """
 
-    signature = (
-        "cumsum(x: T, along: i32|i64?, *, axis: int?, exclusive: bool = false, reverse: bool = false) -> T"
-    )
+    signature = "cumsum(x: T, along: i32|i64?, *, axis: int?, exclusive: bool = false, reverse: bool = false) -> T"
     function = "cumsum"
     start = 0
 
@@ -299,9 +297,7 @@ class CumProd(Running):
     `exclusive`: not including it, so the first is 1. `reverse`: from the end. f16 is accumulated in f32.
     """
 
-    signature = (
-        "cumprod(x: T, along: i32|i64?, *, axis: int?, exclusive: bool = false, reverse: bool = false) -> T"
-    )
+    signature = "cumprod(x: T, along: i32|i64?, *, axis: int?, exclusive: bool = false, reverse: bool = false) -> T"
     function = "cumprod"
     start = 1
 

@@ -5,12 +5,13 @@ weighted taps.
 from __future__ import annotations
 
 from fractions import Fraction
-from math import floor, prod
+from math import floor, inf, prod
 from typing import Any
 
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import NUMBERS
 from trtn.dsl.network import Shape
+from trtn.dsl.ops.arrays import along
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.sizes import UNBOUNDED, list_length, not_negative, told
@@ -22,38 +23,44 @@ _DENSE = 96
 
 
 class Resize(Op):
-    """x resampled to other sizes: to `sizes` (or the tensor `to`), or by `scales`: floor(d * scale). All of
-    them cover every axis.
+    """x resampled to other sizes: to `sizes` (or the tensor `to`), or by `scales` (or the tensor `factors`):
+    floor(d * scale). All of them cover every axis. Where both are given the scales only say where to look.
 
     `coordinates` says which place of x an output position looks at, `nearest` how "nearest" rounds it.
     "cubic" uses the kernel with coefficient `cubic_a`; `exclude_outside` leaves out what lies beyond the edge
     (else the edge is repeated); `antialias` widens the kernel where the result is smaller. With `scales` the
-    coordinates use the scale as given, not the ratio of sizes. ONNX Resize.
+    coordinates use the scale as given, not the ratio of sizes. "crop" looks at the part of x from `region`'s
+    first half to its second, in fractions of the axes; beyond x lies `extrapolation`. ONNX Resize.
     """
 
     signature = (
-        "resize(x: T, to: i64?, *, sizes: dims?, scales: floats?,"
+        "resize(x: T, to: i64?, factors: f32?, region: f32?, *, sizes: dims?, scales: floats?,"
         ' mode: "nearest" | "linear" | "cubic" = "nearest",'
         ' coordinates: "half_pixel" | "asymmetric" | "align_corners" | "pytorch_half_pixel"'
-        ' | "half_pixel_symmetric" = "half_pixel",'
+        ' | "half_pixel_symmetric" | "crop" = "half_pixel",'
         ' nearest: "round_prefer_floor" | "round_prefer_ceil" | "floor" | "ceil" = "round_prefer_floor",'
-        " cubic_a: float = -0.75, exclude_outside: bool = false, antialias: bool = false) -> T"
+        " cubic_a: float = -0.75, exclude_outside: bool = false, antialias: bool = false, extrapolation: float = 0.0) -> T"
     )
     where = {"T": NUMBERS}
 
     def infer(self, i: Infer) -> Shape:
         shape = i.shape(0)
-        given = [name for name in ("sizes", "scales") if i[name] is not None] + ["to"] * i.has(1)
-        if len(given) != 1:
+        told_by = {"sizes": i["sizes"] is not None, "to": i.has(1)}
+        scaled_by = {"scales": i["scales"] is not None, "factors": i.has(2)}
+        given = [name for name, there in (*told_by.items(), *scaled_by.items()) if there]
+        if not given or all(told_by.values()) or all(scaled_by.values()):
             words = " and ".join(given) or "none"
-            i.fail("E0207", f"`resize` takes one of `sizes`, `scales` and the tensor `to`, not {words}")
-        count = list_length(i, 1) if given == ["to"] else len(i[given[0]])
-        if count != len(shape):
-            message = f"`{given[0]}` of `resize` has {count} entries, but the rank is {len(shape)}"
-            i.fail("E0304", message, attr=None if i.has(1) else given[0])
-        if given == ["scales"]:
-            if any(s <= 0 for s in i["scales"]):
-                i.fail("E0304", "`scales` of `resize` are greater than 0", attr="scales")
+            i.fail("E0207", f"`resize` takes `sizes` or the tensor `to`, `scales` or the tensor `factors`, not {words}")
+        for name, index in ("sizes", 0), ("scales", 0), ("to", 1), ("factors", 2), ("region", 3):
+            if i.has(index) if index else i[name] is not None:
+                self._check_length(i, name, index, len(shape) * (2 if name == "region" else 1))
+        if i.has(3) != (i["coordinates"] == "crop"):
+            i.fail("E0207", '`resize` takes a `region` with `coordinates` "crop", and only then', inputs=[3] * i.has(3))
+        if scaled_by["scales"] and not all(0 < s < inf for s in i["scales"]):
+            i.fail("E0304", "`scales` of `resize` are greater than 0, and finite", attr="scales")
+        if not any(told_by.values()):
+            if i["scales"] is None:
+                return tuple(i.fresh(0, UNBOUNDED) for _ in shape)
             return tuple(_scaled(d, s) for d, s in zip(shape, i["scales"], strict=True))
         sizes = told(i, 1, "sizes")
         if sizes is None:
@@ -61,11 +68,20 @@ class Resize(Op):
         not_negative(i, sizes)
         return sizes
 
+    def _check_length(self, i: Infer, name: str, index: int, wanted: int) -> None:
+        """One entry for each axis; of a region two."""
+        count = list_length(i, index) if index else len(i[name])
+        if count != wanted:
+            message = f"`{name}` of `resize` has {count} entries, but the rank is {len(i.shape(0))}"
+            i.fail("E0304", message, attr=None if index else name, inputs=[index] * (index > 0))
+
     def evaluate(
         self,
         xp: Any,
         x: Any,
         to: Any,
+        factors: Any,
+        region: Any,
         *,
         sizes: Any,
         scales: tuple[float, ...] | None,
@@ -75,26 +91,33 @@ class Resize(Op):
         cubic_a: float,
         exclude_outside: bool,
         antialias: bool,
+        extrapolation: float,
     ) -> Any:
-        if scales is not None:
-            out = [int(_scaled(d, s)) for d, s in zip(x.shape, scales, strict=True)]  # type: ignore[arg-type]
-            ratios = list(scales)
-        else:
+        if factors is not None:
+            scales = tuple(float(f) for f in factors)
+        if to is not None or sizes is not None:
             out = [int(d) for d in (sizes if to is None else to)]
-            ratios = [o / max(1, d) for o, d in zip(out, x.shape, strict=True)]
+        else:
+            assert scales is not None
+            out = [int(_scaled(d, s)) for d, s in zip(x.shape, scales, strict=True)]  # type: ignore[arg-type]
+        ratios = list(scales or (o / max(1, d) for o, d in zip(out, x.shape, strict=True)))
+        ends = [None] * x.ndim if region is None else [(float(a), float(b)) for a, b in region.reshape(2, -1).T]
         if 0 in out:
             return xp.zeros(tuple(out), dtype=x.dtype)
         y = x if mode == "nearest" else x.astype("float64" if x.dtype.name == "float64" else "float32", copy=False)
         for axis, (size, target, ratio) in enumerate(zip(x.shape, out, ratios, strict=True)):
-            if size == target and ratio == 1:
+            part = ends[axis]
+            if size == target and ratio == 1 and part in (None, (0.0, 1.0)):
                 continue
-            places = _places(xp, size, target, ratio, coordinates)
+            places = _places(xp, size, target, ratio, coordinates) if part is None else _cropped(xp, size, target, part)
             if mode == "nearest":
                 y = xp.take(y, xp.clip(_rounded(xp, places, nearest), 0, size - 1), axis=axis)
-                continue
-            narrow = min(1.0, ratio) if antialias else 1.0
-            index, weights = _filter(xp, places, size, mode, cubic_a, narrow, exclude_outside)
-            y = _resample(xp, y, axis, index, weights.astype(y.dtype))
+            else:
+                narrow = min(1.0, ratio) if antialias else 1.0
+                index, weights = _filter(xp, places, size, mode, cubic_a, narrow, exclude_outside)
+                y = _resample(xp, y, axis, index, weights.astype(y.dtype))
+            if part is not None:
+                y[along(axis, (places < 0) | (places > size - 1))] = extrapolation
         return y.copy() if y is x else y.astype(x.dtype, copy=False)
 
 
@@ -128,6 +151,14 @@ def _places(xp: Any, size: int, target: int, scale: float, coordinates: str) -> 
         places += length / 2 * (1 - result / (ratio * length))
     places -= 0.5
     return places
+
+
+def _cropped(xp: Any, size: int, target: int, part: tuple[float, float]) -> Any:
+    """The same for a part of the axis, whose ends are the first and the last position."""
+    begin, end = (p * (size - 1) for p in part)
+    if target == 1:
+        return xp.asarray([begin + (end - begin) / 2], dtype="float32")
+    return xp.arange(target, dtype="float32") * ((end - begin) / (target - 1)) + begin
 
 
 def _rounded(xp: Any, places: Any, how: str) -> Any:

@@ -96,6 +96,8 @@ def show(value: Any) -> str:
 def _int(value: Any, attr: Attr) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError
+    if not -(2**63) <= value < 2**63:
+        raise OverflowError
     return value
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from trtn.dsl.dims import Dim, Domain, Range, bounds, symbols
 from trtn.dsl.network import Shape
-from trtn.dsl.ops.infer import Infer
+from trtn.dsl.ops.infer import MAX_RANK, Infer
 
 __all__ = ["UNBOUNDED", "list_length", "not_negative", "one_way", "sign_of", "told"]
 
@@ -56,6 +56,9 @@ def list_length(i: Infer, index: int) -> int:
             f"the length of `{i.input_name(index)}` of `{i.op.name}` must be a constant, not {length}",
             inputs=[index],
         )
+    if length > MAX_RANK:
+        words = f"`{i.input_name(index)}` of `{i.op.name}` has {length} elements; ranks go up to {MAX_RANK}"
+        i.fail("E0303", words, inputs=[index])
     return length
 
 

@@ -18,6 +18,7 @@ __all__ = ["Concat", "Slice", "Split"]
 
 _Bound = Dim | None
 """A bound of a slice; None is the beginning or the end of the axis."""
+MAX_PARTS = 65_536
 _FAR = 2**31 - 1
 """ONNX writes "to the end" as a bound from here up, "to the beginning" as one from the negative of it down.
 """
@@ -79,10 +80,10 @@ class Split(Op):
             i.fail("E0304", "`split` takes `sizes` or `parts`, not both", attr="parts")
         if sizes is None:
             parts = i.wanted if parts is None else parts
-            if parts is None or parts < 1:
+            if parts is None or not 1 <= parts <= MAX_PARTS:
                 i.fail(
                     "E0304",
-                    f"`split` needs `sizes`, or `parts` of at least 1, not {parts}",
+                    f"`split` needs `sizes`, or `parts` from 1 to {MAX_PARTS}, not {parts}",
                     attr="parts" if parts else None,
                 )
             sizes = _even_pieces(i, whole, parts)

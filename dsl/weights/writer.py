@@ -133,7 +133,8 @@ def _kept(path: str, weight: Weight, own: Path, files: dict[str, FileLine]) -> T
     relative = os.path.relpath(source.file.root / source.file.path, own.parent)
     if relative.startswith(os.pardir) or relative == own.name:
         return None
-    found = weight.digest or digest(view(weight))
+    array = view(weight)  # a file that is missing or damaged is found here
+    found = weight.digest or digest(array)
     if relative not in files:
         size = len(source.file.table.map(source.file.locate()))
         files[relative] = FileLine(f"f{len(files)}", relative, size)

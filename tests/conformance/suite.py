@@ -42,8 +42,8 @@ class _Result(unittest.TestResult):
         self.addError(test, err)
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
-        words = [line.strip() for line in str(err[1]).splitlines() if line.strip()]
-        self.outcome = Outcome("fail", f"{err[0].__name__}: {' | '.join(words)[:600]}")
+        words = [line.strip() for line in str(err[1]).split("ACTUAL: ")[0].splitlines() if line.strip()]
+        self.outcome = Outcome("fail", f"{err[0].__name__}: {'; '.join(words)}"[:400])
 
 
 class Suite:

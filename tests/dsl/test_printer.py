@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.dsl.flat_specs import FLAT, flat_spec
+from tests.dsl.random_networks import random_network
 from tests.interpreter import evaluate_network
 from trtn.dsl.builder import Builder
 from trtn.dsl.diagnostics import Source
 from trtn.dsl.dims import Range, Relation, symbol
 from trtn.dsl.dtypes import BOOL, BY_NAME
 from trtn.dsl.load import load_text
-from trtn.dsl.network import Assertion, Network, Tensor, TensorType
+from trtn.dsl.network import Assertion, Network, TensorType
 from trtn.dsl.printer import network_digest, print_network, write_document
 from trtn.dsl.syntax import format_source
 
@@ -58,85 +58,10 @@ def statements(text: str) -> list[str]:
 
 # --- what loads is what is printed -------------------------------------------------------------------------------
 
-HEADER = """\
-trtn 1
-
-network net {
-  dim N in 1..8
-  input x: f32[N, 4]
-  input i: i64[N]
-  input h: f16[N, 4]
-  input c: bool[]
-  input n: i64[]
-  output y: %s
-
-"""
-
-FLAT = {
-    "infix": ("f32[N, 4]", "t = x * 0.5\nu = 1.0 - t\nv = -u\ny = v / x"),
-    "infix takes the other operand's dtype": ("f16[N, 4]", "t = h * -0.5\ny = t ** 2.0"),
-    "another dtype in a call": ("f16[N, 4]", "y = pow(h, 2)"),
-    "a call where operators don't fit": (
-        "f32[N, 4]",
-        f"{'a' * 40} = -x\n{'b' * 40} = mul(\n  {'a' * 40},\n  {'a' * 40},\n)\ny = relu({'b' * 40})",
-    ),
-    "comparison": ("bool[N]", "y = i >= 3"),
-    "matrix product": ("f32[N, N]", "t = transpose(x)\ny = x @ t"),
-    "constants are not computed": ("f32[]", "y = sqrt(constant(2.0, dtype=f32))"),
-    "constants of an open dtype": ("f16[]", "y = max(constant(2.0, dtype=f16), 3.0)"),
-    "lists": ("f32[N, 4]", "y = add(x, constant([1.0, 2.5, -0.0, inf], dtype=f32))"),
-    "nested lists": ("f32[N, 2]", "y = linear(x, constant([[1.0, 0.1], [2.0, 0.0], [0.0, 1e-5], [3.0, 1e16]], dtype=f32))"),
-    "attributes": ("f32[N, 4]", "y = clip(x, min=-1.0, max=nan)"),
-    "attribute list of one number": ("f32[N, 4, 2, 2]", "t = reshape(x, shape=[N, 4, 1, 1])\ny = max_pool(t, kernel=2, pads=1)"),
-    "attribute lists": (
-        "f32[N, 4, 1, 1]",
-        "t = reshape(x, shape=[N, 2, 2, 1])\nu = transpose(t, perm=[0, 2, 1, 3])\nv = reshape(u, shape=[N, 4, 1, 1])\n"
-        "y = avg_pool(v, kernel=[2, 3], strides=[2, 1], pads=[1, 1, 0, 1], count_include_pad=true)",
-    ),
-    "what the op fills in": ("f32[N, 2]", "_, y = split(x, axis=1)"),
-    "uneven pieces": ("f32[N, 1]", "_, y = split(x, axis=1, sizes=[3, 1])"),
-    "dtypes": ("i64[N, 4]", "y = cast(x, to=i64)"),
-    "words": ("f32[N, 4]", 'y = gelu(x, approximate="tanh")'),
-    "dims": ("i64[3]", "y = dims(values=[N, 2 * N + 1, N // 2])"),
-    "dim attributes": ("f32[N // 2, 8]", "t = tile(x, times=[1, 2])\ny = slice(t, start=[0], end=[N // 2])"),
-    "absent inputs": ("f32[N, 4]", "t = constant_like\ny = layer_norm(x, none, t)"),
-    "several results": ("f32[N, 2]", "y, _ = top_k(x, k=2)"),
-    "sizes of the data": ("i64[2, K]", "t = relu(x)\ny = nonzero(t) : i64[2, K in 0..4 * N]\nassert K <= 16, \"few\""),
-    "precision": ("f32[N, 4]", "@precision(f16)\nt = relu(x)\ny = exp(t)"),
-    "if": ("f32[N, 4]", "y = if c {\n  t = -x\n  yield t\n} else {\n  yield x\n}"),
-    "if of a constant": ("f32[N, 4]", "y = if constant(true, dtype=bool) {\n  t = -x\n  yield t\n} else {\n  yield x\n}"),
-    "several values": ("f32[N, 4]", "_, y = if c {\n  yield 1.0, x\n} else {\n  u = x * 2.0\n  yield 2.0, u\n}"),
-    "scan": ("f32[N]", "_, y = scan over r = x reverse carry s = 0.0 {\n  t = reduce_sum(r)\n  s = s + t\n  yield s\n}"),
-    "scan along another axis": ("f32[4, N]", "y = scan over r = x axis 1 {\n  t = r + 1.0\n  yield t\n}"),
-    "loop": ("f32[N, 4]", "y = loop k in 0..3 carry a = x {\n  a = a * 2.0\n}"),
-    "loop while": (
-        "f32[N, 4]",
-        "y, _ = loop k in 0..n max 9 carry a = x, go = true while go {\n  a = a * 2.0\n  t = reduce_max(a)\n  go = t < 9.0\n}",
-    ),
-    "loop of unknown length": ("i64[K]", "_, y = loop k in 0..n max 9 carry a = x {\n  a = -a\n  yield k\n} : f32[N, 4], i64[K in 0..9]"),
-    "carried values change places": (
-        "f32[N, 4]",
-        "u = x + 1.0\ny, _ = loop k in 0..3 carry a = x, b = u {\n  a_old = a\n  b_old = b\n  a = b_old\n  b = a_old\n}",
-    ),
-    "carried constants": ("f32[N, 4]", "y, _ = loop k in 0..3 carry a = x, b = constant(2, dtype=i32) {\n  a = a * 2.0\n  b = constant(3, dtype=i32)\n}"),
-    "nested": (
-        "f32[N, 4]",
-        "y = loop k in 0..3 carry a = x {\n  a = if c {\n    t = a * 2.0\n    yield t\n  } else {\n    yield a\n  }\n}",
-    ),
-    "sizes of the data in a body": (
-        "f32[N, 4]",
-        "y = loop k in 0..3 carry a = x {\n  z = nonzero(a) : i64[2, K in 0..4 * N]\n  s = reduce_sum(z)\n  t = cast(s, to=f32)\n  a = a + t\n}",
-    ),
-}  # fmt: skip
-
 
 @pytest.mark.parametrize("name", FLAT)
 def test_a_flat_spec_prints_as_it_is(name: str) -> None:
-    result, body = FLAT[name]
-    body = body.replace("constant_like", "fill(shape=[4], value=0.5)")
-    lines = "".join(f"  {line}\n" for line in body.split("\n"))
-    text = f"{HEADER % result}{lines}}}\n"
-    # What is not used is printed too, so the inputs of all cases can be the same.
+    text = flat_spec(*FLAT[name].split("\n", 1))
     assert print_network(load_text(text)) == text
 
 
@@ -227,17 +152,24 @@ network net {
 
 
 def test_types() -> None:
-    network = load_text(HEADER % "f32[N, 2]" + "  t = x + 1.0\n  y, _ = top_k(t, k=2)\n}\n")
+    network = load_text(flat_spec("f32[N, 2]", "t = x + 1.0\ny, _ = top_k(t, k=2)"))
     text = print_network(network, types=True)
     assert statements(text) == ["t = x + 1.0 : f32[N, 4]", "y, _ = top_k(t, k=2) : f32[N, 2], i64[N, 2]"]
     assert print_network(load_text(text), types=True) == text
 
 
 def test_provenance() -> None:
-    text = (
-        HEADER % "f32[N, 4]"
-        + '  @onnx("/a/Relu")\n  t = relu(x)\n  @onnx("/a/If")\n  y = if c {\n    u = -t\n    yield u\n  } else {\n    yield t\n  }\n}\n'
-    )
+    body = """\
+@onnx("/a/Relu")
+t = relu(x)
+@onnx("/a/If")
+y = if c {
+  u = -t
+  yield u
+} else {
+  yield t
+}"""
+    text = flat_spec("f32[N, 4]", body)
     network = load_text(text)
     assert print_network(network, provenance=True) == text
     assert "@onnx" not in print_network(network)
@@ -349,8 +281,9 @@ def chain(names: list[str], output: str) -> Network:
     ("name", "text"),
     [
         ("layer[3].ffn.h", "layer[3].ffn.h"), ("/stem/Conv_output_0", "`/stem/Conv_output_0`"), ("step", "`step`"),
-        ("none", "`none`"), ("x[007]", "`x[007]`"), ("a`b\\n\n", "`a\\u{60}b\\\\n\\n`"), ("input", "input"), ("f32", "f32"),
-        ("w", "w"), ("w.h", "w.h"), ("N", "N_2"), ("_", "`_`"), ("日本", "`日本`"), ("", "t"), ("x", "x_2"), ("min", "min"),
+        ("none", "`none`"), ("x[007]", "`x[007]`"), ("a`b\\n\n", "`a\\u{60}b\\\\n\\n`"), ("input", "input"),
+        ("f32", "f32"), ("w", "w"), ("w.h", "w.h"), ("N", "N_2"), ("_", "`_`"), ("日本", "`日本`"), ("", "t"),
+        ("x", "x_2"), ("min", "min"),
     ],
 )  # fmt: skip
 def test_names(name: str, text: str, tmp_path: Path) -> None:
@@ -389,7 +322,7 @@ def test_identities_of_outputs_print_once() -> None:
 
 
 def foreign_loop() -> Network:
-    """As an importer makes it: a condition that is not carried, no limit, foreign names in the body, constants as results."""
+    """As an importer makes it: no limit, a condition that is not carried, foreign names, constants as results."""
     b = Builder("net", dims={"N": Range(1, 8)})
     x, go = b.input("x", F32, (N, 3)), b.input("go", BOOL, ())
     i64 = TensorType(I64, ())
@@ -453,10 +386,10 @@ def test_the_digest_is_of_what_the_network_is(tmp_path: Path) -> None:
     digest = network_digest(network)
     assert digest == network_digest(loaded(network, tmp_path)) == network_digest(chain(["h"], "y"))
     assert digest != network_digest(chain(["g"], "y"))
-    body = "  # said in other words\n  y = relu( x )\n}\n"
-    assert network_digest(load_text(HEADER % "f32[N, 4]" + body)) == network_digest(
-        load_text(HEADER % "f32[N, 4]" + "  y = relu(x)\n}\n")
+    plain, commented = (
+        load_text(flat_spec("f32[N, 4]", t)) for t in ("y = relu(x)", "# in other words\ny = relu( x )")
     )
+    assert network_digest(plain) == network_digest(commented)
 
 
 def test_the_digest_is_of_the_weights_too() -> None:
@@ -471,123 +404,6 @@ def test_the_digest_is_of_the_weights_too() -> None:
 
 
 # --- random networks ---------------------------------------------------------------------------------------------
-
-NAMES = (
-    "h", "layer[3].ffn.h", "/stem/Conv_output_0", "step", "none", "f32", "i64", "w", "w.p", "w[0]", "x", "x y", "a`b", "a\\b", "日本",
-    "true", "if", "loop", "output", "dim", "assert", "yield", "_", "N", "0", "x[007]", "h_2", "h.unused1", "y", "y.then.h", "h.body.a",
-)  # fmt: skip
-
-Step = Callable[[Builder, Random, list[Tensor], str], Tensor]
-
-
-def simple(op: str, **attrs: Any) -> Step:
-    def step(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-        count = len([i for i in b_op(op).spec.inputs if not i.optional])
-        return b.layer(op, *(random.choice(tensors) for _ in range(count)), name=name, **attrs)[0]
-
-    return step
-
-
-def b_op(name: str) -> Any:
-    from trtn.dsl.ops.base import find_op
-
-    return find_op(name)
-
-
-def scalar(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    value = np.float32(random.choice([0.5, 0.1, -2, 1e-7, 3e8]))
-    operands = [random.choice(tensors), b.constant(value, random.choice(["", "", "p"]))]
-    random.shuffle(operands)
-    return b.layer(random.choice(["add", "sub", "mul", "max"]), *operands, name=name)[0]
-
-
-def weighted(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    matrix = np.eye(4, dtype=np.float32)[:: random.choice([1, -1])] * random.choice([1, 2])
-    weight = b.constant(np.concatenate([matrix, matrix]), random.choice(["", "p", "layers.0/weight", "a[0].b"]))
-    wide = b.layer("concat", random.choice(tensors), random.choice(tensors), name=f"{name}.wide", axis=1)[0]
-    return b.layer("linear", wide, weight, name=name)[0]
-
-
-def windowed(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    image = b.layer("reshape", random.choice(tensors), name=f"{name}.image", shape=(N, 1, 2, 2))[0]
-    auto = random.choice(["none", "same_upper"])
-    pads = 1 if auto == "none" else 0
-    pooled = b.layer("max_pool", image, name=f"{name}.pool", kernel=(3, 3), pads=(pads,), auto_pad=auto)[0]
-    return b.layer("flatten", pooled, name=name)[0]
-
-
-def picked(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    values, indices = b.layer("top_k", random.choice(tensors), name=name, k=4, largest=random.random() < 0.5)
-    return random.choice([values, b.layer("cast", indices, name=f"{name}.f", to=F32)[0]])
-
-
-def counted(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    found = b.layer("nonzero", random.choice(tensors), name=name)[0]
-    total = b.layer("reduce_sum", found, name=f"{name}.sum")[0]
-    number = b.layer("cast", total, name=f"{name}.f", to=F32)[0]
-    return b.layer("add", random.choice(tensors), number, name=f"{name}.y")[0]
-
-
-def body(b: Builder, random: Random, tensors: list[Tensor], depth: int) -> list[Tensor]:
-    inner = list(tensors)
-    for _ in range(random.randint(0, 3)):
-        inner.append(random.choice(STEPS if depth else STEPS + CONTROL)(b, random, inner, random.choice(NAMES)))
-    return inner
-
-
-def branched(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    most = b.layer("reduce_max", random.choice(tensors), name=f"{name}.most")[0]
-    cond = b.layer("less", most, b.constant(np.float32(1)), name=f"{name}.cond")[0]
-    graphs = []
-    for _ in range(2):
-        with b.region([]) as r:
-            inner = body(b, random, tensors, 1)
-            graphs.append(r.finish([random.choice(inner), random.choice(inner), b.constant(np.float32(1))]))
-    return b.layer("if", cond, name=name, regions=graphs)[random.randint(0, 1)]
-
-
-def looped(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    count = random.randint(1, 3)
-    initial = [random.choice(tensors) for _ in range(count)]
-    carried = [(random.choice(NAMES), t.type) for t in initial]
-    with b.region([(random.choice(["k", "i", "/it"]), TensorType(I64, ())), *carried]) as r:
-        inner = body(b, random, [*tensors, *r.inputs[1:]], 1)
-        finals = [random.choice(inner) for _ in range(count)]
-        most = b.layer("reduce_max", finals[0], name="most")[0]
-        on = b.layer("less", most, b.constant(np.float32(1)), name="on")[0]
-        graph = r.finish([on, *finals, random.choice(inner)])
-    limit = random.choice([None, b.constant(np.int64(2))])
-    cond = random.choice([None, b.constant(np.asarray(True))])
-    results = b.layer("loop", limit, cond, *initial, name=name, regions=[graph], maximum=2)
-    return results[random.randrange(count)]
-
-
-def scanned(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
-    start = b.layer("reduce_sum", random.choice(tensors), name=f"{name}.start", axes=(0,))[0]
-    with b.region([("s", start.type), ("row", TensorType(F32, (4,)))]) as r:
-        s, row = r.inputs
-        t = b.layer("add", s, row, name=random.choice(NAMES))[0]
-        graph = r.finish([random.choice([s, row, t]), random.choice([s, row, t])])
-    attrs = {"carried": 1, "axes": [0], "reverse": [random.random() < 0.5], "out_reverse": [random.random() < 0.5]}
-    return b.layer("scan", start, random.choice(tensors), name=name, regions=[graph], **attrs)[1]
-
-
-STEPS: list[Step] = [
-    simple("relu"), simple("neg"), simple("add"), simple("mul"), simple("softmax"), simple("leaky_relu", alpha=0.3),
-    simple("clip", min=-1.0), simple("gelu", approximate="tanh"), simple("cumsum", axis=1), simple("softmax", axis=0),
-    scalar, weighted, windowed, picked, counted,
-]  # fmt: skip
-CONTROL: list[Step] = [branched, looped, scanned]
-
-
-def random_network(seed: int) -> Network:
-    random = Random(seed)
-    b = Builder(random.choice(["net", "two words", "step"]), dims={"N": Range(1, 8)})
-    tensors = [b.input(random.choice(["x", "/x:0", "w", "h"]), F32, (N, 4))]
-    for _ in range(random.randint(1, 6)):
-        tensors.append(random.choice(STEPS + CONTROL)(b, random, tensors, random.choice(NAMES)))
-    outputs = random.sample(["y", "/y:0", "none", "N", "h", "x"], random.randint(1, 3))
-    return b.finish([(name, random.choice(tensors)) for name in outputs])
 
 
 @given(st.integers(0, 2**32))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from trtn.dsl.convert.onnx.call import Call
+from trtn.dsl.convert.onnx.computed import pad_by, slice_by, split_by, squeeze_by, trilu_by, unsqueeze_by
 from trtn.dsl.convert.onnx.initializers import TransposedSource, dtype_of, tensor_source
 from trtn.dsl.convert.onnx.ops_pointwise import tidy
 from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
@@ -148,6 +149,8 @@ def _axes(n: Call, index: int = 1) -> tuple[int, ...] | None:
 
 @onnx_op("Squeeze")
 def _squeeze(n: Call) -> Results:
+    if n.is_computed(1):
+        return squeeze_by(n, n.tensor(0), n.tensor(1))
     x, axes = n.tensor(0), _axes(n)
     axes = _ones(n, x) if axes is None else tuple(a + x.rank if a < 0 else a for a in axes)
     if n.translator.depth and (open_axes := [a for a in axes if 0 <= a < x.rank and not isinstance(x.shape[a], int)]):
@@ -181,6 +184,8 @@ def _ones(n: Call, x: Tensor) -> tuple[int, ...]:
 
 @onnx_op("Unsqueeze")
 def _unsqueeze(n: Call) -> Results:
+    if n.is_computed(1):
+        return unsqueeze_by(n, n.tensor(0), n.tensor(1))
     x, axes = n.tensor(0), _axes(n)
     if axes is None:
         refuse("it has no axes")
@@ -249,7 +254,7 @@ def _split(n: Call) -> Results:
     if sizes is None:
         sizes = n.known(1)
         if sizes is None and n.maybe(1) is not None:
-            refuse("sizes that depend on data are not supported")
+            return split_by(n, x, n.tensor(1), axis)
     parts = None if sizes is not None else n.integer("num_outputs", count)
     return n.emit_all("split", x, axis=axis, sizes=sizes, parts=parts)
 
@@ -265,7 +270,12 @@ def _slice_by_attributes(n: Call) -> Results:
 @onnx_op("Slice", since=10)
 def _slice(n: Call) -> Results:
     starts, ends = n.known(1), n.known(2)
-    axes, steps = n.constants(3, "axes"), n.constants(4, "steps")
+    if n.is_computed(3):
+        return slice_by(n, n.tensor(0), n.tensor(1), n.tensor(2), n.tensor(3), n.maybe(4))
+    axes = n.constants(3, "axes")
+    if n.is_computed(4):
+        return n.emit("slice", n.tensor(0), n.tensor(1), n.tensor(2), n.tensor(4), axes=axes)
+    steps = n.constants(4, "steps")
     if starts is not None and ends is not None:
         return _sliced(n, starts, ends, axes, steps)
     return n.emit("slice", n.tensor(0), n.tensor(1), n.tensor(2), axes=axes, step=steps)
@@ -322,11 +332,15 @@ def _pad_by_attributes(n: Call) -> Results:
 
 @onnx_op("Pad", since=11)
 def _pad(n: Call) -> Results:
-    x, pads, axes = n.tensor(0), n.known(1), n.constants(3, "axes")
+    x, pads = n.tensor(0), n.known(1)
     fill, value = n.scalar(2), n.maybe(2)
     if fill is not None or value is None:
         value, fill = None, fill or 0.0
-    amounts = None if pads is not None else n.tensor(1)
+    amounts = n.tensor(1) if pads is None else None
+    if n.is_computed(3):
+        axes, pads, amounts = None, None, pad_by(n, x, n.tensor(1), n.tensor(3))
+    else:
+        axes = n.constants(3, "axes")
     fill = tidy(float(fill)) if fill is not None and x.dtype.name == "f32" else fill
     return n.emit("pad", x, amounts, value, pads=pads, mode=n.text("mode", "constant"), fill=fill, axes=axes)
 
@@ -339,5 +353,7 @@ def _tile(n: Call) -> Results:
 
 @onnx_op("Trilu")
 def _trilu(n: Call) -> Results:
+    if n.is_computed(1):
+        return trilu_by(n, n.tensor(0), n.tensor(1), n.flag("upper", True))
     k = n.constants(1, "k")
     return n.emit("trilu", n.tensor(0), upper=n.flag("upper", True), k=k[0] if k else 0)

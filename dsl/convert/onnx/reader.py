@@ -145,20 +145,24 @@ def _circle(calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> tuple[str
 
 
 def _without_composites(proto: Any, opsets: Mapping[str, int]) -> Any:
-    """The model with each standard op that has no handler replaced by the body that its definition gives it, if any."""
-    wanted = [(n, schema) for n in _all_nodes(proto.graph.node) if (schema := _definition(n, opsets)) is not None]
-    if not wanted:
-        return proto
-    complete = onnx.ModelProto()
-    complete.CopyFrom(proto)
-    for node in _all_nodes(complete.graph.node):
-        if (schema := _definition(node, opsets)) is not None:
-            _fill_defaults(node, schema)
-    try:
-        names = sorted({(n.domain, n.op_type) for n, _ in wanted})
-        return onnx.inliner.inline_selected_functions(complete, names, inline_schema_functions=True)
-    except (RuntimeError, ValueError):  # what is left unexpanded is reported by name, as unsupported
-        return proto
+    """The model with each standard op that has no handler replaced by the body that its definition gives it, if any.
+
+    A body may hold such ops in turn.
+    """
+    for _ in range(DEEPEST):
+        wanted = {(n.domain, n.op_type) for n in _all_nodes(proto.graph.node) if _definition(n, opsets) is not None}
+        if not wanted:
+            break
+        complete = onnx.ModelProto()
+        complete.CopyFrom(proto)
+        for node in _all_nodes(complete.graph.node):
+            if (schema := _definition(node, opsets)) is not None:
+                _fill_defaults(node, schema)
+        try:
+            proto = onnx.inliner.inline_selected_functions(complete, sorted(wanted), inline_schema_functions=True)
+        except (RuntimeError, ValueError):  # what is left unexpanded is reported by name, as unsupported
+            break
+    return proto
 
 
 def _definition(node: Any, opsets: Mapping[str, int]) -> Any:

@@ -79,6 +79,25 @@ def test_dtypes_and_layouts() -> None:
     assert y.shape == (1, 2, 3, 3)
 
 
+def test_factors_that_are_computed() -> None:
+    factors = np.array([1, 1, 2.5, 0.6], np.float32)
+    for mode in ("nearest", "linear", "cubic"):
+        expected = run_ours("resize", X, scales=[1, 1, 2.5, 0.6], mode=mode)[0]
+        np.testing.assert_array_equal(run_ours("resize", X, None, factors, mode=mode)[0], expected)
+        (y,) = run_ours("resize", X, np.array([1, 2, 16, 4]), factors, mode=mode)  # sizes say how many
+        np.testing.assert_array_equal(y[:, :, :15], expected)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_crop_matches_onnxruntime(mode: str) -> None:
+    region = np.array([0, 0, 0.2, -0.1, 1, 1, 0.9, 1.2], np.float32)
+    attrs = {"mode": mode, "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 7.0}
+    for sizes in ([1, 2, 5, 9], [1, 2, 1, 3]):
+        (expected,) = run_ort("Resize", [X, region, None, np.array(sizes)], attrs, opset=19)
+        (y,) = run_ours("resize", X, None, None, region, sizes=sizes, mode=mode, coordinates="crop", extrapolation=7.0)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_shapes() -> None:
     x = tensor("f32", B, 3, H, W)
     assert infer("resize", x, scales=[1.0, 1.0, 2.0, 0.5]).types[0].shape == (B, 3, 2 * H, W // 2)
@@ -89,7 +108,7 @@ def test_shapes() -> None:
     assert infer("resize", tensor("f32", 10), scales=[f32_scale]).types[0].shape == (7,)
     for attrs, code in (
         ({}, "E0207"),
-        ({"sizes": [1, 2, 3, 4], "scales": [1.0] * 4}, "E0207"),
+        ({"sizes": [1, 2, 3, 4], "coordinates": "crop"}, "E0207"),
         ({"scales": [2.0, 2.0]}, "E0304"),
         ({"scales": [1.0, 1.0, 0.0, 1.0]}, "E0304"),
     ):

@@ -76,7 +76,7 @@ def test_text(tmp_path: Path) -> None:
         f"tensor layer[10].w: f32[20] = f0 {digest(array)}",
         "tensor mask: f16[2, 2] = full(-inf)",
         "tensor noise: f32[3, 3] = normal(7, 0.02)",
-        "tensor none: f32[0, 3] = zeros",
+        "tensor `none`: f32[0, 3] = zeros",
         "tensor one: i64[100] = ones",
         f"tensor `onnx::Mul_1`: f32[20] = f0 {digest(array)}",
         "tensor scale: f32[2] = inline [0.1, 0.25]",

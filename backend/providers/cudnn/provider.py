@@ -1,0 +1,122 @@
+"""Which groups cuDNN takes, and their kernels. A kernel's plans are built and timed at its first launch for a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from trtn.backend.devices import Device
+from trtn.backend.group import Group
+from trtn.backend.providers.base import Launch, Tactic
+from trtn.backend.providers.cudnn.epilogue import EpilogueStep, epilogue
+from trtn.backend.providers.cudnn.graphs import Runner
+
+__all__ = ["PROVIDER", "CudnnProvider"]
+
+DTYPES = ("f16", "bf16", "f32")
+
+
+class CudnnProvider:
+    """Convolutions and matrix products through cuDNN."""
+
+    name = "cudnn"
+    after: frozenset[str] = frozenset({"reference"})
+    is_reference = False
+
+    def unavailable(self, device: str) -> str | None:
+        if not device.startswith("cuda"):
+            return "cuDNN runs on GPUs"
+        return _missing()
+
+    def version(self) -> str:
+        import cudnn
+
+        return f"{cudnn.backend_version()}-1"
+
+    def tactics(self, group: Group) -> Sequence[Tactic]:
+        return () if self.refusal(group) else (Tactic("auto", numerics="reassociated"),)
+
+    def refusal(self, group: Group) -> str:
+        if group.kind not in ("conv", "gemm"):
+            return f"no cuDNN graph for {group.kind} groups"
+        layer = group.layers[0]
+        if layer.op.name not in ("conv", "linear", "matmul"):
+            return f"no cuDNN graph for `{layer.op.name}`"
+        if len(group.outputs) != 1:
+            return "more than one result"
+        if any(t.dtype.name not in DTYPES or t.dtype is not group.outputs[0].dtype for t in group.inputs):
+            return f"dtypes other than one of {', '.join(DTYPES)}"
+        if layer.op.name == "conv":
+            why = _conv_refusal(group)
+        else:
+            why = _gemm_refusal(group)
+        return why or ("" if epilogue(group) is not None else "an epilogue that cuDNN's graphs don't have")
+
+    def compile(self, group: Group, tactic: Tactic, device: Device) -> CudnnKernel:
+        steps = epilogue(group)
+        assert steps is not None
+        return CudnnKernel(group, steps, device)
+
+
+PROVIDER = CudnnProvider()
+
+
+@cache
+def _missing() -> str | None:
+    try:
+        import cudnn
+
+        cudnn.backend_version()
+    except (ImportError, OSError, RuntimeError) as e:
+        return f"cuDNN or its frontend can't be loaded: {e}"
+    return None
+
+
+def _conv_refusal(group: Group) -> str:
+    layer = group.layers[0]
+    x, weight = layer.inputs[0], layer.inputs[1]
+    assert x is not None and weight is not None
+    if x.rank not in (3, 4, 5):
+        return f"rank {x.rank}"
+    if layer.attrs["auto_pad"] != "none":
+        return "padding that depends on the shape"
+    if layer.attrs["groups"] != 1:
+        return "grouped convolution"
+    if weight.weight is None:
+        return "the kernel is not a weight"
+    return ""
+
+
+def _gemm_refusal(group: Group) -> str:
+    layer = group.layers[0]
+    a, b = layer.inputs[0], layer.inputs[1]
+    assert a is not None and b is not None
+    if b.rank != 2 or b.weight is None:
+        return "the right side is not a weight matrix"
+    if a.rank < 2:
+        return "a vector"
+    return ""
+
+
+class CudnnKernel:
+    """A group as a cuDNN graph; graphs are kept by shape."""
+
+    def __init__(self, group: Group, steps: Sequence[EpilogueStep], device: Device) -> None:
+        self.group = group
+        self.steps = steps
+        self.device = device
+        self.packed: dict[int, Any] = {}
+        """Weights in the layout that cuDNN wants, by the address of the plain ones."""
+
+    def bind(self, sizes: Mapping[str, int]) -> Launch:
+        runner: Runner | None = None
+
+        def launch(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
+            nonlocal runner
+            if runner is None:
+                runner = Runner(self.group, self.steps, inputs, outputs[0], self.packed)
+            runner.run()
+            return outputs
+
+        return launch

@@ -1,0 +1,69 @@
+"""`save_onnx`: a model's file, and the file beside it that holds large weights."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from trtn.dsl.convert.export.exporter import DEFAULT_OPSET, write
+from trtn.dsl.convert.export.values import raw_bytes
+from trtn.dsl.convert.export.weights import StoredTensor
+from trtn.dsl.diagnostics import Diagnostic
+from trtn.dsl.errors import BuildError
+from trtn.dsl.network import Network
+from trtn.dsl.weights.sources import view
+
+__all__ = ["EXTERNAL_ABOVE", "save_onnx"]
+
+EXTERNAL_ABOVE = 1_500_000_000
+"""Bytes of weights above which they go to a file of their own."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def save_onnx(
+    network: Network,
+    path: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    external_data: bool | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the network as an ONNX model's file.
+
+    external_data: put weights of 4 KiB and more in `<path>.data` beside it, one after another at multiples of 4 KiB.
+    They are read one at a time, so the largest of them bounds the memory. By default where they are over 1.5 GB.
+    progress: called with "writing weights", how many bytes are written and how many there are.
+
+    The files take their places when both are done. Raises BuildError: E0805 as `export_onnx`, E0111 where the folder
+    can't be written to, and what loading a weight raises.
+    """
+    target = Path(path)
+    total = sum(t.weight.nbytes for t in network.weights if t.weight is not None)
+    beside = total > EXTERNAL_ABOVE if external_data is None else external_data
+    written = write(network, opset, external=f"{target.name}.data" if beside else None)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent) as folder:
+            model, data = Path(folder) / "model", Path(folder) / "data"
+            model.write_bytes(written.model.SerializeToString())
+            if written.stored:
+                with open(data, "wb") as file:
+                    _write_tensors(file, written.stored, progress)
+                os.replace(data, target.with_name(f"{target.name}.data"))
+            os.replace(model, target)
+    except OSError as error:
+        message = f"`{target}` can't be written: {error.strerror or error}"
+        raise BuildError(message, [Diagnostic("E0111", message)]) from None
+
+
+def _write_tensors(file: BinaryIO, stored: Sequence[StoredTensor], progress: Progress | None) -> None:
+    total = stored[-1].offset + stored[-1].length
+    for tensor in stored:
+        file.seek(tensor.offset)
+        file.write(raw_bytes(view(tensor.weight), tensor.weight.dtype))
+        if progress is not None:
+            progress("writing weights", tensor.offset + tensor.length, total)
+    file.truncate(total)

@@ -1,0 +1,91 @@
+"""The outcomes as a page: a table by category, and the reason for each test that does not pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from textwrap import fill
+
+from tests.conformance.categories import CATEGORIES
+from tests.conformance.suite import Outcome
+
+__all__ = ["page"]
+
+Outcomes = Mapping[str, Outcome]
+
+
+def page(ours: Outcomes, theirs: Outcomes, versions: Mapping[str, str]) -> str:
+    """Markdown. `theirs` are ONNX Runtime's outcomes for the same tests, in the same run."""
+    passed, passed_there = _passes(ours), _passes(theirs)
+    summary = (
+        f"onnx {versions['onnx']} has {len(ours):,} tests. Each goes through `trtn.import_onnx` and "
+        '`trtn.build(.., device="cpu")`, and in the same run through '
+        f"ONNX Runtime {versions['onnxruntime']}'s Python API on CPU. A model that is refused is no pass. "
+        "`python -m tests.conformance --write` writes this page."
+    )
+    both = (
+        f"**trtn passes {len(passed):,}, ONNX Runtime {len(passed_there):,}.** "
+        f"{len(passed - passed_there):,} pass only with trtn, {len(passed_there - passed):,} only with ONNX Runtime."
+    )
+    parts = [
+        "# ONNX's backend suite", summary, both, "## By what the models are about", _by_category(ours, theirs),
+        "## Tests that trtn does not pass", _misses(ours, theirs),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _passes(outcomes: Outcomes) -> set[str]:
+    return {name for name, o in outcomes.items() if o.verdict == "pass"}
+
+
+def _by_category(ours: Outcomes, theirs: Outcomes) -> str:
+    rows = ["| category | tests | trtn | refused | ONNX Runtime |", "|---|---:|---:|---:|---:|"]
+    for category in CATEGORIES:
+        names = [n for n in ours if _category(n, ours, theirs) == category]
+        counts = (
+            sum(ours[n].verdict == "pass" for n in names),
+            sum(ours[n].verdict == "refused" for n in names),
+            sum(theirs[n].verdict == "pass" for n in names),
+        )
+        rows.append(f"| {category} | {len(names):,} | {' | '.join(f'{c:,}' for c in counts)} |")
+    totals = (_passes(ours), [n for n, o in ours.items() if o.verdict == "refused"], _passes(theirs))
+    rows.append(f"| **all** | **{len(ours):,}** | {' | '.join(f'**{len(t):,}**' for t in totals)} |")
+    return "\n".join(rows)
+
+
+def _category(name: str, ours: Outcomes, theirs: Outcomes) -> str:
+    return ours[name].category or theirs[name].category
+
+
+def _misses(ours: Outcomes, theirs: Outcomes) -> str:
+    """By reason, the most frequent first; an asterisk marks what ONNX Runtime passes."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, outcome in sorted(ours.items()):
+        if outcome.verdict != "pass":
+            groups.setdefault((outcome.verdict, _general(outcome.reason)), []).append(name)
+    lines = ["`*`: ONNX Runtime passes it."]
+    for verdict, title in (("fail", "Wrong or failing"), ("refused", "Refused")):
+        chosen = sorted(
+            ((r, names) for (v, r), names in groups.items() if v == verdict), key=lambda g: (-len(g[1]), g[0])
+        )
+        if not chosen:
+            continue
+        lines.append(f"### {title}: {sum(len(names) for _, names in chosen):,}")
+        lines += [f"- **{len(names)}**: {reason}\n{_listed(names, theirs)}" for reason, names in chosen]
+    return "\n\n".join(lines)
+
+
+def _listed(names: Iterable[str], theirs: Outcomes) -> str:
+    words = (_short(n) + ("*" if theirs[n].verdict == "pass" else "") for n in names)
+    return fill(", ".join(words), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _short(name: str) -> str:
+    return f"`{name.removeprefix('test_').removesuffix('_cpu')}`"
+
+
+def _general(reason: str) -> str:
+    """A reason without the names of one model's nodes and inputs."""
+    first = re.sub(r"^(\S+) `[^`]*`: ", r"`\1`: ", reason.split("; ")[0])
+    first = re.sub(r"^input `[^`]*`", "an input", first)
+    return first

@@ -1,0 +1,68 @@
+"""The tests of ONNX's suite that pass must go on passing: a fixed sample of them, or all with TRTN_CONFORMANCE=all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import onnx
+import pytest
+
+import trtn
+from tests.conformance.backend import Prepared, TrtnBackend
+from tests.conformance.report import page
+from tests.conformance.suite import Outcome, Suite
+from trtn.dsl.diagnostics import Diagnostic
+
+SAMPLE = 5
+"""One test of this many is run by default."""
+EXPECTED = (Path(__file__).parent / "expected.txt").read_text().split()
+
+
+def _chosen() -> list[str]:
+    if os.environ.get("TRTN_CONFORMANCE") == "all":
+        return EXPECTED
+    return [name for name in EXPECTED if crc32(name.encode()) % SAMPLE == 0]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return Suite(TrtnBackend)
+
+
+@pytest.mark.parametrize("name", _chosen())
+def test_passes(suite: Suite, name: str) -> None:
+    outcome = suite.run(name)
+    assert outcome.verdict == "pass", f"{outcome.verdict}: {outcome.reason}"
+
+
+def test_enough_pass() -> None:
+    assert len(EXPECTED) == len(set(EXPECTED)) >= 1600
+
+
+def test_wrong_numbers_fail(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Prepared.run
+    monkeypatch.setattr(Prepared, "run", lambda self, inputs: [y + np.float32(0.01) for y in right(self, inputs)])
+    outcome = suite.run("test_relu_cpu")
+    assert outcome.verdict == "fail" and "tolerance" in outcome.reason
+    assert outcome.category == "float32"
+
+
+def test_what_is_refused_does_not_pass(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(model: onnx.ModelProto) -> Any:
+        raise trtn.ImportModelError("no", [Diagnostic("E0802", "Relu `y`: no op of trtn does this")])
+
+    monkeypatch.setattr(trtn, "import_onnx", refuse)
+    assert suite.run("test_relu_cpu") == Outcome("refused", "Relu `y`: no op of trtn does this", "float32")
+
+
+def test_the_page_counts() -> None:
+    ours = {"test_a_cpu": Outcome("pass", "", "float32"), "test_b_cpu": Outcome("refused", "Foo `n7`: no", "string")}
+    theirs = {"test_a_cpu": Outcome("fail", "x", "float32"), "test_b_cpu": Outcome("pass", "", "string")}
+    text = page(ours, theirs, {"onnx": "1", "onnxruntime": "2"})
+    assert "trtn passes 1, ONNX Runtime 1." in text
+    assert "| float32 | 1 | 1 | 0 | 0 |" in text and "| string | 1 | 0 | 1 | 1 |" in text
+    assert "- **1**: `Foo`: no\n  `b`*" in text

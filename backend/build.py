@@ -18,6 +18,7 @@ from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Network, Precision
+from trtn.dsl.version import VERSION
 
 __all__ = ["Progress", "build"]
 
@@ -52,13 +53,17 @@ def build(
     network = _with_profiles(network, profiles)
     digest = _digest(network)
     _verify_weights(network, report)
-    network = run_passes(network, precision=_precision(precision), progress=lambda done, total: report("passes", done, total))
+    network = run_passes(
+        network, precision=_precision(precision), progress=lambda done, total: report("passes", done, total)
+    )
     groups = partition(network)
     network = replace(network, graph=replace(network.graph, layers=tuple(layer for g in groups for layer in g.layers)))
     held = read_lock(lock) if lock is not None and (locked or Path(lock).exists()) else None
     if locked and held is None:
         message = "a locked build needs a lock file"
-        raise BuildError(message, [Diagnostic("E0708", message, help="name it with `--lock`, or as `lock` in the target")])
+        raise BuildError(
+            message, [Diagnostic("E0708", message, help="name it with `--lock`, or as `lock` in the target")]
+        )
     tuner = Tuner(discover(), chosen, held, locked=locked)
     choices = tuner.choose(groups, lambda done, total: report("tactics", done, total))
     if lock is not None and not locked:
@@ -111,13 +116,11 @@ def _verify_weights(network: Network, report: Progress) -> None:
 def _provenance(device: str, digest: str, tuner: Tuner) -> dict[str, object]:
     import numpy as np
 
-    from trtn import __version__
-
     return {
         "device": device,
         "network": digest,
         "providers": {p.name: p.version() for p in tuner.providers},
-        "tools": {"numpy": np.__version__, "trtn": __version__},
+        "tools": {"numpy": np.__version__, "trtn": VERSION},
     }
 
 
@@ -130,4 +133,6 @@ def _check_workspace(engine: Engine, workspace: int | None) -> None:
         need = engine.arena(profile.corner("maximum")).nbytes
         if need > workspace:
             message = f"profile `{profile.name}` needs an arena of {need:,} bytes at max; the limit is {workspace:,}"
-            raise BuildError(message, [Diagnostic("E0709", message, help="raise `workspace`, or lower the profile's max")])
+            raise BuildError(
+                message, [Diagnostic("E0709", message, help="raise `workspace`, or lower the profile's max")]
+            )

@@ -6,7 +6,7 @@ One that is neither shown nor refuted becomes a guard, which the runtime checks 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from trtn.dsl.builder import PendingGuard
@@ -29,7 +29,7 @@ from trtn.dsl.dims import (
     symbol,
     symbols,
 )
-from trtn.dsl.network import Guard, Network, Profile, make_domain, walk
+from trtn.dsl.network import Assertion, Guard, Network, Profile, make_domain, walk
 from trtn.dsl.ops.infer import Requirement
 
 __all__ = ["check_network", "profile_domain", "solvable_dims", "solve_dims"]
@@ -105,7 +105,9 @@ def _check_requirements(
         relation = pending.requirement.relation
         proof = proofs.get(relation)
         if proof is None:
-            proof = proofs[relation] = _settle(relation, domain)
+            # A range that may be empty must not count as a fact, or nothing would be found wrong where it is.
+            where = domain if pending.requirement.code != "E0401" else _named_domain(network, relation.symbols)
+            proof = proofs[relation] = _settle(relation, where)
         if proof.verdict is Verdict.REFUTED:
             if pending.block:
                 misused.add(pending.block)
@@ -116,6 +118,13 @@ def _check_requirements(
             guards[relation] = Guard(relation, pending.requirement.message, pending.layer, pending.span)
             _check_guard(network, pending, boxes, sink)
     return tuple(guards.values())
+
+
+def _named_domain(network: Network, names: Collection[str]) -> Domain:
+    """The network's domain without the data-dependent sizes other than these."""
+    sizes = {n: d for n, d in network.data_dims.items() if n in names}
+    known = network.dims.keys() | sizes.keys()
+    return make_domain(network.dims, sizes, [a.relation for a in network.asserts if a.relation.symbols <= known])
 
 
 def _report(network: Network, pending: PendingGuard, proof: Proof, domain: Domain, sink: Sink) -> None:
@@ -176,7 +185,8 @@ def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
     """Report asserts that exclude nothing or everything. False where they leave nothing to prove anything for."""
     free = make_domain(network.dims, network.data_dims, ())
     possible = True
-    for a in network.asserts:
+    for n, a in enumerate(network.asserts):
+        _check_assert_divisors(a, make_domain(network.dims, network.data_dims, (b.relation for b in network.asserts[:n])), sink)
         if not a.relation.symbols <= free.ranges.keys():
             continue
         if _settle(a.relation.negated(), free).verdict is Verdict.PROVED:
@@ -194,6 +204,21 @@ def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
             where = f"where {listed} hold{'s' * (len(others) == 1)}"
             sink.error("E0403", f"`{last.relation}` holds for no values of the dims {where}", last.span)
     return possible
+
+
+def _check_assert_divisors(assertion: Assertion, before: Domain, sink: Sink) -> None:
+    """What an assert divides by is at least 1 wherever the asserts before it hold: they are checked in this order."""
+    for divisor in (d for side in (assertion.relation.left, assertion.relation.right) for d in divisors(side)):
+        relation = Relation(">=", divisor, 1)
+        proof = _settle(relation, before)
+        if proof.witness is not None:
+            sink.error(
+                "E0313",
+                f"`assert {assertion.relation}` divides by `{divisor}`, which may be less than 1",
+                assertion.span,
+                notes=(f"`{relation}` fails for {show_values(proof.witness, relation)}",),
+                values=proof.witness,
+            )
 
 
 def _check_profile_asserts(network: Network, profile: Profile, box: Domain, sink: Sink) -> None:
@@ -238,8 +263,6 @@ def _divisors(network: Network, spans: Mapping[str, Span]) -> Iterator[PendingGu
 
 def _uses(network: Network, spans: Mapping[str, Span]) -> Iterator[tuple[str, str, Iterable[Dim], Span | None]]:
     """Where dims are written or come about: what to call the place, the layer, the dims, the span."""
-    for a in network.asserts:
-        yield f"`assert {a.relation}`", network.name, (a.relation.left, a.relation.right), a.span
     for t in network.inputs:
         yield f"`{t.name}` ({t.type})", t.name, t.shape, spans.get(t.name)
     for layer in walk(network.graph):

@@ -12,6 +12,7 @@ from trtn.dsl.elaborate import EXPANSION_LIMIT, Loader, Unit, elaborate_network
 from trtn.dsl.elaborate.targets import target_network
 from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
+from trtn.dsl.syntax.collecting import rare_collections
 
 __all__ = ["check_source", "is_manifest", "load", "load_text"]
 
@@ -58,6 +59,7 @@ def is_manifest(source: Source) -> bool:
     return _MANIFEST.match(source.text) is not None
 
 
+@rare_collections()
 def check_source(
     source: Source,
     sink: Sink,
@@ -72,7 +74,9 @@ def check_source(
 
         load_manifest(source, sink, allow_outside=allow_outside)
         return []
+    errors = sink.error_count
     unit = Loader(sink, allow_outside=allow_outside).unit(source)
+    readable = sink.error_count == errors
     if only is not None and only not in unit.networks and not unit.broken:
         sink.error("E0215", f"no network is called `{only}`", source.span(0, 0), help=did_you_mean(only, list(unit.networks)))
     _check_references(unit, sink)
@@ -85,7 +89,7 @@ def check_source(
             continue
         errors = sink.error_count
         network = check_network(elaborated.network, elaborated.requirements, sink, elaborated.spans)
-        if sink.error_count == errors:
+        if readable and sink.error_count == errors:
             networks.append(network)
     return networks
 

@@ -16,17 +16,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trtn.dsl.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from trtn.backend.build import build
     from trtn.backend.engine.file import load_engine
     from trtn.backend.runtime import Context, Engine
+    from trtn.dsl.convert.export import export_onnx, save_onnx, trtexec_command
     from trtn.dsl.convert.onnx import import_onnx
     from trtn.dsl.errors import BuildError, EngineError, ImportModelError, ShapeError, SpecError, TrtnError
     from trtn.dsl.load import load
     from trtn.dsl.network import Network
     from trtn.dsl.save import save
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "BuildError": "trtn.dsl.errors",
@@ -39,10 +40,13 @@ _HOMES = {
     "SpecError": "trtn.dsl.errors",
     "TrtnError": "trtn.dsl.errors",
     "build": "trtn.backend.build",
+    "export_onnx": "trtn.dsl.convert.export",
     "import_onnx": "trtn.dsl.convert.onnx",
     "load": "trtn.dsl.load",
     "load_engine": "trtn.backend.engine.file",
     "save": "trtn.dsl.save",
+    "save_onnx": "trtn.dsl.convert.export",
+    "trtexec_command": "trtn.dsl.convert.export",
 }
 
 __all__ = [
@@ -57,10 +61,13 @@ __all__ = [
     "TrtnError",
     "__version__",
     "build",
+    "export_onnx",
     "import_onnx",
     "load",
     "load_engine",
     "save",
+    "save_onnx",
+    "trtexec_command",
 ]
 
 

@@ -60,4 +60,6 @@ def find_device(name: str | None) -> Device:
                 return device
             reason = f"the GPU here is {device.name}"
         message = f"device `{name}` is not available: {reason}"
-    raise BuildError(message, [Diagnostic("E0702", message, help="build for `cpu`, or install `trtn[cuda12]` beside a GPU")])
+    raise BuildError(
+        message, [Diagnostic("E0702", message, help="build for `cpu`, or install `trtn[cuda12]` beside a GPU")]
+    )

@@ -32,7 +32,11 @@ class Claims:
     def add(self, relation: Relation, message: str, layer: str) -> None:
         """Raises DecodeError where the relation is false for some shapes that the runtime would let in."""
         mirrored = Relation("==", relation.right, relation.left) if relation.op == "==" else relation
-        if relation in self._settled or mirrored in self._settled or (relation.op == "==" and relation.left == relation.right):
+        if (
+            relation in self._settled
+            or mirrored in self._settled
+            or (relation.op == "==" and relation.left == relation.right)
+        ):
             return
         self._settled.add(relation)
         verdict = prove(relation, self._domain, budget=_EFFORT).verdict

@@ -80,9 +80,7 @@ class _Entry:
 # writing
 
 
-def write_container(
-    path: str | os.PathLike[str], header: Mapping[str, object], sections: Iterable[Section]
-) -> None:
+def write_container(path: str | os.PathLike[str], header: Mapping[str, object], sections: Iterable[Section]) -> None:
     """Writes an engine file; the old file stays until the new one is complete, whatever happens in between.
 
     `header` holds JSON values; the key "sections" is the container's own. Raises ValueError or TypeError for
@@ -374,9 +372,7 @@ def _check_place(entry: _Entry, end: int) -> None:
     if entry.offset % alignment:
         raise _DamageError(f"section `{entry.name}` at {entry.offset} is not aligned to {alignment}")
     if entry.offset < end:
-        raise _DamageError(
-            f"section `{entry.name}` at {entry.offset} overlaps what is before it, up to {end}"
-        )
+        raise _DamageError(f"section `{entry.name}` at {entry.offset} overlaps what is before it, up to {end}")
     if entry.offset != _up(end, alignment):
         raise _DamageError(f"section `{entry.name}` at {entry.offset} leaves a gap after {end}")
 

@@ -255,7 +255,10 @@ def _constant(tensor: Tensor, source: Source, is_known: bool) -> Tensor:
     value = None
     if is_known:
         whole = dtype.is_integer or dtype is BOOL
-        demand(whole and len(shape) <= 1 and weight.nbytes <= 8 * VALUE_LIMIT, f"weight `{tensor.name}` is no list of sizes")
+        demand(
+            whole and len(shape) <= 1 and weight.nbytes <= 8 * VALUE_LIMIT,
+            f"weight `{tensor.name}` is no list of sizes",
+        )
         value = tuple(int(v) for v in weight.load().reshape(-1))
     return replace(tensor, weight=weight, value=value)
 

@@ -127,7 +127,7 @@ def _sources(container: Container) -> list[Source]:
         dtype, shape, offset = read_dtype(name), tuple(read_int(n) for n in read_list(sizes)), read_int(start)
         demand(len(shape) <= RANK_LIMIT and all(n >= 0 for n in shape), "a row of the weight table has no proper shape")
         nbytes = dtype.itemsize * prod(shape)
-        inside = 0 <= offset and offset + nbytes <= size and offset % ALIGNMENT == 0
+        inside = offset >= 0 and offset + nbytes <= size and offset % ALIGNMENT == 0
         demand(inside, "a row of the weight table lies outside of its section")
         sources.append((dtype, shape, MappedSource(container, offset, dtype, shape, nbytes)))
     return sources

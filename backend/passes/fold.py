@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from trtn.backend.evaluate import evaluate_layer
 from trtn.backend.passes.mentions import dims_of_attrs
 from trtn.backend.passes.rewriter import Rewriter
-from trtn.backend.providers.reference import evaluate_layer
 from trtn.dsl.dims import symbols
 from trtn.dsl.network import Layer, Network, Tensor
 

@@ -79,12 +79,8 @@ def check_arena(arena: Arena, lifetimes: Sequence[Lifetime], *, align: int = 64)
         if offset % align:
             raise ValueError(f"value {index} is at {offset}, which is no multiple of {align}")
         if offset < 0 or offset + life.nbytes > arena.nbytes:
-            raise ValueError(
-                f"value {index} ({life.nbytes} bytes at {offset}) is outside {arena.nbytes} bytes"
-            )
-    alive: list[
-        tuple[int, int, int]
-    ] = []  # offset, end, index: disjoint, so only the two neighbours can clash
+            raise ValueError(f"value {index} ({life.nbytes} bytes at {offset}) is outside {arena.nbytes} bytes")
+    alive: list[tuple[int, int, int]] = []  # offset, end, index: disjoint, so only the two neighbours can clash
     ends: list[tuple[int, tuple[int, int, int]]] = []
     for index in sorted(range(len(lifetimes)), key=lambda i: lifetimes[i].first):
         life, offset = lifetimes[index], arena.offsets[index]
@@ -307,9 +303,7 @@ class _Search:
         for key in _ORDERS:
             if self.peak <= good or self._work <= 0:
                 return
-            self._place(
-                sorted(range(len(self._lives)), key=[key(life) for life in self._lives].__getitem__), good
-            )
+            self._place(sorted(range(len(self._lives)), key=[key(life) for life in self._lives].__getitem__), good)
 
     def repair(self, good: int, goal: int) -> None:
         """Until the arena has at most `goal` bytes: moves the first value that ends above `good` in front of

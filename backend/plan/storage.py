@@ -56,7 +56,10 @@ class StoragePlan:
 
     def layout(self, sizes: Mapping[str, int]) -> Arena:
         """Offsets of the arena's buffers for the given values of the dims."""
-        spans = [Lifetime(first, last, nbytes(t, sizes)) for t, (first, last) in zip(self.buffers, self.lifetimes, strict=True)]
+        spans = [
+            Lifetime(first, last, nbytes(t, sizes))
+            for t, (first, last) in zip(self.buffers, self.lifetimes, strict=True)
+        ]
         return plan_arena(spans, align=ALIGNMENT)
 
 

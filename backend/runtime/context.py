@@ -152,7 +152,9 @@ class Context:
         check_sizes(network, sizes)
         self.profile = pick_profile(self.engine.profiles, sizes, arrays, self.wanted)
         engine = self.engine
-        schedule = Schedule(network, engine.groups, engine.kernels, engine.storage, engine.weight_arrays, sizes, engine.hardware.xp)
+        schedule = Schedule(
+            network, engine.groups, engine.kernels, engine.storage, engine.weight_arrays, sizes, engine.hardware.xp
+        )
         self._reserve(schedule.arena.nbytes)
         schedule.attach(self._memory)
         self._schedules[key] = schedule

@@ -112,7 +112,10 @@ class CudaContext(Context):
             shape = tuple(evaluate(d, schedule.sizes) for d in t.shape)
             target = into.get(t.name)
             if target is not None and target.shape != shape:
-                raise refuse("E0705", f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs")
+                raise refuse(
+                    "E0705",
+                    f"the buffer of `{t.name}` has shape {list(target.shape)}; it is {list(shape)} for these inputs",
+                )
             table[id(t)] = target if target is not None else engine.hardware.empty(shape, t.dtype.numpy)
         return Recording(self._xp, schedule, table, self.stream)
 
@@ -122,7 +125,10 @@ class CudaContext(Context):
             if self.engine.storage.places.get(id(t)) is not Place.OUTPUT:
                 result = recording.table[id(t)]
                 if result.shape != into[t.name].shape:
-                    raise refuse("E0705", f"the buffer of `{t.name}` has shape {list(into[t.name].shape)}; the result has {list(result.shape)}")
+                    raise refuse(
+                        "E0705",
+                        f"the buffer of `{t.name}` has shape {list(into[t.name].shape)}; the result has {list(result.shape)}",
+                    )
                 into[t.name][...] = result
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from trtn.backend.evaluate import bind_layer, learn_sizes
 from trtn.backend.group import Group
 from trtn.backend.passes.mentions import mentioned_throughout
 from trtn.backend.plan.storage import Place, StoragePlan
-from trtn.backend.providers.reference import bind_layer, learn_sizes
 from trtn.backend.runtime.io import check_sizes, refuse
 from trtn.dsl.dims import evaluate, symbol, symbols
 from trtn.dsl.network import Network, Tensor
@@ -65,7 +65,9 @@ class Schedule:
             count = prod(shape)
             order = self.storage.orders.get(id(t), tuple(range(len(shape))))
             flat = memory[offset : offset + count * t.dtype.itemsize].view(t.dtype.numpy)
-            fixed[id(t)] = flat.reshape([shape[a] for a in order]).transpose([order.index(a) for a in range(len(shape))])
+            fixed[id(t)] = flat.reshape([shape[a] for a in order]).transpose(
+                [order.index(a) for a in range(len(shape))]
+            )
         self._fixed = fixed
         self.steps = []
         parts = [t for g in self._groups for t in g.outputs if self.storage.places[id(t)] is Place.PART]
@@ -102,7 +104,9 @@ class Schedule:
             self._part(part.parent)
         start = evaluate(part.offset, self.sizes)
         size = evaluate(tensor.shape[part.axis], self.sizes)
-        self._fixed[id(tensor)] = self._fixed[id(part.parent)][(slice(None),) * part.axis + (slice(start, start + size),)]
+        self._fixed[id(tensor)] = self._fixed[id(part.parent)][
+            (slice(None),) * part.axis + (slice(start, start + size),)
+        ]
 
     def _step(self, group: Group, kernel: Kernel) -> Step | None:
         layer = group.layers[0]
@@ -181,7 +185,9 @@ class Schedule:
         """Hold the sizes that a result has shown against their bounds, and against what was learned before."""
         for dim, actual in zip(tensor.shape, shape, strict=True):
             if evaluate(dim, sizes) != actual:
-                raise refuse("E0707", f"dim `{dim}` of `{tensor.name}` came out as {actual}, not {evaluate(dim, sizes)}")
+                raise refuse(
+                    "E0707", f"dim `{dim}` of `{tensor.name}` came out as {actual}, not {evaluate(dim, sizes)}"
+                )
             for name in symbols(dim) & self.network.data_dims.keys():
                 bound = self.network.data_dims[name]
                 low, high = evaluate(bound.low, sizes), evaluate(bound.high, sizes)

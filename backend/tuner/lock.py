@@ -37,9 +37,7 @@ class Entry:
     comment: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}{f' # {self.comment}' if self.comment else ''}"
-        )
+        return f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}{f' # {self.comment}' if self.comment else ''}"
 
 
 Lock = Mapping[str, Entry]

@@ -21,7 +21,9 @@ __all__ = ["Tuner"]
 class Tuner:
     """Chooses among the tactics of the providers that a device has. `locked` forbids every choice that the lock doesn't hold."""
 
-    def __init__(self, providers: Sequence[Provider], device: str, lock: Lock | None = None, *, locked: bool = False) -> None:
+    def __init__(
+        self, providers: Sequence[Provider], device: str, lock: Lock | None = None, *, locked: bool = False
+    ) -> None:
         self.providers = [p for p in providers if p.unavailable(device) is None]
         self.lock = lock or {}
         self.locked = locked

@@ -123,6 +123,7 @@ CODES: dict[str, Code] = _with_pages(
         "E0802": Code("unsupported node"),
         "E0803": Code("model input or output can't be expressed"),
         "E0804": Code("outputs differ from the reference"),
+        "E0805": Code("network can't be written as an ONNX model"),
         # warnings
         "W0401": Code("relation not proven; checked at run time"),
         "W0501": Code("weight without a hash"),

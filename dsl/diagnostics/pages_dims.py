@@ -158,24 +158,26 @@ PAGES: dict[str, Page] = {
         cure="Lower max of one of the dims, split the profile in two, or correct the assert.",
     ),
     "E0416": page(
-        cause="""A layer's shapes do not fit somewhere between the profile's min and max, although they fit
-            for other values of the dims. The message names the profile, the corner, and the values.""",
+        cause="""A layer's shapes do not fit somewhere between the profile's min and max. Over the whole ranges of
+            the dims that could not be decided, so it is checked at run time, but in the profile it is known to fail.
+            The message names the profile, the corner, and the values.""",
         example="""
             trtn 1
             network net {
-              dim N in 1..8
-              dim M in 1..8
-              input  a: f32[4, N]
-              input  b: f32[M, 4]
-              output y: f32[4, 4]
-              y = matmul(a, b)
+              dim A in 1..10000000
+              dim B in 1..10000000
+              input  a: f32[A]
+              input  b: f32[B]
+              input  c: f32[1 + A * B % 9999991 // 9999990]
+              output y: f32[A]
+              y = a * reshape(c, shape=[1])
             }
             profile p for net {
-              N: min 2, opt 2, max 2
-              M: min 4, opt 4, max 4
+              A: min 3, opt 3, max 3
+              B: min 3333330, opt 3333330, max 3333330
             }
             """,
-        cure="Correct the profile. Where two dims are always the same, use one dim for both.",
+        cure="Correct the profile, or say with an `assert` for which dims the network is made.",
     ),
     "E0417": page(
         cause="The profile is for a network that this file does not have.",

@@ -76,9 +76,8 @@ def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: i
         rest = _attach(unit, builder.finish([]), spans, sink, unknown)
         check_network(rest, builder.requirements, sink, spans, complete=complete)
         return None
-    requirements = tuple(builder.requirements)
     network = _attach(unit, builder.finish(finals), spans, sink)
-    return Elaborated(network, requirements, decl, spans)
+    return Elaborated(network, tuple(builder.requirements), decl, spans)
 
 
 def _attach(unit: Unit, network: Network, spans: dict[str, Span], sink: Sink, unknown: Collection[str] = ()) -> Network:
@@ -165,13 +164,12 @@ def _outputs(ctx: Context, outputs: list[ast.Output]) -> list[tuple[str, Tensor]
             good = False
             continue
         declared.add(member.name)
-        stated = type_of(ctx, member.type)
-        if isinstance(stated, Poison):
-            good = False
-            continue
         bound: Bound | None = ctx.scope.names.get(member.name)
         span = ctx.span(member)
-        if bound is None and ctx.unit.may_have_lost(member.name):
+        failed = ctx.unit.may_have_lost(member.name) if bound is None else isinstance(bound.value, Poison)
+        # What failed may have been about to name a size that the type has.
+        stated = POISON if failed else type_of(ctx, member.type)
+        if isinstance(stated, Poison):
             good = False
             continue
         if bound is None:
@@ -182,9 +180,6 @@ def _outputs(ctx: Context, outputs: list[ast.Output]) -> list[tuple[str, Tensor]
                 span,
                 help=near or f"bind it: `{member.name} = ..`",
             )
-            good = False
-            continue
-        if isinstance(bound.value, Poison):
             good = False
             continue
         if isinstance(bound.value, DType | str):

@@ -289,10 +289,11 @@ def _yields(ctx: Context, body: Sequence[ast.Statement], name: str) -> list[Tens
 
 
 def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[Value] | Poison:
-    value = evaluate(ctx, node.condition)
+    parts = ctx.within(prefix=f"{name}.", suffix="")
+    value = evaluate(parts, node.condition)
     if isinstance(value, bool):
         body = node.then if value else node.otherwise
-        return _sequence(_yields(ctx.within(Scope(ctx.scope, region=True), prefix=f"{name}.", suffix=""), body, name))
+        return _sequence(_yields(parts.within(Scope(ctx.scope, region=True)), body, name))
     if isinstance(value, Relation):
         ctx.error(
             "E0306",
@@ -300,7 +301,7 @@ def _if(ctx: Context, node: ast.If, name: str, results: list[str]) -> Sequence[V
             ctx.span(node.condition),
         )
         return POISON
-    condition = as_tensor(ctx, value, ctx.span(node.condition), BOOL)
+    condition = as_tensor(parts, value, ctx.span(node.condition), BOOL)
     graphs: list[Graph] = []
     failed = isinstance(condition, Poison)
     for label, body in (("then", node.then), ("else", node.otherwise)):
@@ -332,11 +333,12 @@ def _sequence(values: list[Tensor] | Poison) -> Sequence[Value] | Poison:
 
 
 def _scan(ctx: Context, node: ast.Scan, name: str, results: list[str]) -> Sequence[Value] | Poison:
-    carried = _initial(ctx, node.carry)
+    parts = ctx.within(prefix=f"{name}.", suffix="")
+    carried = _initial(parts, node.carry)
     scanned: list[Tensor] = []
     slices: list[tuple[str, TensorType]] = []
     for item in node.inputs:
-        tensor = as_tensor(ctx, evaluate(ctx, item.tensor), ctx.span(item.tensor))
+        tensor = as_tensor(parts, evaluate(parts, item.tensor), ctx.span(item.tensor))
         if isinstance(tensor, Poison):
             return POISON
         if not -tensor.rank <= item.axis < tensor.rank:
@@ -362,9 +364,10 @@ def _scan(ctx: Context, node: ast.Scan, name: str, results: list[str]) -> Sequen
 
 
 def _loop(ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims: list[str]) -> Sequence[Value] | Poison:
-    limit = as_tensor(ctx, evaluate(ctx, node.limit), ctx.span(node.limit), BY_NAME["i64"])
+    parts = ctx.within(prefix=f"{name}.", suffix="")
+    limit = as_tensor(parts, evaluate(parts, node.limit), ctx.span(node.limit), BY_NAME["i64"])
     maximum = as_dim(ctx, node.maximum) if node.maximum is not None else None
-    carried = _initial(ctx, node.carry)
+    carried = _initial(parts, node.carry)
     names = [c.name for c in node.carry]
     if isinstance(limit, Poison) or isinstance(maximum, Poison) or isinstance(carried, Poison):
         return POISON

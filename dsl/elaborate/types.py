@@ -98,6 +98,9 @@ def declare_data_dims(ctx: Context, types: tuple[ast.TypeExpr, ...]) -> bool:
                 ctx.error("E0202", f"`{name}` is defined twice", ctx.span(d), labels=labels)
                 good = False
                 continue
+            if not demand_size(ctx, name, high - low, f"`{name}` in {low}..{high}: no such range", ctx.span(d)):
+                good = False
+                continue
             path = ctx.dim_path(name)
             ctx.shared.named_dims.add(path)
             ctx.builder.data_dim(path, low, high)

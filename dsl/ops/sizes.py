@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from trtn.dsl.dims import Dim, Domain, Range, bounds, symbols
+from trtn.dsl.dims import Dim, DimError, Domain, Range, bounds, symbols
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.infer import MAX_RANK, Infer
 
@@ -76,5 +76,8 @@ def sign_of(dim: Dim, least: int = 0) -> int:
     """
     if isinstance(dim, int):
         return -1 if dim < 0 else 1
-    low, high = bounds(dim, Domain({name: Range(least, UNBOUNDED) for name in symbols(dim)}))
+    try:
+        low, high = bounds(dim, Domain({name: Range(least, UNBOUNDED) for name in symbols(dim)}))
+    except DimError:  # a divisor that may be 0
+        return 0
     return 1 if low >= 0 else -1 if high < 0 else 0

@@ -14,7 +14,8 @@ from trtn.backend.providers.cudnn.graphs import Runner
 
 __all__ = ["PROVIDER", "CudnnProvider"]
 
-DTYPES = ("f16", "bf16", "f32")
+DTYPES = ("f16", "bf16")
+"""f32 is left to others: on tensor cores it would be TF32, and without them cuDNN has no fused plans."""
 
 
 class CudnnProvider:

@@ -126,10 +126,10 @@ class _Export:
             value_info=scope.infos,
         )
 
-    def _body(self, region: Graph, name: str, before: Sequence[Any]) -> Any:
-        """A region as a graph that takes the values `before` describes and then the region's own inputs."""
+    def _body(self, region: Graph, name: str) -> Any:
+        """A region as a graph."""
         with self.writer.body() as scope:
-            inputs = list(before)
+            inputs = []
             for t in region.inputs:
                 value = Value(self.writer.names.unique(t.name), t.dtype)
                 self.values[id(t)] = value

@@ -60,7 +60,9 @@ def _opposite(s: Site, rest: Value, y: Value) -> Value:
     """Whether a remainder with x's sign is not 0 and has not y's."""
     zero = s.like(rest, 0)
     some = s.emit("Not", s.emit("Equal", rest, zero, part="none"), part="some")
-    signs = s.emit("Xor", s.emit("Less", rest, zero, part="below"), s.emit("Less", y, zero, part="y_below"), part="signs")
+    signs = s.emit(
+        "Xor", s.emit("Less", rest, zero, part="below"), s.emit("Less", y, zero, part="y_below"), part="signs"
+    )
     return s.emit("And", some, signs, part="opposite")
 
 
@@ -85,8 +87,12 @@ def _bits(s: Site, x: Value, part: str) -> Value:
     powers = s.writer.constant(np.asarray([1 << n for n in range(_magnitude(s))], np.int64))
     lower = s.emit("Mod", wide, powers, part=f"{part}_below")
     shifted = s.emit("Div", s.emit("Sub", wide, lower, part=f"{part}_above"), powers, part=f"{part}_shifted")
-    odd = s.emit("Equal", s.emit("Mod", shifted, s.constant(2, I64), part=f"{part}_last"), s.constant(1, I64), part=part)
-    return s.emit("Concat", odd, s.emit("Less", wide, s.constant(0, I64), part=f"{part}_sign"), part=f"{part}_all", axis=-1)
+    odd = s.emit(
+        "Equal", s.emit("Mod", shifted, s.constant(2, I64), part=f"{part}_last"), s.constant(1, I64), part=part
+    )
+    return s.emit(
+        "Concat", odd, s.emit("Less", wide, s.constant(0, I64), part=f"{part}_sign"), part=f"{part}_all", axis=-1
+    )
 
 
 def _magnitude(s: Site) -> int:
@@ -128,4 +134,3 @@ def _shift(s: Site) -> None:
     quotient = s.emit("Div", s.emit("Sub", x, below, part="above"), power, part="quotient")
     sign = s.emit("Where", s.emit("Less", x, s.like(x, 0), part="negative"), s.like(x, -1), s.like(x, 0), part="sign")
     s.emit("Where", far, sign, quotient)
-

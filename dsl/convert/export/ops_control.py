@@ -14,13 +14,15 @@ __all__: list[str] = []
 
 @writes("if")
 def _if(s: Site) -> None:
-    then, otherwise = (s.write_body(g, f"{s.layer.name}/{w}", ()) for g, w in zip(s.layer.regions, ("then", "else"), strict=True))
+    then, otherwise = (
+        s.write_body(g, f"{s.layer.name}/{w}") for g, w in zip(s.layer.regions, ("then", "else"), strict=True)
+    )
     s.writer.add("If", [s.x(0).name], s.results, s.results[0], {"then_branch": then, "else_branch": otherwise})
 
 
 @writes("scan")
 def _scan(s: Site) -> None:
-    body = s.write_body(s.layer.regions[0], f"{s.layer.name}/body", ())
+    body = s.write_body(s.layer.regions[0], f"{s.layer.name}/body")
     attrs = {
         "body": body,
         "num_scan_inputs": len(s.layer.inputs) - s["carried"],
@@ -41,7 +43,7 @@ def _loop(s: Site) -> None:
     inputs = s.xs() + [None] * (2 - len(s.layer.inputs))
     counted = inputs[1] is None
     name = f"{s.layer.name}/body"
-    body = s.write_body(s.layer.regions[0], name, ())
+    body = s.write_body(s.layer.regions[0], name)
     number, *carried = body.input
     condition = helper.make_value_info(s.writer.names.unique(f"{name}/go"), type_proto(BOOL, ()))
     del body.input[:]
@@ -49,7 +51,9 @@ def _loop(s: Site) -> None:
     if counted:
         # Without a first condition the body's is not looked at; ONNX Runtime looks at it all the same.
         body.output[0].name = s.writer.names.unique(f"{name}/on")
-        body.node.append(helper.make_node("Identity", [condition.name], [body.output[0].name], name=body.output[0].name))
+        body.node.append(
+            helper.make_node("Identity", [condition.name], [body.output[0].name], name=body.output[0].name)
+        )
     inputs[0] = _limit(s, inputs[0])
     s.writer.add("Loop", _names(inputs), s.results, s.results[0], {"body": body})
 
@@ -66,4 +70,3 @@ def _limit(s: Site, limit: Value | None) -> Value:
 
 def _names(values: list[Value | None]) -> list[str]:
     return [v.name if v is not None else "" for v in values]
-

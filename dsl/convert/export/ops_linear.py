@@ -77,9 +77,7 @@ def _spelled_out(s: Site) -> None:
     grouped = heads != shared
     scaled = s.emit("Mul", q, _scale(s, q), part="scaled")
     if grouped:  # heads of q that share one of k are an axis of their own, on which k and v are repeated
-        scaled = s.reshape(
-            scaled, s.shape(0), (*lead, shared, heads // shared, queries, width), part="groups"
-        )
+        scaled = s.reshape(scaled, s.shape(0), (*lead, shared, heads // shared, queries, width), part="groups")
         k, v = (s.fold_axes(t, [rank - 2], "Unsqueeze", part=f"{n}_groups") for t, n in ((k, "k"), (v, "v")))
     axes = rank + grouped
     turned = s.transpose(k, (*range(axes - 2), axes - 1, axes - 2), part="k_turned")

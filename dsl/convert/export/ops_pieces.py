@@ -137,9 +137,7 @@ def _for_all_axes(s: Site, amounts: Value) -> Value:
     """Amounts for some axes as amounts for all, as opsets before 18 take them."""
     axes, rank = list(s["axes"]), s.rank(0)
     none = 2 * len(axes)
-    picks = [
-        axes.index(n) + end * len(axes) if n in axes else none for end in (0, 1) for n in range(rank)
-    ]
+    picks = [axes.index(n) + end * len(axes) if n in axes else none for end in (0, 1) for n in range(rank)]
     with_zero = s.emit("Concat", amounts, s.ints([0]), part="amounts_and_none", axis=0)
     return s.emit("Gather", with_zero, s.ints(picks), part="amounts", axis=0)
 

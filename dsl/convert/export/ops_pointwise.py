@@ -134,7 +134,9 @@ def _celu(s: Site) -> None:
         s.emit("Celu", x, alpha=alpha)
         return
     # ONNX has it for f32 alone.
-    below = s.emit("Exp", s.emit("Div", s.emit("Min", x, s.like(x, 0), part="below"), s.like(x, alpha), part="scaled"), part="exp")
+    below = s.emit(
+        "Exp", s.emit("Div", s.emit("Min", x, s.like(x, 0), part="below"), s.like(x, alpha), part="scaled"), part="exp"
+    )
     curve = s.emit("Mul", s.emit("Sub", below, s.like(x, 1), part="lowered"), s.like(x, alpha), part="curve")
     s.emit("Add", s.emit("Max", x, s.like(x, 0), part="above"), curve)
 
@@ -152,9 +154,7 @@ def _prelu(s: Site) -> None:
 def angle(s: Site, y: Value, x: Value) -> Value:
     """The arc tangent of y / x, for x = y = 0 it is 0."""
     quotient = s.emit("Atan", s.emit("Div", y, x, part="quotient"), part="angle")
-    nothing = s.emit(
-        "And", *(s.emit("Equal", v, s.like(v, 0), part="zero") for v in (x, y)), part="origin"
-    )
+    nothing = s.emit("And", *(s.emit("Equal", v, s.like(v, 0), part="zero") for v in (x, y)), part="origin")
     return s.emit("Where", nothing, s.like(x, 0), quotient, part="right")
 
 
@@ -167,4 +167,3 @@ def _atan2(s: Site) -> None:
     turn = s.emit("Where", down, s.like(x, -pi), s.like(x, pi), part="half_turn")
     added = s.emit("Where", left, turn, s.like(x, 0), part="added")
     s.emit("Add", angle(s, y, x), added)
-

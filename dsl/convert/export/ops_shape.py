@@ -106,7 +106,7 @@ def _filled(s: Site, shape: Value, number: float, dtype: DType) -> None:
     if plain:
         s.emit("ConstantOfShape", shape, value=value)
     else:
-        s.cast_out(s.emit("ConstantOfShape", shape, part="numbers", dtype=made, value=value))
+        s.cast_out(s.emit("ConstantOfShape", shape, part="numbers", made=made, value=value))
 
 
 @writes("eye_like")

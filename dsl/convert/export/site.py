@@ -34,8 +34,8 @@ class Site:
     sizes: Sizes
     results: tuple[str, ...]
     lookup: Callable[[Tensor], Value]
-    write_body: Callable[[Graph, str, Sequence[Any]], Any]
-    """Writes a region as a graph: its name, and value infos of inputs that the region itself does not have."""
+    write_body: Callable[[Graph, str], Any]
+    """Writes a region as a GraphProto of a name."""
 
     # --- the layer ---
 
@@ -105,15 +105,15 @@ class Site:
         *inputs: Value | None,
         part: str = "",
         result: int = 0,
-        dtype: DType | None = None,
+        made: DType | None = None,
         **attrs: Any,
     ) -> Value:
         """Add a node of one result: the layer's own, number `result`, or, with `part`, a step on the way to it.
 
-        `dtype` is the result's where the op's definition and the inputs' dtypes leave it open. Attributes that are
+        `made` is the result's dtype where the op's definition and the inputs' dtypes leave it open. Attributes that are
         None are left out.
         """
-        return self.emit_all(op, *inputs, part=part, results=(result,), dtypes=(dtype,), **attrs)[0]
+        return self.emit_all(op, *inputs, part=part, results=(result,), dtypes=(made,), **attrs)[0]
 
     def emit_all(
         self,
@@ -179,9 +179,7 @@ class Site:
         ones = all(step == 1 for step in steps)
         return self.emit("Slice", value, starts, ends, self.ints(axes), None if ones else self.ints(steps), part=part)
 
-    def reduce(
-        self, op: str, value: Value, axes: Sequence[int], *, keepdims: bool, part: str = ""
-    ) -> Value:
+    def reduce(self, op: str, value: Value, axes: Sequence[int], *, keepdims: bool, part: str = "") -> Value:
         """A reduction over constant axes, which are an input or, in older opsets, an attribute."""
         if self.has(op, "axes"):
             return self.emit(op, value, part=part, axes=list(axes), keepdims=int(keepdims))

@@ -127,10 +127,8 @@ class Sizes:
         for monomial, factor in terms:
             negative = total is not None and factor < 0
             term = self._product(monomial, abs(factor) if negative else factor)
-            if total is None:
-                total = term
-            else:
-                total = self._node("Sub" if negative else "Add", [total, term], f"dim/{dim}")
+            op = "Sub" if negative else "Add"
+            total = term if total is None else self._node(op, [total, term], f"dim/{dim}")
         assert total is not None
         return total
 
@@ -138,7 +136,11 @@ class Sizes:
         total: Value | None = None if monomial and factor == 1 else self.writer.ints([factor])
         for atom in monomial:
             one = self.size(Expr((((atom,), 1),)))
-            total = one if total is None else self._node("Mul", [one, total], f"dim/{from_terms(((tuple(monomial), factor),))}")
+            total = (
+                one
+                if total is None
+                else self._node("Mul", [one, total], f"dim/{from_terms(((tuple(monomial), factor),))}")
+            )
         assert total is not None
         return total
 

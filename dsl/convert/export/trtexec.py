@@ -37,7 +37,7 @@ def _profile(network: Network, name: str | None) -> Profile:
 
 
 def _shapes(network: Network, profile: Profile, which: str) -> Sequence[str]:
-    """`name:1x3x224x224` for each input with open dims, and `name:2x7` for the elements of one that is read as a shape."""
+    """`name:1x3x224x224` for each input with open dims; of one that is read as a shape, its elements."""
     sizes: Mapping[str, int] = profile.corner(which)
     found = []
     for t in network.inputs:

@@ -64,7 +64,9 @@ class Weights:
         if self._external is None or length < _STORED:
             proto.raw_data = raw_bytes(weight.load(), weight.dtype)
         else:
-            offset = -(-(self.stored[-1].offset + self.stored[-1].length) // ALIGNMENT) * ALIGNMENT if self.stored else 0
+            offset = (
+                -(-(self.stored[-1].offset + self.stored[-1].length) // ALIGNMENT) * ALIGNMENT if self.stored else 0
+            )
             self.stored.append(StoredTensor(weight, offset, length))
             _point(proto, [("location", self._external), ("offset", str(offset)), ("length", str(length))])
         self.protos.append(proto)

@@ -23,6 +23,7 @@ _FOLDED = 64
 _SINCE = {"f8e4m3": 19, "f8e5m2": 19, "i4": 21, "u4": 21}
 """The opset that a dtype came with, for those that the oldest one of the export doesn't have."""
 
+
 @dataclass(slots=True)
 class Scope:
     """A graph under construction: the model's, or a body of control flow inside of it."""
@@ -32,6 +33,7 @@ class Scope:
     produced: set[str] = field(default_factory=set)
     sizes: dict[Dim, Value] = field(default_factory=dict)
     """Dims that this graph has computed, each as i64[1]."""
+
 
 class Writer:
     """The graphs being written, the innermost last, and the constants that all of them read."""
@@ -183,12 +185,14 @@ class Writer:
                 names.append(name)
         return names, tuple(results), later
 
+
 def _constant_name(array: np.ndarray[Any, Any], dtype: DType) -> str:
     """`i64(2)`, `f32[0.5, 1.0]`, and for long ones the type alone."""
     if array.size > 4:
         return f"{dtype}[{'x'.join(map(str, array.shape))}]"
     words = ", ".join(str(v) for v in array.reshape(-1).tolist())
     return f"{dtype}[{words}]" if array.ndim else f"{dtype}({words})"
+
 
 def _tensor_proto(name: str, array: np.ndarray[Any, Any], dtype: DType) -> Any:
     return TensorProto(name=name, data_type=elem_type(dtype), dims=array.shape, raw_data=raw_bytes(array, dtype))

@@ -16,8 +16,8 @@ import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto
 
+from trtn.dsl.convert.onnx.composites import all_nodes, plain_domain, without_composites
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
-from trtn.dsl.convert.onnx.registry import find_handler, is_elaborate
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import ImportModelError
 
@@ -25,7 +25,6 @@ __all__ = ["read_model"]
 
 DEEPEST = 64
 """Levels of graphs inside graphs."""
-_ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 
 
 def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) -> OnnxModel:
@@ -38,7 +37,7 @@ def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) 
         _invalid("a name in the model is not UTF-8")
     proto = _without_functions(proto)
     opsets = _opsets(proto)
-    proto = _without_composites(proto, opsets)
+    proto = without_composites(proto, opsets)
     graph = _graph(proto.graph, frozenset(), 0)
     file = "" if path is None else path.stem
     return OnnxModel(graph, opsets, file, None if path is None else path.parent, allow_outside)
@@ -104,12 +103,12 @@ def _opsets(proto: Any) -> dict[str, int]:
     """The version of each domain, the greatest where a domain is named twice."""
     found: dict[str, int] = {}
     for entry in proto.opset_import:
-        domain = "" if entry.domain in _ONNX_DOMAINS else entry.domain
+        domain = plain_domain(entry.domain)
         found[domain] = max(found.get(domain, 0), int(entry.version))
     newest = onnx.defs.onnx_opset_version()
     if not 0 <= found.get("", 1) <= newest:
         _invalid(f"the model uses opset {found['']}; this trtn knows opsets up to {newest}")
-    if "" not in found and any(n.domain in _ONNX_DOMAINS for n in _all_nodes(proto.graph.node)):
+    if "" not in found and any(not plain_domain(n.domain) for n in all_nodes(proto.graph.node)):
         _invalid("the model names no opset of ONNX's own ops")
     return {"": newest, **found}
 
@@ -125,7 +124,7 @@ def _without_functions(proto: Any) -> Any:
     """The model with its own functions inlined."""
     if not proto.functions:
         return proto
-    calls = {(f.domain, f.name): [(n.domain, n.op_type) for n in _all_nodes(f.node)] for f in proto.functions}
+    calls = {(f.domain, f.name): [(n.domain, n.op_type) for n in all_nodes(f.node)] for f in proto.functions}
     if (circle := _circle(calls)) is not None:
         _invalid(f"function `{circle[1]}` of the model calls itself")
     try:
@@ -142,57 +141,6 @@ def _circle(calls: Mapping[tuple[str, str], list[tuple[str, str]]]) -> tuple[str
         for callees in left.values():
             callees.discard(leaf)
     return next(iter(left), None)
-
-
-def _without_composites(proto: Any, opsets: Mapping[str, int]) -> Any:
-    """The model with each standard op that has no handler replaced by the body that its definition gives it, if any.
-
-    A body may hold such ops in turn.
-    """
-    for _ in range(DEEPEST):
-        wanted = {(n.domain, n.op_type) for n in _all_nodes(proto.graph.node) if _definition(n, opsets) is not None}
-        if not wanted:
-            break
-        complete = onnx.ModelProto()
-        complete.CopyFrom(proto)
-        for node in _all_nodes(complete.graph.node):
-            if (schema := _definition(node, opsets)) is not None:
-                _fill_defaults(node, schema)
-        try:
-            proto = onnx.inliner.inline_selected_functions(complete, sorted(wanted), inline_schema_functions=True)
-        except (RuntimeError, ValueError):  # what is left unexpanded is reported by name, as unsupported
-            break
-    return proto
-
-
-def _definition(node: Any, opsets: Mapping[str, int]) -> Any:
-    """The schema of an op that has no handler but a body in terms of other ops, else None."""
-    domain = "" if node.domain in _ONNX_DOMAINS else node.domain
-    version = opsets.get(domain, 1)
-    handled = find_handler(node.op_type, domain, version) is not None and not is_elaborate(node, domain)
-    if handled or not onnx.defs.has(node.op_type, domain):
-        return None
-    try:
-        schema = onnx.defs.get_schema(node.op_type, version, domain)
-    except onnx.defs.SchemaError:
-        return None
-    return schema if schema.has_function or schema.has_context_dependent_function else None
-
-
-def _fill_defaults(node: Any, schema: Any) -> None:
-    """State the attributes that are left to their defaults: the inliner loses them otherwise."""
-    given = {a.name for a in node.attribute}
-    for name, attribute in sorted(schema.attributes.items()):
-        if name not in given and attribute.default_value.name:
-            node.attribute.append(attribute.default_value)
-
-
-def _all_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _all_nodes(attribute.g.node)
 
 
 # --- graphs ---
@@ -253,7 +201,7 @@ def _declared_dim(dim: Any) -> int | str | None:
 
 
 def _node(proto: Any, visible: frozenset[str], depth: int) -> Node:
-    domain = "" if proto.domain in _ONNX_DOMAINS else proto.domain
+    domain = plain_domain(proto.domain)
     attributes = {a.name: _attribute(a, proto, visible, depth) for a in proto.attribute}
     outputs = list(proto.output)
     while outputs and not outputs[-1]:

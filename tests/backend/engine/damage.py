@@ -52,7 +52,9 @@ network n {
 profile small for n { N: min 1, opt 2, max 4  M: min 1, opt 1, max 2  n: min 0, opt 1, max 5 }
 profile large for n { N: min 2, opt 8, max 12  M: min 1, opt 4, max 8  n: min 0, opt 1, max 5 }
 """
-WEIGHTS = "tensor k: f32[6, 4] = normal(1, 0.5)\ntensor b: f32[4] = normal(2, 0.5)\ntensor k2: f32[2] = inline [0.5, 2.0]"
+WEIGHTS = (
+    "tensor k: f32[6, 4] = normal(1, 0.5)\ntensor b: f32[4] = normal(2, 0.5)\ntensor k2: f32[2] = inline [0.5, 2.0]"
+)
 FEEDS = {"x": floats(3, 6), "m": floats(2, 4), "c": np.array(False), "n": np.array(3)}
 
 LOAD_SECONDS, RUN_SECONDS = 10, 5
@@ -122,7 +124,9 @@ def knowingly(header: dict[str, Any], pick: random.Random) -> dict[str, Any]:
     for _ in range(pick.choice([1, 1, 1, 2, 3])):
         places = list(nodes(out))
         holder, key = pick.choice(places)
-        kind = pick.choice(["odd", "odd", "near", "other", "alike", "alike", "alike", "drop", "double", "rename", "swap"])
+        kind = pick.choice(
+            ["odd", "odd", "near", "other", "alike", "alike", "alike", "drop", "double", "rename", "swap"]
+        )
         value = holder[key]
         if kind == "alike":  # what stands at such a place elsewhere: an op for an op, a shape for a shape
             alike = [h[k] for h, k in places if k == key and type(h[k]) is type(value) and len(h) == len(holder)]
@@ -202,7 +206,9 @@ def main(count: int, seed: int) -> int:
                 bad.write_bytes(blindly(data, pick))
             found = outcome(bad, original, hostile=hostile)
             kind = tally["hostile" if hostile else "blind"]
-            kind[found[:1] if found.startswith("!") else found] = kind.get(found[:1] if found.startswith("!") else found, 0) + 1
+            kind[found[:1] if found.startswith("!") else found] = (
+                kind.get(found[:1] if found.startswith("!") else found, 0) + 1
+            )
             if found.startswith("!"):
                 findings.append({"number": number, "what": found})
                 keep = Path(tempfile.gettempdir()) / f"damaged-{seed}-{number}.engine"

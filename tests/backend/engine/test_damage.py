@@ -124,11 +124,20 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an attribute that is not there": (lambda h: layer(h, "fill")["attrs"].update(path="/etc"), "no attribute `path`"),
     "a smaller result": (lambda h: shape_of(h, "h").__setitem__(1, 2), "where it is f32"),
     "a larger result": (lambda h: shape_of(h, "h").__setitem__(1, 2**40), "where it is f32"),
-    "a result of another dtype": (lambda h: h["engine"]["values"][h["engine"]["outputs"][0]].__setitem__(1, "f64"), "where it is f32"),
+    "a result of another dtype": (
+        lambda h: h["engine"]["values"][h["engine"]["outputs"][0]].__setitem__(1, "f64"),
+        "where it is f32",
+    ),
     "a result of an unknown dim": (lambda h: shape_of(h, "h").__setitem__(0, "Z"), "no dim `Z`"),
     "a negative result": (lambda h: shape_of(h, "h").__setitem__(0, "N - 9"), "where it is"),
-    "a body that takes another type": (lambda h: layer(h, "loop")["regions"][0]["inputs"].reverse(), "where it is|can't be"),
-    "a body without inputs": (lambda h: layer(h, "loop")["regions"][0].update(inputs=[]), "before it is made|values here"),
+    "a body that takes another type": (
+        lambda h: layer(h, "loop")["regions"][0]["inputs"].reverse(),
+        "where it is|can't be",
+    ),
+    "a body without inputs": (
+        lambda h: layer(h, "loop")["regions"][0].update(inputs=[]),
+        "before it is made|values here",
+    ),
     "a body too many": (lambda h: layer(h, "if")["regions"].append(layer(h, "if")["regions"][0]), "bodies|made twice"),
     "a read before the write": (lambda h: steps(h).reverse(), "before it is made"),
     "a value made twice": (lambda h: steps(h).append(steps(h)[0]), "made twice"),
@@ -139,14 +148,23 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "weights of another shape": (lambda h: h["weights"][0].__setitem__(1, [1]), "another type"),
     "weights of a negative shape": (lambda h: h["weights"][0].__setitem__(1, [-1, -24]), "no proper shape"),
     "weights of no dtype": (lambda h: h["weights"][0].__setitem__(0, ["f32"]), "not text"),
-    "known weights that are floats": (lambda h: h["engine"]["known"].append(h["engine"]["weights"][0][0]), "no list of sizes"),
+    "known weights that are floats": (
+        lambda h: h["engine"]["known"].append(h["engine"]["weights"][0][0]),
+        "no list of sizes",
+    ),
     "a dim that nothing decides": (lambda h: h["engine"]["dims"].update(Q=[1, 4, 1]), "do not decide every dim"),
     "a dim of impossible range": (lambda h: h["engine"]["dims"].update(N=[4, 2, 1]), "no such range"),
     "a dim of step 0": (lambda h: h["engine"]["dims"].update(N=[1, 16, 0]), "step"),
     "a profile of other dims": (lambda h: h["engine"]["profiles"][0]["dims"].pop("N"), "other dims"),
-    "a profile upside down": (lambda h: h["engine"]["profiles"][0]["dims"].update(N=[4, 2, 1]), "no range of a profile"),
+    "a profile upside down": (
+        lambda h: h["engine"]["profiles"][0]["dims"].update(N=[4, 2, 1]),
+        "no range of a profile",
+    ),
     "a profile for no input": (lambda h: h["engine"]["profiles"][0]["values"].update(q=[[1, 1, 1]]), "no input"),
-    "two inputs of one name": (lambda h: h["engine"]["values"][h["engine"]["inputs"][0]].__setitem__(0, "m"), "two inputs"),
+    "two inputs of one name": (
+        lambda h: h["engine"]["values"][h["engine"]["inputs"][0]].__setitem__(0, "m"),
+        "two inputs",
+    ),
     "two outputs of one name": (lambda h: h["engine"].update(outputs=h["engine"]["outputs"][:1] * 2), "two outputs"),
     "an assert over an unknown dim": (lambda h: h["engine"]["asserts"].append(["<", "Z", 4, ""]), "no dim `Z`"),
     "a relation of its own": (lambda h: h["engine"]["asserts"].append(["is", "N", 4, ""]), "relate"),
@@ -183,7 +201,9 @@ def test_guards_that_somebody_took_out_come_back(tmp_path: Path) -> None:
     """Inference asks for them again."""
     net = network(
         "network n { dim N in 1..1000 dim M in 1..1000 input x: f32[N] input m: f32[M] output y: f32[K3]"
-        " y = fill(shape=[min((N*M - 988027)*(N*M - 988027) - 1, 3)]) }".replace("K3", "min((N*M - 988027)*(N*M - 988027) - 1, 3)")
+        " y = fill(shape=[min((N*M - 988027)*(N*M - 988027) - 1, 3)]) }".replace(
+            "K3", "min((N*M - 988027)*(N*M - 988027) - 1, 3)"
+        )
     )
     assert len(net.guards) == 1
     build(net).save(tmp_path / "n.engine")

@@ -52,7 +52,9 @@ def test_builds_in_other_folders_and_processes_are_the_same_to_the_byte(spec: st
     for folder, seed in (("one", "1"), ("another/place", "2")):
         shutil.copytree(ROOT / "specs", tmp_path / folder)
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        builds.append(subprocess.Popen([sys.executable, "-c", BUILD, tmp_path / folder, spec], env=environment, cwd=tmp_path))
+        builds.append(
+            subprocess.Popen([sys.executable, "-c", BUILD, tmp_path / folder, spec], env=environment, cwd=tmp_path)
+        )
     assert [b.wait(timeout=300) for b in builds] == [0, 0]
     one, other = tmp_path / "one" / f"{spec}.engine", tmp_path / "another/place" / f"{spec}.engine"
     assert one.stat().st_size > 1000
@@ -81,7 +83,10 @@ def test_a_killed_process_leaves_a_whole_engine(tmp_path: Path) -> None:
     target.write_bytes(sources[0].read_bytes())
     for number in range(KILLS):
         process = subprocess.Popen(
-            [sys.executable, "-c", SAVE, target, *sources], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path
+            [sys.executable, "-c", SAVE, target, *sources],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
         )
         assert process.stdout is not None
         process.stdout.readline()

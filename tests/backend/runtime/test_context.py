@@ -151,7 +151,13 @@ def test_output_shapes_follow_from_stated_input_shapes(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((4,), "does not fit"), ((-1, 4), "does not fit"), (("a", 4), "tuple of integers"), (5, "tuple of integers"), ((1.5, 4), "integers")],
+    [
+        ((4,), "does not fit"),
+        ((-1, 4), "does not fit"),
+        (("a", 4), "tuple of integers"),
+        (5, "tuple of integers"),
+        ((1.5, 4), "integers"),
+    ],
 )
 def test_shapes_that_can_not_be_stated(engine: Engine, shape: Any, words: str) -> None:
     with refused(words):

@@ -68,7 +68,18 @@ def test_dtypes(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [[[1.5] * 8], [["a"] * 8], [[1] * 8, [2] * 7], [[2**40] * 8], [[None] * 8], {"a": 1}, [[1j] * 8], object(), b"12345678"]
+    "given",
+    [
+        [[1.5] * 8],
+        [["a"] * 8],
+        [[1] * 8, [2] * 7],
+        [[2**40] * 8],
+        [[None] * 8],
+        {"a": 1},
+        [[1j] * 8],
+        object(),
+        b"12345678",
+    ],
 )
 def test_lists_that_do_not_become_the_dtype(engine: Engine, given: Any) -> None:
     assert "`ids` can't be made i32[B, S]" in refusal(engine, {**feeds(1, 8), "ids": given}, "E0705")
@@ -148,7 +159,14 @@ def test_guards_over_a_size_that_the_data_decides() -> None:
 
 def test_the_profile_is_chosen_by_the_shapes(engine: Engine) -> None:
     context = engine.create_context()
-    for b, s, name in [(1, 8, "small"), (2, 64, "small"), (3, 64, "large"), (1, 8, "small"), (2, 72, "large"), (2, 64, "small")]:
+    for b, s, name in [
+        (1, 8, "small"),
+        (2, 64, "small"),
+        (3, 64, "large"),
+        (1, 8, "small"),
+        (2, 72, "large"),
+        (2, 64, "small"),
+    ]:
         context.run(feeds(b, s))
         assert context.profile is not None
         assert context.profile.name == name
@@ -245,7 +263,9 @@ def test_a_value_outside_every_profile(valued: Engine) -> None:
 
 def test_values_that_a_layer_refuses() -> None:
     """Indices beyond the table: an error of the library's, with the cause kept."""
-    engine = build(network("network n { dim N in 1..8 input i: i64[N] input t: f32[4] output y: f32[N] y = gather(t, i) }"))
+    engine = build(
+        network("network n { dim N in 1..8 input i: i64[N] input t: f32[4] output y: f32[N] y = gather(t, i) }")
+    )
     with pytest.raises(EngineError, match="IndexError") as caught:
         engine.run({"i": np.array([99]), "t": floats(4)})
     assert caught.value.diagnostics[0].code == "E0701"

@@ -147,7 +147,9 @@ def test_a_context_is_refused_to_a_second_thread() -> None:
 
 
 def test_a_context_is_free_after_an_error() -> None:
-    context: Context = build(network("network n { dim N in 1..8 input x: f32[N] output y: f32[N] y = relu(x) }")).create_context()
+    context: Context = build(
+        network("network n { dim N in 1..8 input x: f32[N] output y: f32[N] y = relu(x) }")
+    ).create_context()
     for _ in range(2):
         with pytest.raises(Exception, match="no feed"):
             context.run({})

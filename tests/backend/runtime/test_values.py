@@ -75,7 +75,9 @@ def test_a_part_with_strides_is_read_by_views_and_reshape(tmp_path: Path) -> Non
 
 def test_a_value_under_a_contiguous_view_is_no_part(tmp_path: Path) -> None:
     net = network(
-        rows("output y: f32[N, 8] output z: f32[4*N] a = relu(x) c = concat(a, x, axis=1) y = neg(c) z = neg(reshape(a, shape=[4*N]))")
+        rows(
+            "output y: f32[N, 8] output z: f32[4*N] a = relu(x) c = concat(a, x, axis=1) y = neg(c) z = neg(reshape(a, shape=[4*N]))"
+        )
     )
     where = places(run_both(net, ROWS, tmp_path))
     assert where["a"] is Place.ARENA
@@ -156,7 +158,9 @@ def test_an_output_that_is_an_input_by_the_same_name(tmp_path: Path) -> None:
 
 
 def test_outputs_stay_as_they_are_when_the_context_runs_again(tmp_path: Path) -> None:
-    context = build(network(rows("output y: f32[N, 4] output z: f32[N, 4] z = softmax(x) y = softmax(z * 2)"))).create_context()
+    context = build(
+        network(rows("output y: f32[N, 4] output z: f32[N, 4] z = softmax(x) y = softmax(z * 2)"))
+    ).create_context()
     first = context.run(ROWS[0])
     kept = {name: a.copy() for name, a in first.items()}
     context.run({"x": floats(3, 4, seed=9)})
@@ -164,7 +168,9 @@ def test_outputs_stay_as_they_are_when_the_context_runs_again(tmp_path: Path) ->
 
 
 def test_scalars(tmp_path: Path) -> None:
-    net = network("network n { input s: f32[] input v: f32[1] output y: f32[] output z: f32[1] y = s * 2 + s z = v * s }")
+    net = network(
+        "network n { input s: f32[] input v: f32[1] output y: f32[] output z: f32[1] y = s * 2 + s z = v * s }"
+    )
     engine = run_both(net, [{"s": np.array(3, np.float32), "v": floats(1)}], tmp_path)
     assert engine.run({"s": 1.5, "v": [2]})["y"] == np.float32(4.5)
 
@@ -199,7 +205,9 @@ def test_low_precision_rounds_each_layer(tmp_path: Path) -> None:
 
 def test_quantised_values(tmp_path: Path) -> None:
     net = network(
-        rows("output y: f32[N, 4] output q: i8[N, 4] q = quantize_linear(x, w.s, w.z, dtype=i8) y = dequantize_linear(q, w.s, w.z)"),
+        rows(
+            "output y: f32[N, 4] output q: i8[N, 4] q = quantize_linear(x, w.s, w.z, dtype=i8) y = dequantize_linear(q, w.s, w.z)"
+        ),
         tmp_path,
         "tensor s: f32[] = full(0.05)\ntensor z: i8[] = zeros",
     )

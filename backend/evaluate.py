@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trtn.dsl.dims import Dim, Expr, evaluate, symbol, symbols
-from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.dtypes import ALL, BY_NAME, DType
 from trtn.dsl.network import Graph, Layer, Tensor, captures
 
 __all__ = ["bind_layer", "bind_layers", "evaluate_layer", "learn_sizes"]
 
 Sizes = Mapping[str, int]
-WIDE = {"bf16": "f32", "f8e4m3": "f32", "f8e5m2": "f32", "i4": "i32", "u4": "u32"}
+WIDE = {d.name: d.wide.name for d in ALL if d.is_narrow}
 """What dtypes that NumPy has no arithmetic for are computed in."""
 
 Table = dict[int, Any]

@@ -1,7 +1,7 @@
 """Proofs over the dims: what every layer needs, what the asserts say, what each profile's box allows.
 
 A relation that holds for all values of the dims is done with. One that fails for some is an error, with those values.
-One that is neither shown nor refuted becomes a guard, which the runtime checks for each new shape, and a warning says so.
+One that is neither shown nor refuted becomes a guard, which the runtime checks for each new shape; a warning says so.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def _check_requirements(
     refused: dict[tuple[str, Span | None], str] = {}
     misused: set[str] = set()
     for pending in requirements:
-        if misused and any(pending.layer == b or pending.layer.startswith(f"{b}.") for b in misused if b != pending.block):
+        if misused and any(
+            pending.layer == b or pending.layer.startswith(f"{b}.") for b in misused if b != pending.block
+        ):
             continue
         relation = pending.requirement.relation
         proof = proofs.get(relation)
@@ -186,7 +188,9 @@ def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
     free = make_domain(network.dims, network.data_dims, ())
     possible = True
     for n, a in enumerate(network.asserts):
-        _check_assert_divisors(a, make_domain(network.dims, network.data_dims, (b.relation for b in network.asserts[:n])), sink)
+        _check_assert_divisors(
+            a, make_domain(network.dims, network.data_dims, (b.relation for b in network.asserts[:n])), sink
+        )
         if not a.relation.symbols <= free.ranges.keys():
             continue
         if _settle(a.relation.negated(), free).verdict is Verdict.PROVED:
@@ -365,7 +369,9 @@ def solve_dims(shapes: Iterable[tuple[tuple[Dim, ...], tuple[int, ...]]]) -> dic
     Whether all entries agree is the caller's to check.
     """
     values: dict[str, int] = {}
-    open_equations = [(d, n) for declared, actual in shapes for d, n in zip(declared, actual, strict=True) if isinstance(d, Expr)]
+    open_equations = [
+        (d, n) for declared, actual in shapes for d, n in zip(declared, actual, strict=True) if isinstance(d, Expr)
+    ]
     progress = True
     while progress and open_equations:
         progress = False

@@ -37,6 +37,16 @@ class DType:
         return self.kind in "iu"
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether NumPy has no arithmetic for it: its arrays come from ml_dtypes."""
+        return self.name in _ML_NAMES
+
+    @property
+    def wide(self) -> DType:
+        """What arrays of it are computed in: f32 or i32 where it is narrow."""
+        return self if not self.is_narrow else BY_NAME["f32" if self.is_float else "i32"]
+
+    @property
     def numpy(self) -> np.dtype:  # type: ignore[type-arg]
         """The NumPy dtype that arrays of this type have."""
         return _numpy_dtype(self.name)
@@ -44,8 +54,9 @@ class DType:
 
 _KINDS = {
     "f64": ("f", 64), "f32": ("f", 32), "f16": ("f", 16), "bf16": ("f", 16), "f8e4m3": ("f", 8), "f8e5m2": ("f", 8),
-    "i64": ("i", 64), "i32": ("i", 32), "i16": ("i", 16), "i8": ("i", 8), "i4": ("i", 4),
-    "u64": ("u", 64), "u32": ("u", 32), "u16": ("u", 16), "u8": ("u", 8), "u4": ("u", 4),
+    "f8e4m3fnuz": ("f", 8), "f8e5m2fnuz": ("f", 8), "f8e8m0": ("f", 8), "f4e2m1": ("f", 4),
+    "i64": ("i", 64), "i32": ("i", 32), "i16": ("i", 16), "i8": ("i", 8), "i4": ("i", 4), "i2": ("i", 2),
+    "u64": ("u", 64), "u32": ("u", 32), "u16": ("u", 16), "u8": ("u", 8), "u4": ("u", 4), "u2": ("u", 2),
     "bool": ("b", 8),
 }  # fmt: skip
 BY_NAME: dict[str, DType] = {name: DType(name, kind, bits) for name, (kind, bits) in _KINDS.items()}
@@ -63,8 +74,14 @@ _ML_NAMES = {
     "bf16": "bfloat16",
     "f8e4m3": "float8_e4m3fn",
     "f8e5m2": "float8_e5m2",
+    "f8e4m3fnuz": "float8_e4m3fnuz",
+    "f8e5m2fnuz": "float8_e5m2fnuz",
+    "f8e8m0": "float8_e8m0fnu",
+    "f4e2m1": "float4_e2m1fn",
     "i4": "int4",
     "u4": "uint4",
+    "i2": "int2",
+    "u2": "uint2",
 }
 
 

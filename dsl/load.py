@@ -68,7 +68,10 @@ def check_source(
     max_expansion: int = EXPANSION_LIMIT,
     only: str | None = None,
 ) -> list[Network]:
-    """Check all networks of a spec (or `only` one), or a manifest. Findings go to the sink; networks without errors come back."""
+    """Check all networks of a spec (or `only` one), or a manifest. Findings go to the sink.
+
+    The networks that have no errors come back, none where the text itself has some.
+    """
     if is_manifest(source):
         from trtn.dsl.weights.manifest import load_manifest
 
@@ -78,16 +81,18 @@ def check_source(
     unit = Loader(sink, allow_outside=allow_outside).unit(source)
     readable = sink.error_count == errors
     if only is not None and only not in unit.networks and not unit.broken:
-        sink.error("E0215", f"no network is called `{only}`", source.span(0, 0), help=did_you_mean(only, list(unit.networks)))
+        sink.error(
+            "E0215", f"no network is called `{only}`", source.span(0, 0), help=did_you_mean(only, list(unit.networks))
+        )
     _check_references(unit, sink)
     networks = []
     for name, declaration in unit.networks.items():
         if only is not None and name != only:
             continue
+        errors = sink.error_count
         elaborated = elaborate_network(unit, declaration, sink, limit=max_expansion)
         if elaborated is None:
             continue
-        errors = sink.error_count
         network = check_network(elaborated.network, elaborated.requirements, sink, elaborated.spans)
         if readable and sink.error_count == errors:
             networks.append(network)
@@ -126,7 +131,9 @@ def _one(source: Source, sink: Sink, wanted: str | None, allow_outside: bool, ma
     if sink.has_errors:
         raise SpecError(_summary(sink), sink.diagnostics)
     if len(networks) != 1:
-        none = "the file is a weight manifest, which has no network" if is_manifest(source) else "the file has no network"
+        none = (
+            "the file is a weight manifest, which has no network" if is_manifest(source) else "the file has no network"
+        )
         listed = f"the file has {len(networks)} networks: {', '.join(n.name for n in networks)}"
         sink.error(
             "E0215",

@@ -273,7 +273,9 @@ def make_domain(dims: Mapping[str, Range], data_dims: Mapping[str, DataDim], ass
             low, high = 0, 2**31 - 1
         ranges[name] = Range(max(0, low), max(0, high))
         constraints += [
-            Relation("<=", a, b) for a, b in ((d.low, symbol(name)), (symbol(name), d.high)) if symbols(a) and symbols(b)
+            Relation("<=", a, b)
+            for a, b in ((d.low, symbol(name)), (symbol(name), d.high))
+            if symbols(a) and symbols(b)
         ]
     return Domain(ranges, tuple(constraints))
 

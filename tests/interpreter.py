@@ -16,7 +16,6 @@ __all__ = ["evaluate_network"]
 
 Array = np.ndarray[Any, Any]
 _Guards = Mapping[str, Sequence[Guard]]
-_NARROW = frozenset({"bf16", "f8e4m3", "f8e5m2", "i4", "u4"})
 
 
 def evaluate_network(network: Network, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -90,13 +89,13 @@ def _layer(
     raw = op.evaluate(np, *operands, **attrs)
     results = raw if isinstance(raw, tuple) else (raw,)
     return [
-        np.asarray(y).astype(t.dtype.numpy) if t.dtype.name in _NARROW else np.asarray(y)
+        np.asarray(y).astype(t.dtype.numpy) if t.dtype.is_narrow else np.asarray(y)
         for y, t in zip(results, layer.outputs, strict=True)
     ]
 
 
 def _widened(array: Array, tensor: Tensor | None) -> Array:
-    if tensor is None or tensor.dtype.name not in _NARROW:
+    if tensor is None or not tensor.dtype.is_narrow:
         return array
     return array.astype(np.float32 if tensor.dtype.is_float else np.int32)
 

@@ -150,7 +150,7 @@ def test_every_module_states_what_it_offers() -> None:
     for name, path in modules().items():
         body = tree(name).body
         assert ast.get_docstring(tree(name)), f"{name} has no docstring"
-        if path.name in ("__init__.py", "__main__.py") and len(body) == 1 or name.endswith("__main__"):
+        if (path.name in ("__init__.py", "__main__.py") and len(body) == 1) or name.endswith("__main__"):
             continue
         assert any(ast.unparse(n).startswith("__all__") for n in body), f"{name} has no __all__"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from trtn.backend.passes.constants import uniform
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.constants import uniform
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dims import symbols
 from trtn.dsl.dtypes import BOOL, DType
 from trtn.dsl.network import Layer, Network, Tensor
@@ -83,7 +83,8 @@ def _casts(rewriter: Rewriter, layer: Layer) -> Layer | None:
     return rewriter.layer("cast", source, outputs=layer.outputs, origin=layer.origin, **layer.attrs)
 
 
-_MANTISSA = {"f64": 53, "f32": 24, "f16": 11, "bf16": 8, "f8e4m3": 4, "f8e5m2": 3}
+_MANTISSA = {"f64": 53, "f32": 24, "f16": 11, "bf16": 8, "f8e4m3": 4, "f8e5m2": 3, "f8e8m0": 0, "f4e2m1": 2}
+_MANTISSA |= {"f8e4m3fnuz": 4, "f8e5m2fnuz": 3}
 _EXPONENTS = {
     "f64": (-1074, 1023),
     "f32": (-149, 127),
@@ -91,21 +92,27 @@ _EXPONENTS = {
     "f16": (-24, 15),
     "f8e5m2": (-16, 15),
     "f8e4m3": (-9, 8),
+    "f8e4m3fnuz": (-10, 7),
+    "f8e5m2fnuz": (-17, 15),
+    "f8e8m0": (-127, 127),
+    "f4e2m1": (-1, 2),
 }
 
 
 def represents(holder: DType, held: DType) -> bool:
     """Whether every value of dtype `held` is one of `holder`, too."""
-    if holder is held or held is BOOL:
+    if holder is held:
         return True
-    if holder is BOOL:
+    if holder is BOOL or holder.name == "f8e8m0":  # which has no zero
         return False
+    if held is BOOL:
+        return True
     if held.is_integer:
         digits = held.bits - (held.kind == "i")
         if holder.is_float:
             return digits <= _MANTISSA[holder.name]
         return digits <= holder.bits - (holder.kind == "i") and (held.kind == "u" or holder.kind == "i")
-    if not holder.is_float:
+    if not holder.is_float or holder.name.endswith("fnuz"):  # those have no infinities
         return False
     (low, high), (least, most) = _EXPONENTS[holder.name], _EXPONENTS[held.name]
     return _MANTISSA[holder.name] >= _MANTISSA[held.name] and low <= least and most <= high

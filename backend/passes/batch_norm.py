@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trtn.backend.passes.constants import across, wide
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.constants import across, wide
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.network import Layer, Network, Tensor
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.network import Graph, Layer, Network, Tensor
 
 __all__ = ["PASS", "CsePass"]

@@ -6,7 +6,7 @@ import logging
 
 from trtn.backend.evaluate import evaluate_layer
 from trtn.backend.passes.mentions import dims_of_attrs
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dims import symbols
 from trtn.dsl.network import Layer, Network, Tensor
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trtn.backend.passes.constants import is_uniform
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.constants import is_uniform
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.network import Layer, Network, Tensor
 
 __all__ = ["PASS", "IdentityPass"]

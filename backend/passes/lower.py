@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.network import Network
 
 __all__ = ["PASS", "LowerPass"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtn.backend.passes.rewriter import Rewriter
+from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dims import Dim, symbols
 from trtn.dsl.network import Layer, Network
 from trtn.dsl.ops.infer import InferFailure

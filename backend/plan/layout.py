@@ -16,6 +16,8 @@ __all__ = ["channels_last", "is_trivial", "plan_orders"]
 SEEDS = ("conv", "pooling")
 FOLLOWERS = ("pointwise", "copy", "normalisation", "reference")
 RANKS = (3, 4, 5)
+HEADS_INSIDE = (0, 2, 1, 3)
+"""[B, H, S, D] laid out as [B, S, H, D]: merging the heads then costs nothing."""
 
 
 def channels_last(rank: int) -> tuple[int, ...]:
@@ -32,7 +34,7 @@ def plan_orders(groups: Sequence[Group]) -> Mapping[int, tuple[int, ...]]:
     """The order of each value that is not in logical order, by tensor id.
 
     What a convolution or a pooling makes is channels last; what lies between such values (same rank, pointwise and the like)
-    follows, and so does what only they read.
+    follows, and so does what only they read. What attention makes lies the way in which its heads are merged.
     """
     orders: dict[int, tuple[int, ...]] = {}
     readers: dict[int, list[Group]] = {}
@@ -42,13 +44,21 @@ def plan_orders(groups: Sequence[Group]) -> Mapping[int, tuple[int, ...]]:
     for group in groups:
         follows = group.kind in FOLLOWERS and any(id(t) in orders for t in group.inputs)
         for t in group.outputs:
+            feeds = readers.get(id(t), [])
+            if group.kind == "attention" and feeds and all(_merges_heads(g) for g in feeds):
+                orders[id(t)] = HEADS_INSIDE
             if not _is_image(t):
                 continue
-            feeds = readers.get(id(t), [])
             wanted = bool(feeds) and all(g.kind in SEEDS for g in feeds) and group.kind in FOLLOWERS
             if group.kind in SEEDS or follows or wanted:
                 orders[id(t)] = channels_last(t.rank)
     return orders
+
+
+def _merges_heads(group: Group) -> bool:
+    """Whether a group is the transposition of [B, H, S, D] to [B, S, H, D]."""
+    layer = group.layers[0]
+    return group.kind == "view" and layer.op.name == "transpose" and tuple(layer.attrs["perm"]) == HEADS_INSIDE
 
 
 def _is_image(tensor: Tensor) -> bool:

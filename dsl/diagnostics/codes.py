@@ -30,9 +30,7 @@ _PAGES = LANGUAGE | TYPES | DIMS | ARTIFACTS
 
 
 def _with_pages(codes: dict[str, Code]) -> dict[str, Code]:
-    return {
-        code: Code(entry.title, *_PAGES[code]) if code in _PAGES else entry for code, entry in codes.items()
-    }
+    return {code: Code(entry.title, *_PAGES[code]) if code in _PAGES else entry for code, entry in codes.items()}
 
 
 CODES: dict[str, Code] = _with_pages(

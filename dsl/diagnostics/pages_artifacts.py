@@ -277,4 +277,11 @@ PAGES: dict[str, Page] = {
             compare with the tolerance that it deserves; other differences are a fault of the import or of
             an edit since.""",
     ),
+    "E0805": page(
+        cause="""A layer, a dtype or the opset can't be written as an ONNX model: the opset that was asked for has
+            no op that does what the layer does, and none that it could be spelled out in.""",
+        example="$ trtn export onnx model.trtn -o model.onnx --opset 17",
+        cure="""Ask for a newer opset: the message says which one has it. Weights that a model's file can't hold
+            go to a file beside it with `--external-data`.""",
+    ),
 }

@@ -9,7 +9,8 @@ __all__ = ["PAGES"]
 PAGES: dict[str, Page] = {
     "E0301": page(
         cause="""There is no dtype of this name, and it is no dtype variable of the block. The dtypes are
-            f64 f32 f16 bf16 f8e4m3 f8e5m2 i64 i32 i16 i8 i4 u64 u32 u16 u8 u4 bool.""",
+            f64 f32 f16 bf16 f8e4m3 f8e5m2 f8e4m3fnuz f8e5m2fnuz f8e8m0 f4e2m1
+            i64 i32 i16 i8 i4 i2 u64 u32 u16 u8 u4 u2 bool.""",
         example="""
             trtn 1
             network net {

@@ -32,6 +32,5 @@ class Style:
     def runs(self, chars: Iterable[tuple[str, str]]) -> str:
         """Characters with a role each, neighbours of one role coloured together."""
         return "".join(
-            self(role, "".join(char for char, _ in run))
-            for role, run in groupby(chars, key=lambda pair: pair[1])
+            self(role, "".join(char for char, _ in run)) for role, run in groupby(chars, key=lambda pair: pair[1])
         )

@@ -53,8 +53,7 @@ def _grows(dim: Dim, lowest: Box) -> bool:
     return all(
         (k > 0 or not monomial)
         and all(
-            atom.op == "symbol"
-            or (_keeps_order(atom, lowest) and (len(monomial) == 1 or atom.evaluate(lowest) >= 0))
+            atom.op == "symbol" or (_keeps_order(atom, lowest) and (len(monomial) == 1 or atom.evaluate(lowest) >= 0))
             for atom in monomial
         )
         for monomial, k in dim.terms

@@ -53,9 +53,7 @@ class Range:
         return self.low + (self.count - 1) * self.step
 
     def __contains__(self, value: object) -> bool:
-        return (
-            isinstance(value, int) and self.low <= value <= self.high and (value - self.low) % self.step == 0
-        )
+        return isinstance(value, int) and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.low, self.high + 1, self.step))
@@ -149,12 +147,7 @@ def definitions(domain: Domain) -> dict[str, Dim]:
 def _solve(difference: Expr, domain: Domain) -> tuple[str, Dim] | None:
     """A symbol and its value, from difference == 0."""
     for monomial, k in difference.terms:
-        if (
-            abs(k) == 1
-            and len(monomial) == 1
-            and monomial[0].op == "symbol"
-            and monomial[0].name in domain.ranges
-        ):
+        if abs(k) == 1 and len(monomial) == 1 and monomial[0].op == "symbol" and monomial[0].name in domain.ranges:
             rest = difference - from_terms(((monomial, k),))
             if monomial[0].name not in symbols(rest):
                 return monomial[0].name, rest * -k
@@ -195,9 +188,7 @@ def sample(domain: Domain) -> Iterator[dict[str, int]]:
         if indices in seen:
             continue
         seen.add(indices)
-        point = {
-            name: free[name].low + free[name].step * index for name, index in zip(free, indices, strict=True)
-        }
+        point = {name: free[name].low + free[name].step * index for name, index in zip(free, indices, strict=True)}
         env = _complete(point, determined)
         if env is not None and domain.contains(env):
             yield env

@@ -219,9 +219,7 @@ Dim: TypeAlias = int | Expr
 def symbol(name: str) -> Expr:
     """The dim called `name`: any text without backticks and control characters. Raises DimError otherwise."""
     if not name or _UNPRINTABLE.search(name):
-        raise DimError(
-            f"{name!r} can't name a dim: a name has no backticks or control characters and is not empty"
-        )
+        raise DimError(f"{name!r} can't name a dim: a name has no backticks or control characters and is not empty")
     return Expr((((Atom("symbol", (), name),), 1),))
 
 

@@ -54,9 +54,7 @@ class _Parser:
         at = self.token.start(self.token.lastgroup or 0) if self.token else self.position
         rest = self.text[at : self.end].lstrip()[:20]
         raise DimError(
-            f"{problem} at {rest!r} in a dim expression"
-            if rest
-            else f"{problem} at the end of a dim expression"
+            f"{problem} at {rest!r} in a dim expression" if rest else f"{problem} at the end of a dim expression"
         )
 
     def take(self, *marks: str) -> str | None:

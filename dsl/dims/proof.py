@@ -177,9 +177,7 @@ def _by_cases(goal: Goal, facts: list[Expr], box: Box, splits: int) -> bool:
     choice = _find(goal.dim, "min", "max")
     if choice and splits:
         return all(
-            _by_cases(
-                Goal(goal.op, _chosen(goal.dim, choice, arg)), facts + _reasons(choice, arg), box, splits - 1
-            )
+            _by_cases(Goal(goal.op, _chosen(goal.dim, choice, arg)), facts + _reasons(choice, arg), box, splits - 1)
             for arg in choice.args
         )
     return _by_residues(goal, facts, box)

@@ -90,7 +90,8 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
             "activation",
         ]
         names += [f"{a}.{b}" for a, other in ctx.unit.imports.items() if other for b in other.blocks]
-        cure = f"`{callee}` is a statement: see `trtn explain E0203`" if op is not None else did_you_mean(callee, names)
+        near = ctx.advice(lambda: did_you_mean(callee, names))
+        cure = f"`{callee}` is a statement: see `trtn explain E0203`" if op is not None else near
         ctx.error("E0203", f"no op or block is called `{callee}`", span, help=cure)
         return POISON
     return op
@@ -99,8 +100,8 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
 def _arguments(ctx: Context, call: ast.Call, kinds: Sequence[str]) -> list[tuple[Tensor | None, Span]] | Poison:
     """The positional arguments as tensors.
 
-    kinds: a dtype or a dtype variable for each; the last stands for all that follow. Numbers take the dtype, or that of their
-    variable's other tensors.
+    kinds: a dtype or a dtype variable for each; the last stands for all that follow. Numbers take the dtype, or that of
+    their variable's other tensors.
     """
     raw: list[tuple[Value, Span]] = []
     failed = False
@@ -219,7 +220,9 @@ def _constant(ctx: Context, call: ast.Call, span: Span) -> tuple[Tensor, ...] | 
     return POISON if isinstance(tensor, Poison) else (tensor,)
 
 
-def _activation(ctx: Context, call: ast.Call, name: str, results: Sequence[str], span: Span) -> tuple[Tensor, ...] | Poison:
+def _activation(
+    ctx: Context, call: ast.Call, name: str, results: Sequence[str], span: Span
+) -> tuple[Tensor, ...] | Poison:
     """`activation(x, kind="gelu")`: the op that a block's parameter names."""
     kind = next((k for k in call.kwargs if k.name == "kind"), None)
     value = evaluate(ctx, kind.value) if kind is not None else None
@@ -271,9 +274,10 @@ def _block(
     declared = Span(unit.source, block.name_start, block.name_end)
     if len(inputs) != len(block.sig.tensors):
         names = ", ".join(p.name for p in block.sig.tensors)
+        count = f"{len(block.sig.tensors)} tensor{'s' * (len(block.sig.tensors) != 1)}"
         ctx.error(
             "E0207",
-            f"block `{block.name}` takes {len(block.sig.tensors)} tensors ({names}), not {len(inputs)}",
+            f"block `{block.name}` takes {count} ({names}), not {len(inputs)}",
             span,
             labels=[Label(declared, "declared here")],
         )
@@ -380,9 +384,13 @@ def _fit(value: Any, kind: str) -> Value | None:
         case "dtype":
             return value if isinstance(value, DType) else None
         case "ints":
-            fits = isinstance(value, tuple) and all(isinstance(v, int | Expr) and not isinstance(v, bool) for v in value)
+            fits = isinstance(value, tuple) and all(
+                isinstance(v, int | Expr) and not isinstance(v, bool) for v in value
+            )
             return value if fits else None
         case "floats":
-            fits = isinstance(value, tuple) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+            fits = isinstance(value, tuple) and all(
+                isinstance(v, int | float) and not isinstance(v, bool) for v in value
+            )
             return tuple(float(v) for v in value) if fits else None
     return None

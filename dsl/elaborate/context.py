@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,10 @@ __all__ = ["EXPANSION_LIMIT", "NESTING_LIMIT", "Context", "ExpansionLimit", "Sha
 
 EXPANSION_LIMIT = 100_000
 """How many statements the blocks and repeats of a network may expand to."""
+FINDINGS_LIMIT = 10_000
+"""After how many findings the rest of a network is left alone."""
+ADVICE_LIMIT = 100
+"""For how many findings a near name is looked for: it takes a look at every name there is."""
 NESTING_LIMIT = 64
 """How deep blocks may call blocks."""
 
@@ -89,8 +93,19 @@ class Context:
     def origin(self, span: Span) -> Origin:
         return Origin(span, self.source, self.precision)
 
+    def advice(self, near: Callable[[], str]) -> str:
+        """What `near` says; nothing where there are so many findings that nobody reads the advice."""
+        return near() if len(self.shared.reported) < ADVICE_LIMIT else ""
+
+    def pace(self, span: Span) -> None:
+        """Stop where there are more findings than anybody reads."""
+        if len(self.shared.reported) >= FINDINGS_LIMIT:
+            self.error("E0107", f"more than {FINDINGS_LIMIT} findings; the network is not checked from here on", span)
+            raise ExpansionLimit
+
     def count(self, span: Span) -> None:
         """Count a statement that an expansion made."""
+        self.pace(span)
         self.shared.expanded += 1
         if self.shared.expanded > self.shared.limit:
             self.error(

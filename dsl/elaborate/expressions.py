@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from trtn.dsl.dims import Dim, Expr, Relation, ceildiv, dim_max, dim_min
 from trtn.dsl.diagnostics import Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dims import Dim, Expr, Relation, ceildiv, dim_max, dim_min
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describe, is_number
@@ -84,8 +84,8 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
         return POISON
     else:
         shown = whole or root
-        names = [*ctx.scope.all_names(), *ctx.unit.weights]
-        ctx.error("E0201", f"`{shown}` is not defined", ctx.span(ref), help=did_you_mean(shown, names))
+        near = ctx.advice(lambda: did_you_mean(shown, [*ctx.scope.all_names(), *ctx.unit.weights]))
+        ctx.error("E0201", f"`{shown}` is not defined", ctx.span(ref), help=near)
         return POISON
     if len(ref.parts) == 1:
         return value
@@ -214,7 +214,7 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
             group = path.path if path.table.has_prefix(path.path) else path.path.rpartition(".")[0]
             what = f"`{group}` is a group of weights, not one," if group == path.path else f"no weight `{path.path}`"
             inside = ", ".join(f"`{c}`" for c in path.table.children(group)[:8])
-            near = path.table.suggest(path.path) if group != path.path else None
+            near = ctx.advice(lambda: path.table.suggest(path.path) or "") if group != path.path else ""
             where = path.table.source.path if path.table.source is not None else f"manifest `{path.table.name}`"
             notes = [f"{f'`{group}`' if group else 'the manifest'} has {inside}"] if inside else []
             ctx.error("E0501", f"{what} in {where}", span, notes=notes, help=f"did you mean `{near}`?" if near else "")
@@ -319,6 +319,7 @@ def _static(ctx: Context, node: ast.Binary, left: Any, right: Any) -> Value:
     if symbolic and (isinstance(left, float) or isinstance(right, float)):
         ctx.error("E0306", "a dim and a float can't be combined: dims are integers", ctx.span(node))
         return POISON
+    value: Value
     try:
         value = _arithmetic(op, left, right)
     except ZeroDivisionError:
@@ -436,7 +437,8 @@ def static_call(ctx: Context, call: ast.Call) -> Value | None:
             if any(isinstance(v, Expr) for v in values) or function == "ceildiv":
                 raise TypeError("dims and floats can't be combined")
             return min(values) if function == "min" else max(values)  # type: ignore[type-var]
-        return _FUNCTIONS[function](*values)  # type: ignore[operator]
+        dim: Dim = _FUNCTIONS[function](*values)  # type: ignore[operator]
+        return dim
     except (TypeError, ValueError, ZeroDivisionError) as e:
         ctx.error("E0306", f"`{function}` can't be computed: {e}", ctx.span(call))
         return POISON

@@ -21,6 +21,8 @@ _LEFT_SIDE = re.compile(r"[^=:({#]*")
 _WORD = re.compile(r"\w+")
 IMPORT_LIMIT = 1000
 """How many files one spec may import, directly or not."""
+IMPORT_DEPTH_LIMIT = 64
+"""How deep files may import files."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Unit:
     _left_sides: frozenset[str] | None = None
 
     def may_have_lost(self, name: str) -> bool:
-        """Whether a name that is not defined may have been, in a part of the text that could not be read (and was reported)."""
+        """Whether a name that is not defined may have been, in a part of the text that could not be read."""
         if not self.broken:
             return False
         if self._left_sides is None:
@@ -143,7 +145,11 @@ class Loader:
             )
             return None
         if not path.is_file():
-            near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.trtn")][:1000]) if path.parent.is_dir() else ""
+            near = (
+                did_you_mean(path.name, [p.name for p in path.parent.glob("*.trtn")][:1000])
+                if path.parent.is_dir()
+                else ""
+            )
             self.sink.error(code, f'no file "{text}"', span, notes=(f"looked for {path}",), help=near)
             return None
         return path
@@ -162,6 +168,9 @@ class Loader:
             if len(self._units) >= IMPORT_LIMIT:
                 self.sink.error("E0107", f"more than {IMPORT_LIMIT} files are imported", span)
                 return None
+            if len(self._open) >= IMPORT_DEPTH_LIMIT:
+                self.sink.error("E0107", f"imports nest deeper than {IMPORT_DEPTH_LIMIT} files", span)
+                return None
             self._units[key] = self.load(path)
         return self._units[key]
 
@@ -176,5 +185,7 @@ class Loader:
         key = path.resolve()
         if key not in self._tables:
             source = read_source(str(path), self.sink)
-            self._tables[key] = None if source is None else load_manifest(source, self.sink, allow_outside=self.allow_outside)
+            self._tables[key] = (
+                None if source is None else load_manifest(source, self.sink, allow_outside=self.allow_outside)
+            )
         return self._tables[key]

@@ -22,7 +22,10 @@ from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, describe
 from trtn.dsl.network import Assertion, Network, Tensor
 from trtn.dsl.syntax import ast
 
-__all__ = ["Elaborated", "elaborate_network"]
+__all__ = ["ASSERT_LIMIT", "Elaborated", "elaborate_network"]
+
+ASSERT_LIMIT = 256
+"""How many asserts a network may have: each is held against all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ class Elaborated:
     spans: dict[str, Span]
 
 
-def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: int = EXPANSION_LIMIT) -> Elaborated | None:
+def elaborate_network(
+    unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: int = EXPANSION_LIMIT
+) -> Elaborated | None:
     """Elaborate one network with its profiles and targets. None where errors left nothing to check."""
     errors_before = sink.error_count
     docs = [m.text for m in decl.members if isinstance(m, ast.Doc)]
@@ -57,6 +62,7 @@ def elaborate_network(unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: i
                 case ast.Input():
                     _input(ctx, member, spans)
         for member in decl.members:
+            ctx.pace(ctx.span(member))
             match member:
                 case ast.Assert():  # it may be about sizes that a statement above it has named
                     _assert(ctx, member)
@@ -143,6 +149,9 @@ def _input(ctx: Context, member: ast.Input, spans: dict[str, Span]) -> None:
 def _assert(ctx: Context, member: ast.Assert) -> None:
     value = evaluate(ctx, member.relation)
     span = ctx.span(member.relation)
+    if len(ctx.builder.asserts) == ASSERT_LIMIT:
+        ctx.error("E0107", f"network `{ctx.builder.name}` has more than {ASSERT_LIMIT} asserts", span)
+        raise ExpansionLimit
     if isinstance(value, Relation) and value.symbols:
         ctx.builder.asserts.append(Assertion(value, member.message or "", span))
     elif value is True or (isinstance(value, Relation) and value.holds({})):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, zip_longest
+
 from trtn.dsl.builder import PendingGuard
-from trtn.dsl.diagnostics import Label
+from trtn.dsl.diagnostics import Label, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import Relation
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
@@ -136,17 +137,21 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
             span,
             help="`_` takes a result that is not wanted",
         )
-    for target, value in zip(targets, values, strict=False):
-        bind(ctx, target, value)
-    for target in targets[len(values) :]:
-        bind(ctx, target, POISON)
-    for target, value, expr in zip(targets, values, stated, strict=False):
-        expected = type_of(ctx, expr)
-        if not isinstance(expected, Poison):
-            inner = ctx.within(prefix=f"{ctx.path(target.name)}.", suffix="")
-            tensor = as_tensor(inner, value, ctx.span(expr), expected.dtype)
-            if not isinstance(tensor, Poison):
-                check_type(ctx, expected, tensor, ctx.span(expr), f"`{target.name}`")
+        values, stated = [POISON] * len(targets), ()
+    for target, value, expr in zip_longest(targets, values, stated):
+        bind(ctx, target, value if expr is None else _stated(ctx, target.name, value, expr))
+
+
+def _stated(ctx: Context, name: str, value: Value, expr: ast.TypeExpr) -> Value:
+    """A value that is bound with a type: the tensor that it is then, even if it is a number or a dim."""
+    expected = type_of(ctx, expr)
+    if isinstance(expected, Poison):
+        return value
+    inner = ctx.within(prefix=f"{ctx.path(name)}.", suffix="")
+    tensor = as_tensor(inner, value, ctx.span(expr), expected.dtype)
+    if not isinstance(tensor, Poison):
+        check_type(ctx, expected, tensor, ctx.span(expr), f"`{name}`")
+    return tensor
 
 
 def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[str]) -> Sequence[Value] | Poison:
@@ -363,7 +368,9 @@ def _scan(ctx: Context, node: ast.Scan, name: str, results: list[str]) -> Sequen
     return _results(layer(ctx, "scan", [*operands], attrs, name, ctx.span(node), results=results, regions=[graph]))
 
 
-def _loop(ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims: list[str]) -> Sequence[Value] | Poison:
+def _loop(
+    ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims: list[str]
+) -> Sequence[Value] | Poison:
     parts = ctx.within(prefix=f"{name}.", suffix="")
     limit = as_tensor(parts, evaluate(parts, node.limit), ctx.span(node.limit), BY_NAME["i64"])
     maximum = as_dim(ctx, node.maximum) if node.maximum is not None else None
@@ -400,10 +407,12 @@ def _loop(ctx: Context, node: ast.Loop, name: str, results: list[str], data_dims
     if isinstance(graph, Poison):
         return POISON
     span = ctx.span(node)
-    operands: list[tuple[Tensor | None, object]] = [(limit, ctx.span(node.limit)), (condition, span)]
+    operands: list[tuple[Tensor | None, Span]] = [(limit, ctx.span(node.limit)), (condition, span)]
     operands += [(t, ctx.span(c.initial)) for c, t in zip(node.carry, carried, strict=True)]
     attrs = {"maximum": maximum} if maximum is not None else {}
-    return _results(layer(ctx, "loop", operands, attrs, name, span, results=results, regions=[graph], data_dims=data_dims))  # type: ignore[arg-type]
+    return _results(
+        layer(ctx, "loop", operands, attrs, name, span, results=results, regions=[graph], data_dims=data_dims)
+    )
 
 
 def _initial(ctx: Context, carry: Sequence[ast.Carry]) -> list[Tensor] | Poison:

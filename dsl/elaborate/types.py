@@ -9,7 +9,7 @@ from trtn.dsl.dims import Dim, Relation, symbol
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.expressions import as_dim
-from trtn.dsl.elaborate.values import Bound, Poison, POISON
+from trtn.dsl.elaborate.values import POISON, Bound, Poison
 from trtn.dsl.network import Tensor, TensorType
 from trtn.dsl.ops.infer import Requirement
 from trtn.dsl.syntax import ast
@@ -125,14 +125,13 @@ def bind_type(
 
     block: the path of the expansion that counts on the match.
     """
-    good = True
     bind_names(inner, pattern, tensor)
     name = pattern.dtype
     label = [Label(inner.span(pattern), "declared here")]
     if name in BY_NAME:
         if BY_NAME[name] is not tensor.dtype:
             ctx.error("E0302", f"{what} is {name}, not {tensor.dtype}", where, labels=label)
-            good = False
+            return False
     else:
         bound = inner.scope.find(name)
         if bound is not None and bound.value is not tensor.dtype:
@@ -142,7 +141,7 @@ def bind_type(
                 where,
                 labels=label,
             )
-            good = False
+            return False
     if len(pattern.dims) != len(tensor.shape):
         ctx.error(
             "E0303",
@@ -151,6 +150,7 @@ def bind_type(
             labels=label,
         )
         return False
+    good = True
     for d, actual in zip(pattern.dims, tensor.shape, strict=True):
         expected = as_dim(inner, d.value)
         if isinstance(expected, Poison):
@@ -195,4 +195,3 @@ def demand_size(ctx: Context, name: str, dim: Dim, message: str, where: Span) ->
         return dim >= 0
     ctx.builder.requirements.append(PendingGuard(Requirement(Relation(">=", dim, 0), message, "E0401"), name, where))
     return True
-

@@ -129,7 +129,8 @@ class Scan(Op):
     ) -> tuple[Any, ...]:
         state = values[:carried]
         cut = [
-            xp.moveaxis(x, axis, 0)[:: -1 if back else 1] for x, axis, back in zip(values[carried:], axes, reverse, strict=True)
+            xp.moveaxis(x, axis, 0)[:: -1 if back else 1]
+            for x, axis, back in zip(values[carried:], axes, reverse, strict=True)
         ]
         rows: list[tuple[Any, ...]] = []
         for step in range(cut[0].shape[0]):

@@ -283,7 +283,8 @@ class Cast(Op):
 
     Float to integer cuts the fraction off; what does not fit wraps. Float to float rounds to nearest, halves
     to even. To bool: whether x differs from 0. To an 8-bit float with `saturate`, what is too large becomes
-    the largest finite number; without, it becomes NaN (f8e4m3) or an infinity (f8e5m2).
+    the largest finite number; without, it becomes NaN or (f8e5m2) an infinity. f8e8m0 has powers of two only:
+    a number becomes the next one up, whatever its sign.
     """
 
     signature = "cast(x: any, *, to: dtype, saturate: bool = true) -> to"
@@ -300,16 +301,26 @@ class Cast(Op):
     def evaluate(self, xp: Any, x: Any, *, to: DType, saturate: bool) -> Any:
         if x.dtype == to.numpy:
             return x
-        if to.is_float and to.bits == 8 and saturate:
+        if to.name == "f8e8m0":
+            return _next_power(xp, x, to, saturate)
+        if to.name in _LARGEST and saturate:
             largest = _LARGEST[to.name]
             x = xp.clip(x.astype(xp.float32), -largest, largest)
-        if to.is_integer and to.bits == 4:
+        if to.is_integer and to.bits < 8:
             # by way of i32, which wraps for floats as other integers do
             x = x.astype(xp.int32)
         return x.astype(to.numpy)
 
 
-_LARGEST = {"f8e4m3": 448.0, "f8e5m2": 57344.0}
+_LARGEST = {"f8e4m3": 448.0, "f8e5m2": 57344.0, "f8e4m3fnuz": 240.0, "f8e5m2fnuz": 57344.0}
+
+
+def _next_power(xp: Any, x: Any, to: DType, saturate: bool) -> Any:
+    """The exponents of f32 numbers, one more where there is a fraction; all ones is NaN."""
+    bits = xp.ascontiguousarray(x.astype("float32")).view("uint32").reshape(x.shape)
+    exponent = (bits >> 23) & 255
+    more = ((bits & 0x7FFFFF) != 0) & (exponent < (254 if saturate else 255))
+    return (exponent + more).astype("uint8").view(to.numpy)
 
 
 def _held(x: Dim, to: DType) -> Dim | None:

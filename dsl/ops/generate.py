@@ -13,7 +13,6 @@ from trtn.dsl.network import Shape, TensorType
 from trtn.dsl.ops.arrays import filled
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
-from trtn.dsl.ops.signature import show
 from trtn.dsl.ops.sizes import UNBOUNDED, list_length, not_negative, sign_of, told
 
 __all__ = ["Dims", "EyeLike", "Fill", "Nonzero", "OneHot", "Range", "Trilu"]

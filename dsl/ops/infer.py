@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from trtn.dsl.dims import Dim, DimError, Expr, Relation
-from trtn.dsl.dtypes import ALL, BY_NAME, BOOL, DType
+from trtn.dsl.dtypes import ALL, BOOL, BY_NAME, DType
 from trtn.dsl.network import Shape, Tensor, TensorType
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.signature import Attr, Input, show
@@ -145,7 +145,9 @@ class Infer:
             )
         return rank
 
-    def require(self, op: str, left: Dim, right: Dim, message: str, *, code: str = "E0313", inputs: Sequence[int] = ()) -> None:
+    def require(
+        self, op: str, left: Dim, right: Dim, message: str, *, code: str = "E0313", inputs: Sequence[int] = ()
+    ) -> None:
         """Demand `left op right`. `message` names what differs; the values are added to it."""
         relation = Relation(op, left, right)
         if isinstance(left, int) and isinstance(right, int):
@@ -161,7 +163,9 @@ class Infer:
         if left == right:
             return left
         self.require("==", left, right, message, code=code, inputs=inputs)
-        return left if isinstance(left, int) or (isinstance(right, Expr) and len(str(left)) <= len(str(right))) else right
+        return (
+            left if isinstance(left, int) or (isinstance(right, Expr) and len(str(left)) <= len(str(right))) else right
+        )
 
     def same_shape(self, left: int, right: int) -> Shape:
         """Demand that two inputs have one shape."""
@@ -267,7 +271,8 @@ def _infer(op: Op, i: Infer, variables: Mapping[str, DType]) -> Inferred:
     shapes = op.infer(i)
     listed = shapes if isinstance(shapes, list) else [shapes]
     types = tuple(
-        s if isinstance(s, TensorType) else TensorType(_result_dtype(op, n, i, variables), tuple(s)) for n, s in enumerate(listed)
+        s if isinstance(s, TensorType) else TensorType(_result_dtype(op, n, i, variables), tuple(s))
+        for n, s in enumerate(listed)
     )
     rank = max((len(t.shape) for t in types), default=0)
     if rank > MAX_RANK:
@@ -294,7 +299,13 @@ def _check_inputs(op: Op, inputs: Sequence[Tensor | None]) -> list[Tensor | None
     maximum = None if declared and declared[-1].variadic else len(declared)
     given = list(inputs)
     if len(given) < minimum or (maximum is not None and len(given) > maximum):
-        takes = str(minimum) if minimum == maximum else f"{minimum} to {maximum}" if maximum is not None else f"{minimum} or more"
+        takes = (
+            str(minimum)
+            if minimum == maximum
+            else f"{minimum} to {maximum}"
+            if maximum is not None
+            else f"{minimum} or more"
+        )
         names = ", ".join(f"{d.name}{'?' if d.optional else '...' if d.variadic else ''}" for d in declared)
         noun = "tensor" if takes == "1" else "tensors"
         raise InferFailure("E0207", f"`{op.name}` takes {takes} {noun} ({names}), not {len(given)}")
@@ -318,7 +329,9 @@ def check_attr_names(op: Op, attrs: Mapping[str, Any]) -> None:
             from trtn.dsl.diagnostics.suggest import did_you_mean
 
             known = [a.name for a in op.spec.attrs]
-            cure = did_you_mean(name, known) or (f"it has {', '.join(f'`{k}`' for k in known)}" if known else "it has none")
+            cure = did_you_mean(name, known) or (
+                f"it has {', '.join(f'`{k}`' for k in known)}" if known else "it has none"
+            )
             raise InferFailure("E0204", f"`{op.name}` has no attribute `{name}`", attr=name, cure=cure)
 
 
@@ -336,7 +349,9 @@ def _attr_value(op: Op, spec: Attr, attrs: Mapping[str, Any]) -> Any:
             raise InferFailure("E0212", f"`{op.name}` needs the attribute `{spec.name}` ({spec.text})")
         default = spec.default
         return (
-            (default,) if spec.kind in ("ints", "floats") and default is not None and not isinstance(default, tuple) else default
+            (default,)
+            if spec.kind in ("ints", "floats") and default is not None and not isinstance(default, tuple)
+            else default
         )
     try:
         return spec.coerce(attrs[spec.name])

@@ -14,8 +14,8 @@ from trtn.dsl.ops.infer import Infer
 
 __all__ = ["DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"]
 
-_LEVELS = tuple(BY_NAME[n] for n in ("u8", "i8", "u16", "i16", "u4", "i4", "f8e4m3", "f8e5m2"))
-_LARGEST = {"f8e4m3": 448.0, "f8e5m2": 57344.0}
+_LARGEST = {"f8e4m3": 448.0, "f8e5m2": 57344.0, "f8e4m3fnuz": 240.0, "f8e5m2fnuz": 57344.0, "f4e2m1": 6.0}
+_LEVELS = tuple(BY_NAME[n] for n in ("u8", "i8", "u16", "i16", "u4", "i4", "u2", "i2", *_LARGEST))
 
 
 def _check_parameters(i: Infer) -> None:

@@ -56,11 +56,11 @@ class DepthToSpace(Op):
 
 
 class SpaceToDepth(Op):
-    """x [N, C, H, W] -> [N, C * block^2, H / block, W / block]: the inverse of depth_to_space in mode "dcr".
+    """x [N, C, H, W] -> [N, C * block^2, H / block, W / block]: the inverse of depth_to_space in the same mode.
     ONNX SpaceToDepth.
     """
 
-    signature = "space_to_depth(x: T, *, block: int) -> T"
+    signature = 'space_to_depth(x: T, *, block: int, mode: "dcr" | "crd" = "dcr") -> T'
     native_low_precision = True
 
     def infer(self, i: Infer) -> Shape:
@@ -69,9 +69,10 @@ class SpaceToDepth(Op):
         block = _block(i)
         return n, c * (block * block), _divided(i, h, block, "rows"), _divided(i, w, block, "columns")
 
-    def evaluate(self, xp: Any, x: Any, *, block: int) -> Any:
+    def evaluate(self, xp: Any, x: Any, *, block: int, mode: str) -> Any:
         n, c, h, w = x.shape
-        y = x.reshape(n, c, h // block, block, w // block, block).transpose(0, 3, 5, 1, 2, 4)
+        order = (0, 3, 5, 1, 2, 4) if mode == "dcr" else (0, 1, 3, 5, 2, 4)
+        y = x.reshape(n, c, h // block, block, w // block, block).transpose(order)
         return y.reshape(n, c * block * block, h // block, w // block)
 
 

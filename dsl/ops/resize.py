@@ -39,7 +39,8 @@ class Resize(Op):
         ' coordinates: "half_pixel" | "asymmetric" | "align_corners" | "pytorch_half_pixel"'
         ' | "half_pixel_symmetric" | "crop" = "half_pixel",'
         ' nearest: "round_prefer_floor" | "round_prefer_ceil" | "floor" | "ceil" = "round_prefer_floor",'
-        " cubic_a: float = -0.75, exclude_outside: bool = false, antialias: bool = false, extrapolation: float = 0.0) -> T"
+        " cubic_a: float = -0.75, exclude_outside: bool = false, antialias: bool = false,"
+        " extrapolation: float = 0.0) -> T"
     )
     where = {"T": NUMBERS}
 

@@ -133,7 +133,9 @@ def _fail() -> Any:
 
 def _list_of(one: Any) -> Any:
     def many(value: Any, attr: Attr) -> tuple[Any, ...]:
-        items = value if isinstance(value, list | tuple) else (value,) if not isinstance(attr.default, tuple) else _fail()
+        items = (
+            value if isinstance(value, list | tuple) else (value,) if not isinstance(attr.default, tuple) else _fail()
+        )
         return tuple(one(v, attr) for v in items)
 
     return many

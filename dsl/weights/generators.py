@@ -99,6 +99,8 @@ def _check_value(value: Value, dtype: DType) -> None:
             raise Misuse(f"`{value}` does not fit {dtype} ({low}..{high})")
     elif dtype.is_float:
         number = _float(value)
+        if dtype.name == "f8e8m0" and number <= 0:
+            raise Misuse(f"`{format_value(value)}` is no value of f8e8m0, which has powers of two only")
         if math.isfinite(number) and not np.isfinite(_array(number, dtype)):
             raise Misuse(f"`{format_value(value)}` is over the largest {dtype}")
         if math.isinf(number) and not np.isinf(_array(number, dtype)):
@@ -117,7 +119,7 @@ def _array(value: Any, dtype: DType) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):
         if dtype.is_float and dtype.bits < 32:
             return np.array(value, np.float32).astype(dtype.numpy)
-        if dtype.bits == 4:
+        if dtype.bits < 8:
             return np.array(value, np.int8).astype(dtype.numpy)
         return np.array(value, dtype.numpy)
 
@@ -139,6 +141,11 @@ def _seed(value: Value) -> int:
 
 def _check_nothing(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
     pass
+
+
+def _check_zeros(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
+    if 0 not in shape and dtype.name == "f8e8m0":
+        _check_value(0, dtype)
 
 
 def _check_full(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
@@ -201,7 +208,7 @@ def _normal(args: tuple[Value, ...], dtype: DType, shape: Shape) -> npt.NDArray[
 
 
 GENERATORS: dict[str, _Kind] = {
-    "zeros": _Kind((), "zeros", _check_nothing, lambda args, dtype, shape: np.zeros(shape, dtype.numpy)),
+    "zeros": _Kind((), "zeros", _check_zeros, lambda args, dtype, shape: np.zeros(shape, dtype.numpy)),
     "ones": _Kind((), "ones", _check_nothing, lambda args, dtype, shape: np.full(shape, _array(1, dtype))),
     "full": _Kind(("x",), "full(0.5)", _check_full, lambda args, dtype, shape: np.full(shape, _array(args[0], dtype))),
     "normal": _Kind(("seed", "std"), "normal(7, 0.02)", _check_normal, _normal),

@@ -26,8 +26,8 @@ def digest(array: npt.NDArray[Any]) -> str:
     The header is ASCII: the dtype's name in the language, the dims in brackets with commas and no spaces, a
     line feed; `f16[768,3072]\\n`, and `f32[]\\n` for a scalar. The elements follow in C order (last axis
     fastest) without padding: little-endian two's complement or IEEE 754 for numbers (bf16: the upper half of
-    an f32; f8e4m3 and f8e5m2: their 8 bits, as in the OCP formats), one byte 0 or 1 for a bool, one byte for
-    a 4-bit integer (i4 sign-extended, u4 0..15: unpacked). Bits count: -0.0 and 0.0 differ, and so do two
+    an f32; 8-bit floats: their 8 bits, f4e2m1: its 4 bits in a byte of its own, as in the OCP formats), one
+    byte 0 or 1 for a bool, one byte for a smaller integer (i4 and i2 sign-extended: unpacked). Bits count: -0.0 and 0.0 differ, and so do two
     NaNs with different payloads.
 
     An array of any strides and byte order is taken; at most one chunk (1 MiB) of it is copied at a time.
@@ -62,14 +62,17 @@ def chunks(array: npt.NDArray[Any]) -> Iterator[memoryview]:
             yield from chunks(part)
 
 
+_SMALL = frozenset({"int4", "uint4", "int2", "uint2"})
+
+
 def _needs_change(dtype: np.dtype[Any]) -> bool:
     foreign_order = dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
-    return (foreign_order and dtype.itemsize > 1) or dtype.name in ("int4", "uint4")
+    return (foreign_order and dtype.itemsize > 1) or dtype.name in _SMALL
 
 
 def _canonical(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.dtype.name in ("int4", "uint4"):  # ml_dtypes leaves the upper half of the byte open
-        return np.ascontiguousarray(array.astype(np.int8 if array.dtype.name == "int4" else np.uint8))
+    if array.dtype.name in _SMALL:  # ml_dtypes leaves the upper half of the byte open
+        return np.ascontiguousarray(array.astype(np.int8 if array.dtype.name[0] == "i" else np.uint8))
     bits = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
     return bits.byteswap() if _needs_change(array.dtype) else bits
 

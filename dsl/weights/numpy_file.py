@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from trtn.dsl.dtypes import BY_NAME, DType, from_numpy
+from trtn.dsl.dtypes import ALL, BY_NAME, DType, from_numpy
 from trtn.dsl.weights.mapped import Bytes, StorageError, damaged
 from trtn.dsl.weights.storage import Entry, KeyedStorage, Place, Reader, Storage, read_entry
 
@@ -21,9 +21,11 @@ __all__ = ["NpyFile", "open_npz"]
 
 _LOCAL_HEADER = struct.Struct("<4s22sHH")
 _LONGEST_HEADER = 10_000  # what NumPy itself reads unless told more
-_BY_BYTES = {"i8": ("i4",), "u8": ("u4",)}
+_BY_BYTES = {"i8": ("i4", "i2"), "u8": ("u4", "u2")}
 # NumPy's format has no word for ml_dtypes' types: they are saved as opaque bytes of the same size.
-_BY_VOID = {1: ("f8e4m3", "f8e5m2"), 2: ("bf16",)}
+_BY_VOID = {
+    size: tuple(d.name for d in ALL if d.is_narrow and d.is_float and d.itemsize == size) for size in (1, 2)
+}
 
 
 class NpyFile(Storage):

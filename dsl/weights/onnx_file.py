@@ -6,17 +6,16 @@ The model is never parsed whole: its bytes are walked once for the ranges of the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.weights.mapped import Bytes, StorageError, damaged
+from trtn.dsl.weights.packing import packed_size, unpack
 from trtn.dsl.weights.paths import OutsideFolder, confine
 from trtn.dsl.weights.protobuf import Malformed, Message, varints
 from trtn.dsl.weights.storage import Entry, KeyedStorage, view_as
@@ -35,7 +34,8 @@ _DTYPES: dict[int, DType] = {
     theirs: BY_NAME[ours]
     for theirs, ours in {
         1: "f32", 2: "u8", 3: "i8", 4: "u16", 5: "i16", 6: "i32", 7: "i64", 9: "bool", 10: "f16", 11: "f64",
-        12: "u32", 13: "u64", 16: "bf16", 17: "f8e4m3", 19: "f8e5m2", 21: "u4", 22: "i4",
+        12: "u32", 13: "u64", 16: "bf16", 17: "f8e4m3", 18: "f8e4m3fnuz", 19: "f8e5m2",
+        20: "f8e5m2fnuz", 21: "u4", 22: "i4", 23: "f4e2m1", 24: "f8e8m0", 25: "u2", 26: "i2",
     }.items()
 }  # fmt: skip
 
@@ -149,7 +149,7 @@ class _Model:
         return Entry(dtype, tensor.shape, lambda: self._read(name, tensor, dtype))
 
     def _read(self, name: str, tensor: _Tensor, dtype: DType) -> npt.NDArray[Any]:
-        size = (math.prod(tensor.shape) * dtype.bits + 7) // 8
+        size = packed_size(tensor.shape, dtype)
         if tensor.external is not None:
             octets = self._external(name, tensor.external, size)
         elif tensor.raw is not None:
@@ -158,8 +158,8 @@ class _Model:
             return self._typed(name, tensor)
         if len(octets) != size:
             raise damaged(self.path, f"`{name}` of {dtype}{list(tensor.shape)} has {len(octets)} bytes")
-        if dtype.bits == 4:
-            return _unpacked(octets, dtype, tensor.shape)
+        if dtype.bits < 8:
+            return unpack(octets, dtype, tensor.shape)
         return view_as(octets, 0, dtype, tensor.shape)
 
     def _external(self, name: str, place: dict[str, str], size: int) -> Bytes:
@@ -194,14 +194,3 @@ class _Model:
             return array.reshape(tensor.shape)
         except (DecodeError, ValueError, TypeError, OverflowError) as error:
             raise damaged(self.path, f"`{name}`: {error}") from None
-
-
-def _unpacked(octets: Bytes, dtype: DType, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """One byte an element from two, the lower half first."""
-    pairs = np.empty((len(octets), 2), np.uint8)
-    np.bitwise_and(octets, 15, out=pairs[:, 0])
-    np.right_shift(octets, 4, out=pairs[:, 1])
-    halves = pairs.reshape(-1)[: math.prod(shape)]
-    if dtype.name == "i4":
-        halves = ((halves ^ 8) - np.uint8(8)).view(np.int8)
-    return halves.reshape(shape)

@@ -11,7 +11,7 @@ from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.weights.mapped import Bytes, damaged
 from trtn.dsl.weights.storage import Entry, KeyedStorage, view_as
 
-__all__ = ["DTYPES", "open_safetensors"]
+__all__ = ["DTYPES", "PACKED_AS", "open_safetensors"]
 
 DTYPES: dict[str, DType] = {
     theirs: BY_NAME[ours]
@@ -21,7 +21,11 @@ DTYPES: dict[str, DType] = {
         "U64": "u64", "U32": "u32", "U16": "u16", "U8": "u8", "BOOL": "bool",
     }.items()
 }  # fmt: skip
-_PACKED_AS = {"I8": (BY_NAME["i4"],), "U8": (BY_NAME["u4"],)}
+# What the format has no word for takes a byte an element: small integers by value, floats by their bits.
+PACKED_AS = {
+    "I8": (BY_NAME["i4"], BY_NAME["i2"]),
+    "U8": tuple(BY_NAME[n] for n in ("u4", "u2", "f8e4m3fnuz", "f8e5m2fnuz", "f8e8m0", "f4e2m1")),
+}
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
@@ -104,4 +108,4 @@ def _entry(path: Path, key: str, octets: Bytes, word: str, shape: tuple[int, ...
         return Entry(word, shape, lambda: octets[at : at + size])
     if math.prod(shape) * dtype.itemsize != size:
         raise damaged(path, f"tensor `{key}` of {word}{list(shape)} has {size} bytes")
-    return Entry(dtype, shape, lambda: view_as(octets, at, dtype, shape), _PACKED_AS.get(word, ()))
+    return Entry(dtype, shape, lambda: view_as(octets, at, dtype, shape), PACKED_AS.get(word, ()))

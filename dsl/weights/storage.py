@@ -132,8 +132,9 @@ def _checked(array: npt.NDArray[Any], dtype: DType, key: str, path: Path) -> npt
     """
     if dtype.name == "bool" and array.size and array.view(np.uint8).max() > 1:
         raise StorageError("E0503", f"`{path.name}`: `{key}` is bool but holds bytes other than 0 and 1")
-    if dtype.name in ("i4", "u4") and array.dtype != dtype.numpy:
-        low, high = (-8, 7) if dtype.name == "i4" else (0, 15)
+    if dtype.is_integer and dtype.bits < 8 and array.dtype != dtype.numpy:
+        low = 0 if dtype.kind == "u" else -(1 << (dtype.bits - 1))
+        high = low + (1 << dtype.bits) - 1
         if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
             raise StorageError("E0503", f"`{path.name}`: `{key}` is {dtype} but holds values outside {low}..{high}")
         return array.astype(dtype.numpy)
@@ -168,7 +169,7 @@ class RawFile(Storage):
                 help="say where the tensor starts, `f0 offset 4096`",
             )
         offset = place.offset or 0
-        stored = {"i4": BY_NAME["i8"], "u4": BY_NAME["u8"]}.get(dtype.name, dtype)
+        stored = BY_NAME[f"{dtype.kind}8"] if dtype.is_integer and dtype.bits < 8 else dtype
         end = offset + math.prod(shape) * stored.itemsize
         if end > len(self._octets):
             raise StorageError(

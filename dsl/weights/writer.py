@@ -21,7 +21,7 @@ from trtn.dsl.syntax.names import is_plain_name, quote_name, quote_string
 from trtn.dsl.weights.atomic import replacing
 from trtn.dsl.weights.generators import Generator, Misuse, Value
 from trtn.dsl.weights.hashing import SCHEME, chunks, digest, hasher, short
-from trtn.dsl.weights.safetensors_file import DTYPES
+from trtn.dsl.weights.safetensors_file import DTYPES, PACKED_AS
 from trtn.dsl.weights.sources import GeneratedSource, StoredSource, array_weight, view
 from trtn.dsl.weights.table import natural_key
 
@@ -68,9 +68,7 @@ def format_manifest(name: str, files: Sequence[FileLine], tensors: Iterable[Tens
     ordered = sorted(tensors, key=lambda line: natural_key(line.name))
     if not is_plain_name(name):  # `a.b` is a plain path, but a manifest's name is no path
         name = quote_name(name) if quote_name(name) != name else f"`{name}`"
-    return "\n".join(
-        ["trtn 1", "", f"manifest {name} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""]
-    )
+    return "\n".join(["trtn 1", "", f"manifest {name} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""])
 
 
 def write_manifest(path: Path, name: str, files: Sequence[FileLine], tensors: Iterable[TensorLine]) -> str:
@@ -201,7 +199,8 @@ def _nested(flat: Any, shape: tuple[int, ...]) -> Value:
 
 # --- safetensors --------------------------------------------------------------------------------------------
 
-_WORDS = {dtype.name: word for word, dtype in DTYPES.items()} | {"i4": "I8", "u4": "U8"}
+_WORDS = {dtype.name: word for word, dtype in DTYPES.items()}
+_WORDS |= {dtype.name: word for word, packed in PACKED_AS.items() for dtype in packed}
 
 
 def write_safetensors(path: Path, weights: dict[str, Weight]) -> dict[str, str]:

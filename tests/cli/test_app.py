@@ -13,8 +13,9 @@ from tests.cli.conftest import Trtn
 from trtn.cli.app import VERBS
 
 COMMANDS = [
-    *([v] for v in VERBS if v not in ("import", "weights")),
+    *([v] for v in VERBS if v not in ("import", "export", "weights")),
     ["import", "onnx"],
+    ["export", "onnx"],
     *(["weights", w] for w in ("hash", "verify", "list")),
 ]
 

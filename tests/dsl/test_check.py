@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dsl.checking import accepted, check, codes, rejected, spec
+from tests.dsl.checking import OUT, accepted, check, codes, rejected, spec
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dims import Range
 
-OUT = "output y: f32[N, 4]\n"
-
-
-# --- proofs --------------------------------------------------------------------------------------------------------
+# --- proofs ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -23,7 +20,7 @@ OUT = "output y: f32[N, 4]\n"
         "output y: f32[N // 2 + (N + 1) // 2, 4]\n y = x",
         "output y: f32[min(N, 3), 4]\n y = slice(x, end=[3])",
         "output y: f32[max(N, 1), 4]\n y = x",
-        "output y: f32[N * N]\n y = reshape(tile(x, times=[N, 1]) @ constant([[1.0],[1.0],[1.0],[1.0]]), shape=[N * N])",
+        "output y: f32[N * N]\n y = reshape(tile(reduce_sum(x, axes=[1]), times=[N]), shape=[N * N])",
         "output y: f32[N + 2, 4]\n y = pad(x, pads=[1, 1], axes=[0])",
     ],
 )
@@ -33,7 +30,9 @@ def test_shapes_are_equal_as_expressions(body: str) -> None:
 
 def test_a_witness_is_a_point_of_the_domain_and_the_note_shows_both_sides() -> None:
     found = rejected(
-        spec("assert N >= 3\n input k: f32[M, 5]\n output y: f32[N, 5]\n y = x @ k", dims="dim N in 1..8\n dim M in 2..9")
+        spec(
+            "assert N >= 3\n input k: f32[M, 5]\n output y: f32[N, 5]\n y = x @ k", dims="dim N in 1..8\n dim M in 2..9"
+        )
     )
     assert (found.code, found.message) == ("E0312", "inner dims of `matmul` differ: 4 and M")
     assert found.values == {"N": 3, "M": 2}
@@ -79,7 +78,7 @@ def test_a_dim_in_a_block_is_the_callers() -> None:
 HALF2 = "block half2(x: T[2 * H, C], like: T[H, C]) -> T[H, C] {\n return slice(x, end=[H]) + like\n}"
 
 
-# --- guards --------------------------------------------------------------------------------------------------------
+# --- guards ---------------------------------------------------------------------------------------------------------
 
 LARGE = "dim N in 1..10000000\n dim M in 1..10000000"
 OPEN = "input z: f32[M]\n input v: f32[1 + N * M % 9999991 // 9999990]\n output y: f32[N, 4]\n"
@@ -106,12 +105,12 @@ def test_a_relation_that_many_layers_need_is_one_guard() -> None:
 
 
 def test_a_guard_follows_its_layer_when_an_output_renames_it() -> None:
-    body = "input z: f32[M]\n input v: f32[1 + N * M % 9999991 // 9999990]\n output y: f32[1]\n u = reshape(v, shape=[1])\n y = u"
+    body = OPEN.replace("f32[N, 4]", "f32[1]") + "u = reshape(v, shape=[1])\n y = u"
     networks, _ = check(spec(body, dims=LARGE))
     assert [g.layer for g in networks[0].guards] == [networks[0].layers[0].name] == ["y"]
 
 
-# --- dims and asserts ------------------------------------------------------------------------------------------------
+# --- dims and asserts -----------------------------------------------------------------------------------------------
 
 
 def test_negative_sizes() -> None:
@@ -151,11 +150,17 @@ def test_constant_indices_must_lie_in_the_axis() -> None:
 
 
 def test_a_divisor_is_at_least_1() -> None:
-    found = rejected(spec("input z: f32[M]\n output y: f32[4 * N // M]\n y = fill(shape=[4 * N // M])", dims=f"{DIM} M in 0..4"))
+    found = rejected(
+        spec("input z: f32[M]\n output y: f32[4 * N // M]\n y = fill(shape=[4 * N // M])", dims=f"{DIM} M in 0..4")
+    )
     assert (found.code, found.values["M"]) == ("E0313", 0)
     assert found.message == "`fill` divides by `M`, which may be less than 1"
-    assert rejected(spec(f"input z: f32[M]\n assert N // M <= 4\n {OUT} y = x", dims=f"{DIM} M in 0..4")).values["M"] == 0
-    accepted(spec("input z: f32[M]\n output y: f32[4 * N // M]\n y = fill(shape=[4 * N // M])", dims=f"{DIM} M in 1..4"))
+    assert (
+        rejected(spec(f"input z: f32[M]\n assert N // M <= 4\n {OUT} y = x", dims=f"{DIM} M in 0..4")).values["M"] == 0
+    )
+    accepted(
+        spec("input z: f32[M]\n output y: f32[4 * N // M]\n y = fill(shape=[4 * N // M])", dims=f"{DIM} M in 1..4")
+    )
 
 
 DIM = "dim N in 1..8\n dim"
@@ -166,8 +171,10 @@ DIM = "dim N in 1..8\n dim"
     [
         ("assert N > 8", "E0403", "`N > 8` holds for no values of the dims"),
         ("assert N >= 5\n assert N <= 4", "E0403", "`N <= 4` holds for no values of the dims where `N >= 5` holds"),
-        ("assert N % 2 == 0\n assert N > 2\n assert N * N < 10", "E0403", "`N*N < 10` holds for no values of the dims where "
-         "`N%2 == 0`, `N > 2` hold"),
+        (
+            "assert N % 2 == 0\n assert N > 2\n assert N * N < 10", "E0403",
+            "`N*N < 10` holds for no values of the dims where `N%2 == 0`, `N > 2` hold",
+        ),
         ("assert N <= 64", "E0404", "`N <= 64` holds for all values of the dims anyway"),
         ("assert 3 < 4", "E0404", "this assert holds whatever the dims are"),
         ('assert 4 < 3, "why"', "E0403", "this assert never holds: why"),
@@ -214,7 +221,7 @@ def test_too_many_elements() -> None:
     assert set(codes(spec(f"{OUT} z = relu(x)\n {grown}\n y = x"))) == {"E0418"}
 
 
-# --- data-dependent sizes ---------------------------------------------------------------------------------------------
+# --- data-dependent sizes -------------------------------------------------------------------------------------------
 
 
 def test_a_size_that_the_data_decides_has_a_name_and_a_bound() -> None:
@@ -239,7 +246,7 @@ def test_bounds_of_the_data_are_bounds() -> None:
     assert rejected(spec("output y: i64[2, K]\n K = 3\n y = nonzero(x) : i64[2, K in 0..3]")).code == "E0202"
 
 
-# --- cascades and repetitions --------------------------------------------------------------------------------------------
+# --- cascades and repetitions ---------------------------------------------------------------------------------------
 
 
 def findings(text: str) -> list[Diagnostic]:
@@ -258,7 +265,7 @@ def findings(text: str) -> list[Diagnostic]:
         (spec(f"{OUT} a, b, c = split(x, axis=1, sizes=[2, 2])\n y = concat(a, b, c, axis=1)"), "E0208"),
         (spec(f"{OUT} y = f(x)", before="block f(x: T[N, D]) -> T[N, D] {\n a = foo(x)\n return a * 2\n}"), "E0203"),
         (spec(f"{OUT} y = f(x)", before="block f(x: T[N, D]) -> T[N, D] {\n a = relu(x\n return a * 2\n}"), "E0102"),
-        (spec(f"{OUT} y = f(x)", before='import "nowhere.trtn" as q\nblock f(x: T[N, D]) -> T[N, D] {\n return q.g(x)\n}'), "E0205"),
+        (spec(f"{OUT} y = q.g(x) + q.h(x)", before='import "nowhere.trtn" as q'), "E0205"),
         (spec(f'{OUT} y = x + w.a', before='weights w = "nowhere.trtn"'), "E0504"),
         (spec(f"{OUT} y = if c {{\n yield bad(x)\n }} else {{\n yield x\n }}\n input c: bool[]"), "E0203"),
         (spec(f"{OUT} repeat i in 0..4 carry z {{\n z = z + i\n }}\n y = x + z"), "E0201"),
@@ -295,7 +302,9 @@ def test_all_findings_of_a_file_are_collected() -> None:
       y = relu(x)
       assert N <= 64
     """
-    text = spec(OUT + body, dims=f"{DIM} M in 1..8\n dim Q in 1..2", after="profile p for m { N: min 4, opt 2, max 99 }")
+    text = spec(
+        OUT + body, dims=f"{DIM} M in 1..8\n dim Q in 1..2", after="profile p for m { N: min 4, opt 2, max 99 }"
+    )
     assert sorted(codes(text)) == ["E0201", "E0203", "E0204", "E0312", "E0402", "E0404", "E0411", "E0413"]
 
 

@@ -61,7 +61,7 @@ def lenient(network: Network, message: str, relation: Relation, env: Env) -> boo
     return any(evaluate(d, env) <= 0 for layer in walk(network.graph) for t in layer.outputs for d in t.shape)
 
 
-@settings(RANDOM, max_examples=250)
+@settings(RANDOM, max_examples=500)
 @given(specs())
 def test_what_is_accepted_runs_and_what_is_rejected_fails_at_its_witness(text: str) -> None:
     sink = Sink()
@@ -115,7 +115,7 @@ def fails_in_its_profile(network: Network, found: Diagnostic) -> None:
     assert f"fails {broken[0] if broken else 'inside the box'}: " in found.notes[0]
 
 
-@settings(RANDOM, max_examples=100)
+@settings(RANDOM, max_examples=200)
 @given(specs(profiles=False))
 def test_guards_hold_exactly_where_the_network_runs(text: str) -> None:
     """With a prover that tries no values, as for domains that are too large, much stays open and is left to guards."""
@@ -137,7 +137,7 @@ def test_guards_hold_exactly_where_the_network_runs(text: str) -> None:
                 assert wrong or lenient(network, guard.message, guard.relation, env), (guard, env)
 
 
-@settings(RANDOM, max_examples=100)
+@settings(RANDOM, max_examples=150)
 @given(specs())
 def test_what_stays_open_is_settled_inside_each_profile(text: str) -> None:
     """With a prover that tries values in a profile's box only, as where the box is small and the domain is large."""

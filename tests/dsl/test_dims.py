@@ -77,9 +77,7 @@ _symbols = st.sampled_from(["B", "S", "K"]).map(_named)
 _divisors = st.one_of(
     st.integers(1, 9).map(_constant),
     _symbols,
-    st.builds(
-        _binary, st.sampled_from(["+", "*"]), _symbols, st.one_of(_symbols, st.integers(1, 4).map(_constant))
-    ),
+    st.builds(_binary, st.sampled_from(["+", "*"]), _symbols, st.one_of(_symbols, st.integers(1, 4).map(_constant))),
 )
 _pairs: st.SearchStrategy[Pair] = st.recursive(
     st.one_of(st.integers(-9, 9).map(_constant), _symbols),

@@ -16,6 +16,7 @@ __all__ = ["VERBS", "app"]
 
 VERBS = {
     "import": "import_model",
+    "export": "export",
     "check": "check",
     "fmt": "fmt",
     "build": "build",

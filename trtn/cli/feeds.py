@@ -172,12 +172,9 @@ def _of_dtype(array: np.ndarray[Any, Any], tensor: Tensor) -> np.ndarray[Any, An
         return array.view(wanted)
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
-    if tensor.dtype.name in _NOT_IN_FILES and array.dtype.kind in ("f" if tensor.dtype.is_float else "iu"):
+    if tensor.dtype.is_narrow and array.dtype.kind in ("f" if tensor.dtype.is_float else "iu"):
         return array.astype(wanted)
     return array
-
-
-_NOT_IN_FILES = frozenset({"bf16", "f8e4m3", "f8e5m2", "i4", "u4"})
 
 
 def _raw(tensor: Tensor, path: str, shape: tuple[int, ...] | None) -> np.ndarray[Any, Any]:

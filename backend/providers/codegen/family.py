@@ -26,6 +26,8 @@ class KernelSpec(Protocol):
         """The CUDA C++ text, a pure function of the fields. It declares `extern "C" __global__ void kernel(..)`."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 def digest(spec: KernelSpec) -> str:
     """What identifies a kernel, for caches of compiled code: over the description and the text generated from it."""

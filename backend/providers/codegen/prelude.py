@@ -6,7 +6,7 @@ floats, T itself for everything else.
 
 from __future__ import annotations
 
-__all__ = ["C_TYPES", "COMPUTE_TYPES", "LIBRARY", "PRIMITIVES", "PRELUDE", "SUPPORTED"]
+__all__ = ["COMPUTE_TYPES", "C_TYPES", "LIBRARY", "PRELUDE", "PRIMITIVES", "SUPPORTED"]
 
 C_TYPES = {
     "f64": "double", "f32": "float", "f16": "f16", "bf16": "bf16", "i64": "i64", "i32": "int", "i16": "short", "i8": "i8",

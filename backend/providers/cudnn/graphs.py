@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from trtn.backend.group import Group
 from trtn.backend.providers.cudnn.epilogue import EpilogueStep
-from trtn.backend.providers.reference import bind_layers
+from trtn.backend.evaluate import bind_layers
 
 __all__ = ["Runner"]
 
@@ -63,13 +64,16 @@ class Runner:
         self.pointers: dict[int, int] = {}
         self.kept: list[Any] = []
         self.copies: list[tuple[Any, Any]] = []
-        build = self._conv if group.layers[0].op.name == "conv" else self._gemm
-        graph = build(group, steps, arrays, output, packed)
+        self.masks: list[tuple[Any, Any]] = []
+        builders = {"conv": self._conv, "attention": self._attention}
+        graph = builders.get(group.layers[0].op.name, self._gemm)(group, steps, arrays, output, packed)
         self.graph, self.plan, self.workspace = self._choose(graph, output, _expected(group, inputs, output))
 
     def run(self) -> None:
-        for dense, array in self.copies:
-            dense[...] = array
+        for target, source in self.copies:
+            target[...] = source
+        for target, mask in self.masks:
+            _additive(mask, target)
         scratch = HANDLES.scratch(self.stream, self.workspace)
         self.graph.execute_plan_at_index(self.pointers, scratch, self.plan, HANDLES.handle(self.stream))
 
@@ -131,6 +135,48 @@ class Runner:
         )
         return self._finish(graph, y, steps, arrays, output, ((1, rows, n), (rows * n, n, 1)), (1, 1, n), 0)
 
+    def _attention(
+        self,
+        group: Group,
+        steps: Sequence[EpilogueStep],
+        arrays: dict[int, Any],
+        output: Any,
+        packed: dict[int, Any],
+    ) -> Any:
+        layer = group.layers[0]
+        q, k, v = (arrays[id(t)] for t in layer.inputs[:3])
+        mask = arrays[id(layer.inputs[3])] if len(layer.inputs) > 3 and layer.inputs[3] is not None else None
+        graph = self._new(q.dtype)
+        scale = layer.attrs["scale"]
+        options: dict[str, Any] = {"attn_scale": q.shape[3] ** -0.5 if scale is None else scale}
+        if mask is not None:
+            options["bias"] = self._mask(graph, mask, (q.shape[0], 1, q.shape[2], k.shape[2]), q.dtype)
+        result, _ = graph.sdpa(
+            q=self._tensor(graph, q, q.shape, _steps(q)),
+            k=self._tensor(graph, k, k.shape, _steps(k)),
+            v=self._tensor(graph, v, v.shape, _steps(v)),
+            generate_stats=False,
+            use_causal_mask=bool(layer.attrs["causal"]),
+            **options,
+        )
+        self._give(result, output, output.shape, _steps(output))
+        return graph
+
+    def _mask(self, graph: Any, mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+        """The mask as a bias of one head. A bool mask becomes 0 where it keeps and the lowest number where it does not, in each run.
+
+        A query that may look at no key then gets the mean of all values, where the reference gives zeros.
+        """
+        import cupy
+
+        heads = max(1, mask.shape[1])
+        shape = (shape[0], heads, *shape[2:])
+        dense = cupy.empty(shape, dtype)
+        wide = cupy.broadcast_to(mask, shape)
+        (self.masks if mask.dtype == bool else self.copies).append((dense, wide))
+        _additive(wide, dense) if mask.dtype == bool else dense.__setitem__(..., wide)
+        return self._tensor(graph, dense, shape, _steps(dense))
+
     def _finish(
         self,
         graph: Any,
@@ -155,12 +201,16 @@ class Runner:
                 place = _image(other, spatial) if spatial else result
                 other = other if spatial else self._dense(other)
                 y = graph.add(a=y, b=self._tensor(graph, other, *place))
+        self._give(y, output, *result)
+        return graph
+
+    def _give(self, y: Any, output: Any, shape: Sequence[int], strides: Sequence[int]) -> None:
+        """Let a node's result be the output array."""
         uid = len(self.pointers) + 1
         self.pointers[uid] = int(output.data.ptr)
         self.kept.append(output)
         y.set_output(True).set_data_type(_data_type(output.dtype)).set_uid(uid)
-        y.set_dim(list(result[0])).set_stride(list(result[1]))
-        return graph
+        y.set_dim(list(shape)).set_stride(list(strides))
 
     def _dense(self, array: Any) -> Any:
         """The array, or a dense one that each run copies it to."""
@@ -233,6 +283,18 @@ def _distance(found: Any, expected: Any) -> float:
     norm = cupy.linalg.norm(expected.ravel())
     ratio = float(error / cupy.maximum(norm, 1e-20))
     return ratio if ratio == ratio else float("inf")
+
+
+@cache
+def _mask_kernel() -> Any:
+    import cupy
+
+    return cupy.ElementwiseKernel("bool keep", "T bias", "bias = keep ? T(0) : T(-60000)", "trtn_mask")
+
+
+def _additive(mask: Any, bias: Any) -> None:
+    """A mask of what to keep as a number to be added: 0, or one near the lowest of f16."""
+    _mask_kernel()(mask, bias)
 
 
 def _time(stream: Any, run: Any, repeats: int) -> float:

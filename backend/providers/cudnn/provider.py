@@ -39,25 +39,22 @@ class CudnnProvider:
         return () if self.refusal(group) else (Tactic("auto", numerics="reassociated"),)
 
     def refusal(self, group: Group) -> str:
-        if group.kind not in ("conv", "gemm"):
+        if group.kind not in ("conv", "gemm", "attention"):
             return f"no cuDNN graph for {group.kind} groups"
         layer = group.layers[0]
-        if layer.op.name not in ("conv", "linear", "matmul"):
+        if layer.op.name not in ("conv", "linear", "matmul", "attention"):
             return f"no cuDNN graph for `{layer.op.name}`"
         if len(group.outputs) != 1:
             return "more than one result"
+        if layer.op.name == "attention":
+            return _attention_refusal(group)
         if any(t.dtype.name not in DTYPES or t.dtype is not group.outputs[0].dtype for t in group.inputs):
             return f"dtypes other than one of {', '.join(DTYPES)}"
-        if layer.op.name == "conv":
-            why = _conv_refusal(group)
-        else:
-            why = _gemm_refusal(group)
+        why = _conv_refusal(group) if layer.op.name == "conv" else _gemm_refusal(group)
         return why or ("" if epilogue(group) is not None else "an epilogue that cuDNN's graphs don't have")
 
     def compile(self, group: Group, tactic: Tactic, device: Device) -> CudnnKernel:
-        steps = epilogue(group)
-        assert steps is not None
-        return CudnnKernel(group, steps, device)
+        return CudnnKernel(group, epilogue(group) or [], device)
 
 
 PROVIDER = CudnnProvider()
@@ -86,6 +83,27 @@ def _conv_refusal(group: Group) -> str:
         return "grouped convolution"
     if weight.weight is None:
         return "the kernel is not a weight"
+    return ""
+
+
+def _attention_refusal(group: Group) -> str:
+    layer = group.layers[0]
+    q, k, v = layer.inputs[:3]
+    mask = layer.inputs[3] if len(layer.inputs) > 3 else None
+    assert q is not None and k is not None and v is not None
+    if len(group.layers) > 1:
+        return "more than attention in the group"
+    if any(t.rank != 4 for t in (q, k, v)):
+        return "ranks other than 4"
+    if q.dtype.name not in DTYPES:
+        return f"dtypes other than {', '.join(DTYPES)}"
+    if mask is not None and (mask.rank != 4 or layer.attrs["causal"]):
+        return "a mask of another rank, or beside the causal one"
+    if layer.attrs["causal"] and q.shape[2] != k.shape[2]:
+        return "causal with more keys than queries"
+    sizes = (q.shape[3], v.shape[3])
+    if any(not isinstance(d, int) or d % 8 or d > 128 for d in sizes):
+        return "head sizes that are not multiples of 8 up to 128"
     return ""
 
 

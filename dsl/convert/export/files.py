@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trtn.dsl.convert.export.exporter import DEFAULT_OPSET, write
-from trtn.dsl.convert.export.values import raw_bytes
+from trtn.dsl.convert.export.values import raw_buffer
 from trtn.dsl.convert.export.weights import StoredTensor
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import BuildError
@@ -31,8 +31,8 @@ def save_onnx(
     opset: int = DEFAULT_OPSET,
     external_data: bool | None = None,
     progress: Progress | None = None,
-) -> None:
-    """Write the network as an ONNX model's file.
+) -> tuple[Path, ...]:
+    """Write the network as an ONNX model's file. Gives the files: the model's, and that of the weights where there is one.
 
     external_data: put weights of 4 KiB and more in `<path>.data` beside it, one after another at multiples of 4 KiB.
     They are read one at a time, so the largest of them bounds the memory. By default where they are over 1.5 GB.
@@ -42,9 +42,10 @@ def save_onnx(
     can't be written to, and what loading a weight raises.
     """
     target = Path(path)
+    data_file = target.with_name(f"{target.name}.data")
     total = sum(t.weight.nbytes for t in network.weights if t.weight is not None)
     beside = total > EXTERNAL_ABOVE if external_data is None else external_data
-    written = write(network, opset, external=f"{target.name}.data" if beside else None)
+    written = write(network, opset, external=data_file.name if beside else None)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent) as folder:
             model, data = Path(folder) / "model", Path(folder) / "data"
@@ -52,18 +53,19 @@ def save_onnx(
             if written.stored:
                 with open(data, "wb") as file:
                     _write_tensors(file, written.stored, progress)
-                os.replace(data, target.with_name(f"{target.name}.data"))
+                os.replace(data, data_file)
             os.replace(model, target)
     except OSError as error:
         message = f"`{target}` can't be written: {error.strerror or error}"
         raise BuildError(message, [Diagnostic("E0111", message)]) from None
+    return (target, data_file) if written.stored else (target,)
 
 
 def _write_tensors(file: BinaryIO, stored: Sequence[StoredTensor], progress: Progress | None) -> None:
     total = stored[-1].offset + stored[-1].length
     for tensor in stored:
         file.seek(tensor.offset)
-        file.write(raw_bytes(view(tensor.weight), tensor.weight.dtype))
+        file.write(raw_buffer(view(tensor.weight), tensor.weight.dtype).data)
         if progress is not None:
             progress("writing weights", tensor.offset + tensor.length, total)
     file.truncate(total)

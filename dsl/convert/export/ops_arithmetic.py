@@ -77,8 +77,8 @@ def _bitwise(s: Site) -> None:
         return
     bits = [_bits(s, s.x(n), f"bits{n}") for n in range(len(s.layer.inputs))]
     chosen = s.emit(logical, *bits, part="bits")
-    terms = s.emit("Where", chosen, s.writer.constant(_weights(s)), s.constant(0, I64), part="terms")
-    s.cast_out(s.reduce("ReduceSum", terms, [-1], keepdims=False, part="sum"))
+    # A product of matrices: ONNX Runtime adds up i64 exactly there, in ReduceSum as f64.
+    s.cast_out(s.emit("MatMul", s.cast(chosen, I64, "ones"), s.writer.constant(_weights(s)), part="sum"))
 
 
 def _bits(s: Site, x: Value, part: str) -> Value:

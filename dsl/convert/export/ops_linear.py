@@ -32,6 +32,11 @@ def _linear(s: Site) -> None:
         s.emit("Add", s.emit("MatMul", x, weight, part="product"), bias)
 
 
+@writes("det")
+def _det(s: Site) -> None:
+    s.emit("Det", s.x(0))
+
+
 @writes("einsum")
 def _einsum(s: Site) -> None:
     s.emit("Einsum", *s.xs(), equation=s["equation"])

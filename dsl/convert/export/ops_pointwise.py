@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil, floor, inf, pi, sqrt
 
-from trtn.dsl.convert.export.registry import writes
+from trtn.dsl.convert.export.registry import refuse, writes
 from trtn.dsl.convert.export.site import Site
 from trtn.dsl.convert.export.values import Value, elem_type
 from trtn.dsl.dtypes import DType
@@ -56,6 +56,20 @@ def _cast(s: Site) -> None:
     s.emit("Cast", s.x(0), to=elem_type(s["to"]), saturate=saturate)
 
 
+@writes("bit_cast")
+def _bit_cast(s: Site) -> None:
+    """Before opset 26 only integers can be: a cast keeps their bits."""
+    x, to = s.x(0), s["to"]
+    if x.dtype is to:
+        s.emit("Identity", x)
+    elif s.has("BitCast"):
+        s.emit("BitCast", x, to=elem_type(to))
+    elif x.dtype.is_integer and to.is_integer:
+        s.emit("Cast", x, to=elem_type(to))
+    else:
+        refuse(f"the bits of {x.dtype} can't be read as {to} before opset 26")
+
+
 @writes("relu")
 def _relu(s: Site) -> None:
     x = s.x(0)
@@ -93,11 +107,9 @@ def _bound(dtype: DType, value: float, *, upper: bool) -> float:
 
 @writes("silu", "swish")
 def _swish(s: Site) -> None:
+    """As a product even where the opset has the op: few runtimes do."""
     x = s.x(0)
     alpha = 1.0 if s.layer.op.name == "silu" else s["alpha"]
-    if s.has("Swish"):
-        s.emit("Swish", x, alpha=alpha)
-        return
     scaled = x if alpha == 1.0 else s.emit("Mul", x, s.like(x, alpha), part="scaled")
     s.emit("Mul", x, s.emit("Sigmoid", scaled, part="gate"))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from trtn.dsl.convert.export.registry import writes
+from trtn.dsl.convert.export.registry import refuse, writes
 from trtn.dsl.convert.export.site import F32, I64, Site
 from trtn.dsl.convert.export.values import Value
 from trtn.dsl.dtypes import BOOL, BY_NAME
@@ -39,10 +37,58 @@ def _arg(s: Site) -> None:
     s.emit(op, s.x(0), axis=s["axis"], keepdims=int(s["keepdims"]), select_last_index=int(s["last"]) or None)
 
 
-@writes("cumsum")
-def _cumsum(s: Site) -> None:
-    axis = s.writer.constant(np.asarray(s["axis"], np.int64))
-    s.emit("CumSum", s.x(0), axis, exclusive=int(s["exclusive"]) or None, reverse=int(s["reverse"]) or None)
+@writes("reduce_by")
+def _reduce_by(s: Site) -> None:
+    x, function = s.x(0), f"reduce_{s['function']}"
+    op = _REDUCTIONS.get(function) or _THROUGH_REALS[function]
+    if s.has(op, "axes"):
+        refuse("a reduction over computed axes is of opset 18 and later")
+    axes = s.cast(s.x(1), I64, "axes")
+    keepdims = int(s["keepdims"])
+    if function in _THROUGH_REALS and not x.dtype.is_float:
+        real = s.cast(x, BY_NAME["f64"], "real")
+        s.cast_out(s.emit(op, real, axes, part="reduced", keepdims=keepdims))
+    else:
+        s.emit(op, x, axes, keepdims=keepdims)
+
+
+@writes("cumsum", "cumprod")
+def _running(s: Site) -> None:
+    op = "CumSum" if s.layer.op.name == "cumsum" else "CumProd"
+    if not s.has(op):
+        _running_product(s)
+        return
+    axis = s.x(1) if s.given(1) else s.sizes.scalar(s["axis"])
+    if s.given(1) and s.rank(1):
+        axis = s.emit("Reshape", axis, s.ints([]), part="axis")
+    s.emit(op, s.x(0), axis, exclusive=int(s["exclusive"]) or None, reverse=int(s["reverse"]) or None)
+
+
+def _running_product(s: Site) -> None:
+    """The products of a matrix for each element: in its row the elements that count, 1 elsewhere."""
+    if s.given(1):
+        refuse("a running product along a computed axis is of opset 26 and later")
+    x, axis = s.x(0), s["axis"]
+    length, zero, one = s.sizes.scalar(s.shape(0)[axis]), s.sizes.scalar(0), s.sizes.scalar(1)
+    places = s.emit("Range", zero, length, one, part="places")
+    rows = s.fold_axes(places, [1], "Unsqueeze", part="rows")
+    op = (
+        ("Greater" if s["exclusive"] else "GreaterOrEqual")
+        if s["reverse"]
+        else ("Less" if s["exclusive"] else "LessOrEqual")
+    )
+    counts = s.emit(op, places, rows, part="counts")
+    after = tuple(range(2, s.rank(0) - axis + 1))
+    if after:
+        counts = s.fold_axes(counts, after, "Unsqueeze", part="counts_wide")
+    repeated = s.fold_axes(x, [axis], "Unsqueeze", part="repeated")
+    factors = s.emit("Where", counts, repeated, s.like(x, 1), part="factors")
+    s.reduce("ReduceProd", factors, [axis + 1], keepdims=False)
+
+
+@writes("unique")
+def _unique(s: Site) -> None:
+    s.emit_all("Unique", s.x(0), results=range(4), axis=s["axis"], sorted=int(s["sorted"]))
 
 
 @writes("top_k")
@@ -98,3 +144,19 @@ def _depth(s: Site) -> Value:
         depth = s.cast(s.x(1), I64, "depth")
         return s.emit("Reshape", depth, s.ints([]), part="depth_scalar") if s.rank(1) else depth
     return s.sizes.scalar(s["size"])
+
+
+@writes("tf_idf")
+def _tf_idf(s: Site) -> None:
+    s.emit(
+        "TfIdfVectorizer",
+        s.x(0),
+        mode=s["mode"].upper(),
+        min_gram_length=s["shortest"],
+        max_gram_length=s["longest"],
+        max_skip_count=s["skips"],
+        ngram_counts=list(s["starts"]),
+        ngram_indexes=list(s["columns"]),
+        pool_int64s=list(s["pool"]),
+        weights=list(s["weights"]) if s["weights"] is not None else None,
+    )

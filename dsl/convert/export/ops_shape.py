@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from trtn.dsl.convert.export.registry import writes
 from trtn.dsl.convert.export.site import F32, I64, Site
-from trtn.dsl.convert.export.values import Value, elem_type, raw_bytes
+from trtn.dsl.convert.export.values import Value, elem_type, raw_buffer
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Shape
@@ -102,7 +102,7 @@ def _filled(s: Site, shape: Value, number: float, dtype: DType) -> None:
     plain = dtype.name in ("f16", "f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool")
     made = dtype if plain else F32  # what every opset's op makes
     array = np.asarray([number]).astype(made.numpy)
-    value = TensorProto(data_type=elem_type(made), dims=[1], raw_data=raw_bytes(array, made))
+    value = TensorProto(data_type=elem_type(made), dims=[1], raw_data=raw_buffer(array, made).tobytes())
     if plain:
         s.emit("ConstantOfShape", shape, value=value)
     else:

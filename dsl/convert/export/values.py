@@ -14,15 +14,16 @@ from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Shape, Tensor
 
-__all__ = ["I64", "Names", "Value", "elem_type", "raw_bytes", "type_proto", "type_string", "value_info"]
+__all__ = ["I64", "Names", "Value", "elem_type", "raw_buffer", "type_proto", "type_string", "value_info"]
 
 I64 = BY_NAME["i64"]
 
 _ELEMS = {
     "f64": "DOUBLE", "f32": "FLOAT", "f16": "FLOAT16", "bf16": "BFLOAT16",
-    "f8e4m3": "FLOAT8E4M3FN", "f8e5m2": "FLOAT8E5M2",
-    "i64": "INT64", "i32": "INT32", "i16": "INT16", "i8": "INT8", "i4": "INT4",
-    "u64": "UINT64", "u32": "UINT32", "u16": "UINT16", "u8": "UINT8", "u4": "UINT4", "bool": "BOOL",
+    "f8e4m3": "FLOAT8E4M3FN", "f8e5m2": "FLOAT8E5M2", "f8e4m3fnuz": "FLOAT8E4M3FNUZ", "f8e5m2fnuz": "FLOAT8E5M2FNUZ",
+    "f8e8m0": "FLOAT8E8M0", "f4e2m1": "FLOAT4E2M1",
+    "i64": "INT64", "i32": "INT32", "i16": "INT16", "i8": "INT8", "i4": "INT4", "i2": "INT2",
+    "u64": "UINT64", "u32": "UINT32", "u16": "UINT16", "u8": "UINT8", "u4": "UINT4", "u2": "UINT2", "bool": "BOOL",
 }  # fmt: skip
 
 
@@ -76,10 +77,12 @@ def _dim(dim: Dim) -> int | str:
     return atom.name if atom is not None and atom.op == "symbol" else str(dim)
 
 
-def raw_bytes(array: np.ndarray[Any, Any], dtype: DType) -> bytes:
-    """Elements as ONNX stores them: little-endian, in C order, 4-bit ones two a byte with the first in the low half."""
+def raw_buffer(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """Elements as ONNX stores them: little-endian, in C order, those below 8 bits packed, the first in the low bits."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    octets = flat.astype(flat.dtype.newbyteorder("<"), copy=False).view(np.uint8)
     if dtype.bits >= 8:
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    halves = array.reshape(-1).astype(np.int8).view(np.uint8) & 15
-    halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
-    return (halves[0::2] | (halves[1::2] << 4)).tobytes()
+        return octets
+    each = 8 // dtype.bits
+    parts = np.append(octets & ((1 << dtype.bits) - 1), np.zeros(-octets.size % each, np.uint8)).reshape(-1, each)
+    return np.bitwise_or.reduce(parts << (np.arange(each, dtype=np.uint8) * dtype.bits), axis=1).astype(np.uint8)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from onnx import TensorProto
 
-from trtn.dsl.convert.export.values import Value, elem_type, raw_bytes
+from trtn.dsl.convert.export.values import Value, elem_type, raw_buffer
 from trtn.dsl.convert.export.writer import Writer
 from trtn.dsl.network import Weight
 
@@ -62,7 +62,7 @@ class Weights:
         proto = TensorProto(name=name, data_type=elem_type(weight.dtype), dims=weight.shape)
         length = _stored_bytes(weight)
         if self._external is None or length < _STORED:
-            proto.raw_data = raw_bytes(weight.load(), weight.dtype)
+            proto.raw_data = raw_buffer(weight.load(), weight.dtype).tobytes()
         else:
             offset = (
                 -(-(self.stored[-1].offset + self.stored[-1].length) // ALIGNMENT) * ALIGNMENT if self.stored else 0

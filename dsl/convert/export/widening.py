@@ -15,11 +15,12 @@ from trtn.dsl.dtypes import ALL, BY_NAME, DType
 __all__ = ["Signature", "signature_of", "working_dtype"]
 
 _RARE: Final[Mapping[str, str]] = {
-    "ArgMax": "i16 u16 u32", "ArgMin": "i16 u16 u32", "BitShift": "u16", "Clip": "i16 u16", "CumSum": "u32",
-    "Einsum": "i8 i16 u8 u16 u32", "Max": "i16 u16", "Min": "i16 u16", "Pad": "i16 u16", "Pow": "i8 i16 u8 u16 u32",
-    "ReduceL1": "u32", "ReduceMax": "u32", "ReduceMean": "u32", "ReduceMin": "u32", "ReduceProd": "u32",
-    "ReduceSum": "u32", "ReduceSumSquare": "u32", "Resize": "i16 u16 bool", "TopK": "u16 u32",
-    "Trilu": "i8 i16 u8 u16 u32", "Where": "bool i16 u16",
+    "ArgMax": "i16 u16 u32", "ArgMin": "i16 u16 u32", "BitShift": "u16", "Clip": "i16 u16",
+    "Col2Im": "i8 i16 u8 u16", "CumProd": "i8 i16 u8 u16", "CumSum": "u32", "Einsum": "i8 i16 u8 u16 u32",
+    "Max": "i16 u16", "Min": "i16 u16", "Pad": "i16 u16", "Pow": "i8 i16 u8 u16 u32", "ReduceL1": "u32",
+    "ReduceMax": "u32", "ReduceMean": "u32", "ReduceMin": "u32", "ReduceProd": "u32", "ReduceSum": "u32",
+    "ReduceSumSquare": "u32", "Resize": "i16 u16 bool", "TopK": "u16 u32", "Trilu": "i8 i16 u8 u16 u32",
+    "Unique": "bool i16 i32 u8 u16 u32", "Where": "bool i16 u16",
 }  # fmt: skip
 """Dtypes that ONNX defines an op for and ONNX Runtime has no kernel for: a wider one gives the same numbers."""
 
@@ -29,7 +30,7 @@ _WIDER: Final[Mapping[str, tuple[str, ...]]] = {
     "u": ("u8", "i32", "i64", "f32", "f64"),
     "b": ("u8", "i32", "f32"),
 }
-_EXACT_BITS: Final[Mapping[str, int]] = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53, "f8e4m3": 4, "f8e5m2": 3}
+_EXACT_BITS: Final[Mapping[str, int]] = {"f32": 24, "f64": 53}
 """The integers up to 2 to this power are all numbers of a float dtype."""
 
 
@@ -42,7 +43,7 @@ class Signature:
         self.attributes: frozenset[str] = frozenset(schema.attributes)
         self._variables = {c.type_param_str: frozenset(c.allowed_type_strs) for c in schema.type_constraints}
         rare = {type_string(BY_NAME[n]) for n in _RARE.get(schema.name, "").split()}
-        self._common = {name: allowed - rare for name, allowed in self._variables.items()}
+        self._common = {name: allowed - rare or allowed for name, allowed in self._variables.items()}
 
     def input(self, index: int) -> str:
         """The type variable (or the type) of an input; the last one stands for those of a list."""
@@ -85,8 +86,7 @@ def _holds(wide: DType, narrow: DType) -> bool:
     if narrow.kind == "b":
         return True
     if wide.is_float:
-        exact = _EXACT_BITS[wide.name]
-        return wide.bits > narrow.bits and (_EXACT_BITS[narrow.name] if narrow.is_float else narrow.bits) <= exact
+        return wide.bits > narrow.bits and (narrow.is_float or narrow.bits <= _EXACT_BITS[wide.name])
     if wide.kind == "u":
         return narrow.kind == "u" and wide.bits >= narrow.bits
     return wide.bits > narrow.bits

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from trtn.dsl.convert.export.registry import refuse
-from trtn.dsl.convert.export.values import Names, Value, elem_type, raw_bytes
+from trtn.dsl.convert.export.values import Names, Value, elem_type, raw_buffer
 from trtn.dsl.convert.export.widening import Signature, signature_of, working_dtype
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import DType, from_numpy
@@ -20,8 +20,6 @@ __all__ = ["Scope", "Writer"]
 
 _FOLDED = 64
 """Constants of up to this many elements are cast here; longer ones by a node."""
-_SINCE = {"f8e4m3": 19, "f8e5m2": 19, "i4": 21, "u4": 21}
-"""The opset that a dtype came with, for those that the oldest one of the export doesn't have."""
 
 
 @dataclass(slots=True)
@@ -80,9 +78,9 @@ class Writer:
 
     def check_dtype(self, dtype: DType) -> None:
         """Raises Unexportable where the opset doesn't have the dtype."""
-        since = _SINCE.get(dtype.name, 0)
-        if self.opset < since:
-            refuse(f"{dtype} is a type of opset {since} and later")
+        cast = signature_of("Cast", self.opset)
+        if cast is not None and not cast.takes(cast.output(0), dtype):
+            refuse(f"{dtype} came later")
 
     # --- constants ---
 
@@ -153,7 +151,7 @@ class Writer:
                 assert value.dtype is own, f"{op} {outputs[0]}: {variable} is {own} and {value.dtype}"
                 given[index] = self.cast(value, wide, f"{outputs[0]}/{value.name.rpartition('/')[2]}_{wide}")
         names, results, later = self._results(op, signature, bound, outputs, dtypes)
-        self.add(op, [v.name if v is not None else "" for v in given], names, outputs[0], attrs or {})
+        self.add(op, [v.name if v is not None else "" for v in given], names, names[0], attrs or {})
         for value, result in later:
             self._cast_node(value, result.dtype, result.name)
         return results
@@ -195,4 +193,6 @@ def _constant_name(array: np.ndarray[Any, Any], dtype: DType) -> str:
 
 
 def _tensor_proto(name: str, array: np.ndarray[Any, Any], dtype: DType) -> Any:
-    return TensorProto(name=name, data_type=elem_type(dtype), dims=array.shape, raw_data=raw_bytes(array, dtype))
+    return TensorProto(
+        name=name, data_type=elem_type(dtype), dims=array.shape, raw_data=raw_buffer(array, dtype).tobytes()
+    )

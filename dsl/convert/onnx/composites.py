@@ -1,4 +1,4 @@
-"""Standard ops that ONNX itself defines by other ops, replaced by those where the importer has no handler of its own."""
+"""Standard ops that ONNX defines by other ops, replaced by those where the importer has no handler of its own."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def _widened(array: np.ndarray[Any, Any] | None, tensor: Tensor | None) -> np.nd
         array is None
         or tensor is None
         or array.dtype == object
-        or tensor.dtype.name not in ("bf16", "f8e4m3", "f8e5m2", "i4", "u4")
+        or not tensor.dtype.is_narrow
     ):
         return array
     return array.astype(np.float32 if tensor.dtype.is_float else np.int32)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from trtn.dsl.builder import Builder, PendingGuard
 from trtn.dsl.check import check_network
-from trtn.dsl.convert.onnx.deadcode import without_dead_layers
+from trtn.dsl.structure.deadcode import without_dead_layers
 from trtn.dsl.convert.onnx.fitting import Fit, asserted, equalities, fitted_ranges, refuted
 from trtn.dsl.convert.onnx.initializers import dtype_of
 from trtn.dsl.convert.onnx.inputdims import DEFAULT_RANGE, bounded_by_default, dim_expressions, name_dims

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from trtn.dsl.convert.onnx.registry import refuse
 from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.weights.packing import packed_size, unpack
 
 if TYPE_CHECKING:
     from trtn.dsl.network import WeightSource
@@ -28,9 +29,10 @@ __all__ = [
 
 _DTYPES = {
     "FLOAT": "f32", "DOUBLE": "f64", "FLOAT16": "f16", "BFLOAT16": "bf16",
-    "FLOAT8E4M3FN": "f8e4m3", "FLOAT8E5M2": "f8e5m2",
-    "INT64": "i64", "INT32": "i32", "INT16": "i16", "INT8": "i8", "INT4": "i4",
-    "UINT64": "u64", "UINT32": "u32", "UINT16": "u16", "UINT8": "u8", "UINT4": "u4", "BOOL": "bool",
+    "FLOAT8E4M3FN": "f8e4m3", "FLOAT8E5M2": "f8e5m2", "FLOAT8E4M3FNUZ": "f8e4m3fnuz", "FLOAT8E5M2FNUZ": "f8e5m2fnuz",
+    "FLOAT8E8M0": "f8e8m0", "FLOAT4E2M1": "f4e2m1",
+    "INT64": "i64", "INT32": "i32", "INT16": "i16", "INT8": "i8", "INT4": "i4", "INT2": "i2",
+    "UINT64": "u64", "UINT32": "u32", "UINT16": "u16", "UINT8": "u8", "UINT4": "u4", "UINT2": "u2", "BOOL": "bool",
 }  # fmt: skip
 
 
@@ -75,12 +77,9 @@ class ExternalSource:
         count = prod(self.shape)
         if count == 0:
             return np.empty(self.shape, self.dtype.numpy)
-        if self.dtype.bits < 8:  # two elements a byte, the low half first
-            packed = np.memmap(self.path, np.uint8, "r", self.offset, ((count + 1) // 2,))
-            halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[:count]
-            if self.dtype.kind == "i":
-                halves = (halves.astype(np.int8) ^ 8) - 8
-            return halves.astype(self.dtype.numpy).reshape(self.shape)
+        if self.dtype.bits < 8:
+            size = packed_size(self.shape, self.dtype)
+            return unpack(np.memmap(self.path, np.uint8, "r", self.offset, (size,)), self.dtype, self.shape)
         return np.memmap(self.path, self.dtype.numpy, "r", self.offset, self.shape)
 
 
@@ -107,7 +106,7 @@ def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple
         return dtype, shape, _external(proto, dtype, shape, folder, allow_outside)
     count = prod(shape)
     if proto.HasField("raw_data"):
-        wanted = (count * dtype.bits + 7) // 8
+        wanted = packed_size(shape, dtype)
         if len(proto.raw_data) != wanted:
             refuse(
                 f"initialiser `{proto.name}` has {len(proto.raw_data)} bytes, but {dtype}{list(shape)} takes {wanted}"
@@ -120,7 +119,7 @@ def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple
             len(proto.double_data),
             len(proto.uint64_data),
         )
-        wanted = (count + 1) // 2 if dtype.bits < 8 else count
+        wanted = packed_size(shape, dtype) if dtype.bits < 8 else count
         if stored != wanted:
             refuse(f"initialiser `{proto.name}` has {stored} stored elements, but {dtype}{list(shape)} takes {wanted}")
     return dtype, shape, InitializerSource(proto)
@@ -142,7 +141,7 @@ def _external(
         refuse(f"initialiser `{proto.name}` lies in `{location}`, outside the model's folder")
     if not path.is_file():
         refuse(f"initialiser `{proto.name}`: no file `{location}` beside the model")
-    wanted = (prod(shape) * dtype.bits + 7) // 8
+    wanted = packed_size(shape, dtype)
     if length not in (-1, wanted):
         refuse(
             f"initialiser `{proto.name}` has {length} bytes in `{location}`, but {dtype}{list(shape)} takes {wanted}"

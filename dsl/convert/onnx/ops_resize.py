@@ -112,7 +112,7 @@ def _spread(axes: Sequence[int], values: Sequence[Any], whole: Sequence[Any]) ->
 
 
 def _region(n: Call, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    whole = n.constant(np.repeat(np.float32([0, 1]), x.rank))
+    whole = n.constant(np.repeat(np.asarray([0, 1], np.float32), x.rank))
     both = (*axes, *(a + x.rank for a in axes))
     return scattered(n, whole, both, n.cast(n.tensor(1), _F32, "region"), "region_of_all")
 

@@ -232,9 +232,8 @@ def _depth_to_space(n: Call) -> Results:
 
 @onnx_op("SpaceToDepth")
 def _space_to_depth(n: Call) -> Results:
-    if n.text("mode", "DCR") != "DCR":
-        refuse(f"its mode `{n.text('mode')}` is not supported")
-    return n.emit("space_to_depth", n.tensor(0), block=n.integer("blocksize"))
+    mode = n.text("mode", "DCR").lower()
+    return n.emit("space_to_depth", n.tensor(0), block=n.integer("blocksize"), mode=mode if mode != "dcr" else None)
 
 
 # --- pieces ---

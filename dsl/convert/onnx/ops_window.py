@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from trtn.dsl.convert.onnx.call import Call
-from trtn.dsl.convert.onnx.ops_pointwise import tidy
 from trtn.dsl.convert.onnx.registry import Results, onnx_op, refuse
-from trtn.dsl.network import Tensor
+from trtn.dsl.network import Shape, Tensor
 
 __all__ = ["window"]
 
@@ -61,6 +61,23 @@ def _deconv(n: Call) -> Results:
     return n.emit("deconv", x, n.tensor(1), n.maybe(2), **attrs, **window(n))
 
 
+def _by_columns(n: Call, places: Tensor, spatial: Shape) -> Tensor:
+    """Places that count along rows as places that count along columns: the first spatial axis runs fastest."""
+    sizes = [d for d in spatial if isinstance(d, int)]
+    if len(sizes) < len(spatial):
+        refuse(f"indices in column-major order over [{', '.join(map(str, spatial))}] are not supported")
+    rest, total, stride = places, places, 1
+    for axis in reversed(range(len(sizes))):
+        size = n.like(sizes[axis], places)
+        at, rest = n.emit("mod", rest, size, part=f"at{axis}"), n.emit("floor_div", rest, size, part=f"rest{axis}")
+        change = prod(sizes[:axis]) - stride
+        stride *= sizes[axis]
+        if change:
+            moved = n.emit("mul", at, n.like(change, at), part=f"moved{axis}")
+            total = n.emit("add", total, moved, part=f"by_axis{axis}")
+    return total
+
+
 def _kernel(n: Call) -> tuple[int, ...]:
     kernel = n.ints("kernel_shape")
     if kernel is None:
@@ -73,9 +90,12 @@ def _max_pool(n: Call) -> Results:
     attrs = {"kernel": _kernel(n), "ceil_mode": n.flag("ceil_mode"), **window(n)}
     if not any(n.node.outputs[1:]):
         return n.emit("max_pool", n.tensor(0), **attrs)
-    if n.flag("storage_order"):
-        refuse("indices in column-major order are not supported")
-    return n.emit_all("max_pool_with_indices", n.tensor(0), **attrs)
+    if not n.flag("storage_order"):
+        return n.emit_all("max_pool_with_indices", n.tensor(0), **attrs)
+    names = n.results[0], f"{n.path}.by_rows"
+    given = {name: value for name, value in attrs.items() if value is not None}
+    y, places = n.builder.layer("max_pool_with_indices", n.tensor(0), name=names[0], results=names, **given)
+    return y, _by_columns(n, places, n.tensor(0).shape[2:])
 
 
 @onnx_op("AveragePool")

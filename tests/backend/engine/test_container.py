@@ -33,9 +33,7 @@ def section(name: str, data: bytes) -> Section:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     target = tmp_path / "net.engine"
-    write_container(
-        target, HEADER, [section("plan", PLAN), section("empty", b""), section("weights", WEIGHTS)]
-    )
+    write_container(target, HEADER, [section("plan", PLAN), section("empty", b""), section("weights", WEIGHTS)])
     return target
 
 
@@ -155,9 +153,7 @@ def test_a_link_is_written_through(path: Path, tmp_path: Path) -> None:
         ({}, [Section("a", 2, lambda: [b"1", b"23"])]),
     ],
 )
-def test_unreadable_input_is_not_written(
-    path: Path, header: dict[str, object], sections: list[Section]
-) -> None:
+def test_unreadable_input_is_not_written(path: Path, header: dict[str, object], sections: list[Section]) -> None:
     before = path.read_bytes()
     with pytest.raises((ValueError, TypeError)):
         write_container(path, header, sections)
@@ -415,9 +411,7 @@ def _insert(data: bytes, draw: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [_flip, _cut, _splice, _insert])
-def test_random_damage_never_gets_through(
-    path: Path, damage: Callable[[bytes, random.Random], bytes]
-) -> None:
+def test_random_damage_never_gets_through(path: Path, damage: Callable[[bytes, random.Random], bytes]) -> None:
     data, draw, refused = path.read_bytes(), random.Random(7), 0
     for _ in range(300):
         damaged = damage(data, draw)

@@ -43,8 +43,7 @@ def test_plans_are_sound_and_repeatable(lives: list[Lifetime], align: int) -> No
     assert all(offset % align == 0 for offset in arena.offsets)
     assert all(offset == 0 for offset, life in zip(arena.offsets, lives, strict=True) if not life.nbytes)
     alive = [
-        sum(-(-life.nbytes // align) * align for life in lives if life.first <= step <= life.last)
-        for step in range(80)
+        sum(-(-life.nbytes // align) * align for life in lives if life.first <= step <= life.last) for step in range(80)
     ]
     assert arena.lower_bound == max(alive)
     assert arena.nbytes >= arena.lower_bound
@@ -208,9 +207,7 @@ def graph(seed: int, layers: int = 300) -> list[Lifetime]:
     draw, net = random.Random(seed), Net()
     values = [net.layer(1000)]
     for _ in range(layers):
-        inputs = [
-            values[-1 - min(int(draw.expovariate(0.12)), len(values) - 1)] for _ in range(draw.randint(1, 3))
-        ]
+        inputs = [values[-1 - min(int(draw.expovariate(0.12)), len(values) - 1)] for _ in range(draw.randint(1, 3))]
         if draw.random() < 0.05:
             inputs.append(draw.choice(values))
         scratch = int(2 ** draw.uniform(8, 18)) if draw.random() < 0.2 else 0

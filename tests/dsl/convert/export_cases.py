@@ -32,6 +32,8 @@ class Case:
     attrs: dict[str, Any]
     shapes: Sequence[str | None] = ()
     regions: Callable[[Builder, Sequence[Tensor | None]], list[Graph]] | None = None
+    used: int | None = None
+    """How many of the arrays the layer takes; the others are inputs of the network alone. None: all."""
     since: int = 17
     rtol: float = 1e-5
     name: str = field(default="", compare=False)
@@ -56,7 +58,7 @@ class Case:
             inputs.append(b.input(f"x{n}", dtype, shape) if dtype is not None else None)
         attrs = {k: _dims(v) for k, v in self.attrs.items()}
         regions = self.regions(b, inputs) if self.regions is not None else ()
-        results = b.layer(self.op, *inputs, name="layer", regions=regions, **attrs)
+        results = b.layer(self.op, *inputs[: self.used], name="layer", regions=regions, **attrs)
         return b.finish([(f"y{n}", t) for n, t in enumerate(results)])
 
     def feeds(self) -> dict[str, Array]:
@@ -93,7 +95,7 @@ def indices(*values: Any, dtype: Any = np.int64) -> Array:
 
 
 def case(op: str, *arrays: Array | None, **rest: Any) -> Case:
-    own = {k: rest.pop(k) for k in ("shapes", "regions", "since", "rtol", "name") if k in rest}
+    own = {k: rest.pop(k) for k in ("shapes", "regions", "since", "rtol", "name", "used") if k in rest}
     return Case(op, arrays, rest, **own)
 
 
@@ -110,14 +112,15 @@ def cases() -> Iterator[Case]:
     yield from _recurrent()
     yield from _quantized()
     yield from _control()
+    yield from _special()
 
 
 def _pointwise() -> Iterator[Case]:
     x = real(2, 3)
     for op in (
-        "neg", "abs", "sign", "exp", "floor", "ceil", "round", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "asinh",
-        "erf", "identity", "relu", "sigmoid", "silu", "softplus", "softsign", "hard_sigmoid", "hard_swish", "mish", "elu",
-        "selu", "celu", "leaky_relu", "thresholded_relu", "shrink", "gelu", "isnan", "isinf", "swish",
+        "neg", "abs", "sign", "exp", "floor", "ceil", "round", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh",
+        "asinh", "erf", "identity", "relu", "sigmoid", "silu", "softplus", "softsign", "hard_sigmoid", "hard_swish",
+        "mish", "elu", "selu", "celu", "leaky_relu", "thresholded_relu", "shrink", "gelu", "isnan", "isinf", "swish",
     ):  # fmt: skip
         yield case(op, x, shapes=["N, 3"])
     for op, low, high in (
@@ -151,8 +154,8 @@ def _pointwise() -> Iterator[Case]:
 def _arithmetic() -> Iterator[Case]:
     x, y = real(2, 3), real(3, low=0.5, high=2)
     for op in (
-        "add", "sub", "mul", "div", "floor_div", "mod", "max", "min", "equal", "not_equal", "less", "less_equal", "greater",
-        "greater_equal",
+        "add", "sub", "mul", "div", "floor_div", "mod", "max", "min", "equal", "not_equal", "less", "less_equal",
+        "greater", "greater_equal",
     ):  # fmt: skip
         yield case(op, x, y, shapes=["N, 3"])
         for dtype in (np.int32, np.int8, np.uint16):
@@ -181,8 +184,8 @@ def _arithmetic() -> Iterator[Case]:
 def _reductions() -> Iterator[Case]:
     x = real(2, 3, 4, low=0.1)
     for op in (
-        "reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2", "reduce_log_sum",
-        "reduce_log_sum_exp", "reduce_sum_square",
+        "reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_l1", "reduce_l2",
+        "reduce_log_sum", "reduce_log_sum_exp", "reduce_sum_square",
     ):  # fmt: skip
         yield case(op, x, axes=[1], shapes=["N, S, 4"])
         yield case(op, x, axes=[0, -1], keepdims=True, name="keepdims")
@@ -257,9 +260,7 @@ def _shape() -> Iterator[Case]:
     yield case("reshape", x, shape=[Dimension("N"), Dimension("S"), 2, 2], shapes=["N, S, 4"], name="heads")
     yield case("reshape", x, shape=[Dimension("N*S"), 4], shapes=["N, S, 4"], name="rows")
     yield case("reshape", x, shape=[Dimension("S"), Dimension("N"), 4], shapes=["N, S, 4"], name="turned")
-    yield case("reshape", x, shape=[Dimension("N"), Dimension("S//2"), 8], shapes=["N, 2*S, 4"], name="doubled") if 0 else case(
-        "reshape", x, shape=[Dimension("N"), Dimension("S"), 8], shapes=["N, 2*S, 4"], name="doubled"
-    )
+    yield case("reshape", x, shape=[Dimension("N"), Dimension("S"), 8], shapes=["N, 2*S, 4"], name="doubled")
     yield case("reshape", x, indices(4, 12), name="tensor")
     yield case("flatten", x, axis=2, shapes=["N, S, 4"])
     yield case("squeeze", real(2, 1, 3), axes=[1])
@@ -267,22 +268,23 @@ def _shape() -> Iterator[Case]:
     yield case("unsqueeze", x, axes=[0, 2])
     yield case("transpose", x, perm=[2, 0, 1], shapes=["N, S, 4"])
     yield case("expand", real(2, 1), shape=[3, 2, 4])
-    yield case("expand", real(2, 1), real(5), shape=[1], name="other") if 0 else case(
-        "expand", real(2, 1), shape=[Dimension("N"), Dimension("N + 1")], shapes=["N, 1"], name="dims"
-    )
+    yield case("expand", real(2, 1), shape=[Dimension("N"), Dimension("N + 1")], shapes=["N, 1"], name="dims")
     yield case("expand", real(2, 1), indices(2, 3), name="tensor")
     yield case("tile", x, times=[1, 2, 1])
     yield case("tile", real(2, 3), indices(2, 2), name="tensor")
-    for text in ("N", "N*S", "S - 1", "S // N", "S % N", "min(N, S)", "max(N, S - 9)", "(S - 9) // 4", "ceildiv(S, 4)",
-                 "2*N*S - 3*S + 7"):  # fmt: skip
-        yield case("dims", x, values=[Dimension(text), 3, 4, Dimension("N")], shapes=["N, S, 4"], name=text) if 0 else _dims_case(
-            x, text
-        )
+    for text in (
+        "N", "N*S", "S - 1", "S // N", "S % N", "min(N, S)", "max(N, S - 9)", "(S - 9) // 4", "ceildiv(S, 4)",
+        "2*N*S - 3*S + 7", "3 - N",
+    ):  # fmt: skip
+        sizes = [Dimension(text), 3, 4, Dimension("N")]
+        yield case("dims", x, values=sizes, dtype="i32", shapes=["N, S, 4"], used=0, name=text)
+    yield case("dims", x, values=[Dimension("N")], scalar=True, shapes=["N, S, 4"], used=0, name="scalar")
+    solved = [Dimension("M"), Dimension("K"), Dimension("L")]
+    yield case("dims", real(3), real(6, 7), values=solved, shapes=["L", "2*M, K + L"], used=0, name="solved")
     yield case("range", end=7)
     yield case("range", indices(1.5, dtype=np.float32), indices(4.0, dtype=np.float32), indices(0.5, dtype=np.float32))
     yield case("fill", shape=[2, 3], value=1.5)
     yield case("fill", indices(2, 3), value=4.0, dtype="u8", name="tensor")
-    yield case("fill", shape=[2], value=4.0, dtype="bf16", name="bf16", since=99)
     yield case("eye_like", real(3, 4), k=1)
     yield case("eye_like", whole(3, 4, dtype=np.int8), k=-1)
     yield case("trilu", real(2, 3, 4))
@@ -296,21 +298,6 @@ def _shape() -> Iterator[Case]:
     yield case("one_hot", indices([0, 2]), indices(3), indices(1, 5, dtype=np.int16), axis=0, name="depth")
     yield case("nonzero", whole(3, 4, low=0, high=2, dtype=np.float64))
     yield case("nonzero", truth(3, 4))
-
-
-def _dims_case(x: Array, text: str) -> Case:
-    """Dims of a tensor, which the layer itself does not read."""
-    body = parse_dim(text)
-
-    def regions(b: Builder, inputs: Sequence[Tensor | None]) -> list[Graph]:
-        graphs = []
-        for dim in (body, 3):
-            with b.region([]) as r:
-                (y,) = b.layer("dims", name="sizes", values=[dim, parse_dim("N")], dtype="i32")
-                graphs.append(r.finish([y]))
-        return graphs
-
-    return Case("if", [truth().reshape(()) | True, x], {}, [None, "N, S, 4"], regions, name=f"dims {text}")
 
 
 def _pieces() -> Iterator[Case]:
@@ -395,13 +382,14 @@ def _windows() -> Iterator[Case]:
     for coordinates in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"):
         yield case("resize", x, scales=[1, 1, 2, 1.5], mode="linear", coordinates=coordinates, name=coordinates)
     yield case("resize", x, scales=[1, 1, 2, 2], shapes=named, name="nearest")
-    yield case("resize", x, sizes=[Dimension("N"), 4, Dimension("2*H"), 5], mode="cubic", shapes=named, name="cubic", rtol=5e-5)
+    yield case(
+        "resize", x, sizes=[Dimension("N"), 4, Dimension("2*H"), 5], mode="cubic", shapes=named, name="cubic", rtol=5e-5
+    )
     yield case("resize", x, indices(2, 4, 5, 5), mode="linear", name="tensor")
     yield case("resize", x, sizes=[2, 4, 5, 5], mode="linear", antialias=True, since=18, name="antialias")
     yield case("resize", x, scales=[1, 1, 2, 3], mode="linear", coordinates="half_pixel_symmetric", name="symmetric")
-    yield case(
-        "resize", x, scales=[1, 1, 0.7, 0.6], mode="linear", coordinates="half_pixel_symmetric", since=19, name="symmetric_part"
-    )  # fmt: skip
+    symmetric: dict[str, Any] = {"coordinates": "half_pixel_symmetric", "mode": "linear", "since": 19}
+    yield case("resize", x, scales=[1, 1, 0.7, 0.6], name="symmetric_part", **symmetric)
 
 
 def _recurrent() -> Iterator[Case]:
@@ -410,6 +398,7 @@ def _recurrent() -> Iterator[Case]:
     named = ["S, B, 4"]
     lengths = indices(3, 5, dtype=np.int32)
     for op, gates, states in (("lstm", 4, 2), ("gru", 3, 1), ("rnn", 1, 1)):
+
         def weights(d: int, gates: int = gates) -> list[Array]:
             return [real(d, gates * hidden, features), real(d, gates * hidden, hidden), real(d, 2 * gates * hidden)]
 
@@ -418,18 +407,15 @@ def _recurrent() -> Iterator[Case]:
         yield case(op, x, *weights(1), lengths, *first, hidden=hidden, name="states")
         yield case(op, x, *weights(2), lengths, hidden=hidden, direction="bidirectional", name="both")
         turned = [np.ascontiguousarray(s.transpose(1, 0, 2)) for s in first]
-        yield case(op, x, *weights(1), None, *turned, hidden=hidden, direction="reverse", batch_first=True, name="batch_first") if 0 else case(
-            op, np.ascontiguousarray(x.transpose(1, 0, 2)), *weights(1), None, *turned, hidden=hidden, direction="reverse",
-            batch_first=True, name="batch_first",
-        )  # fmt: skip
-    yield case(
-        "lstm", x, *_lstm(hidden, features), None, None, None, real(1, 3 * hidden), hidden=hidden, clip=0.5, name="peephole",
-        activations=["hard_sigmoid", "tanh", "leaky_relu"], alpha=[0.3],
-    )  # fmt: skip
+        x_turned = np.ascontiguousarray(x.transpose(1, 0, 2))
+        rest: dict[str, Any] = {"direction": "reverse", "batch_first": True, "name": "batch_first"}
+        yield case(op, x_turned, *weights(1), None, *turned, hidden=hidden, **rest)
+    peephole = [*_lstm(hidden, features), None, None, None, real(1, 3 * hidden)]
+    functions = ["hard_sigmoid", "tanh", "leaky_relu"]
+    yield case("lstm", x, *peephole, hidden=hidden, clip=0.5, activations=functions, alpha=[0.3], name="peephole")
     yield case("lstm", x, *_lstm(hidden, features), hidden=hidden, input_forget=True, name="input_forget")
-    yield case(
-        "gru", x, real(1, 9, 4), real(1, 9, 3), real(1, 18), hidden=3, linear_before_reset=True, name="linear_before_reset"
-    )  # fmt: skip
+    weights_of_gru = [real(1, 9, 4), real(1, 9, 3), real(1, 18)]
+    yield case("gru", x, *weights_of_gru, hidden=3, linear_before_reset=True, name="linear_before_reset")
 
 
 def _lstm(hidden: int, features: int) -> list[Array]:
@@ -457,7 +443,7 @@ def _quantized() -> Iterator[Case]:
 
 
 def _control() -> Iterator[Case]:
-    f32, i64, boolean = BY_NAME["f32"], BY_NAME["i64"], BY_NAME["bool"]
+    f32, i64 = BY_NAME["f32"], BY_NAME["i64"]
     x = real(3, 4)
 
     def branches(b: Builder, inputs: Sequence[Tensor | None]) -> list[Graph]:
@@ -478,8 +464,9 @@ def _control() -> Iterator[Case]:
         return graphs
 
     for condition in (True, False):
-        yield _if(condition, x, branches, f"{condition}")
-    yield _if(True, x, passed, "passed")
+        rest: dict[str, Any] = {"regions": branches, "used": 1, "name": str(condition)}
+        yield case("if", np.asarray(condition), x, **rest)
+    yield case("if", np.asarray(True), x, regions=passed, used=1, name="passed")
 
     def step(b: Builder, inputs: Sequence[Tensor | None]) -> list[Graph]:
         with b.region([("h", TensorType(f32, (4,))), ("x_t", TensorType(f32, (4,)))]) as r:
@@ -488,7 +475,8 @@ def _control() -> Iterator[Case]:
             return [r.finish([y, z])]
 
     yield case("scan", real(4), x, carried=1, regions=step, shapes=[None, "S, 4"])
-    yield case("scan", real(4), x.T.copy(), carried=1, axes=[1], reverse=[True], out_axes=[1], out_reverse=[True], regions=step, name="turned")
+    back = {"axes": [1], "reverse": [True], "out_axes": [1], "out_reverse": [True]}
+    yield case("scan", real(4), x.T.copy(), carried=1, regions=step, name="turned", **back)
 
     def count(b: Builder, inputs: Sequence[Tensor | None]) -> list[Graph]:
         """Goes on while the total is below 5; reads the size of an outer tensor."""
@@ -499,11 +487,67 @@ def _control() -> Iterator[Case]:
             (row,) = b.layer("expand", total, name="row", shape=[parse_dim("S")])
             return [r.finish([go, total, row])]
 
-    yes = np.asarray(True)
-    yield Case("loop", [None, yes, real(), real(3)], {"maximum": 9}, [None, None, None, "S"], _first(count, 3), name="while")
-    yield Case("loop", [np.asarray(3), None, real(), real(3)], {"maximum": 9}, [None, None, None, "S"], _first(count, 3), name="for")
-    yield Case("loop", [np.asarray(30), yes, real(), real(3)], {"maximum": 2}, [None, None, None, "S"], _first(count, 3), name="both")
-    _ = boolean
+    zero, yes = np.zeros((), np.float32), np.asarray(True)
+    shared: dict[str, Any] = {"regions": count, "used": 3, "shapes": [None, None, None, "S"]}
+    yield case("loop", None, yes, zero, real(3), maximum=9, name="while", **shared)
+    yield case("loop", np.asarray(7), None, zero, real(3), maximum=9, name="for", **shared)
+    yield case("loop", np.asarray(30), yes, zero, real(3), maximum=2, name="both", **shared)
+
+
+def _special() -> Iterator[Case]:
+    x = real(1, 2, 5, 4)
+    grid = real(1, 3, 3, 2, low=-1.2, high=1.2)
+    for mode in ("linear", "nearest", "cubic"):
+        yield case("grid_sample", x, grid, mode=mode, name=mode)
+    for padding in ("border", "reflection"):
+        yield case("grid_sample", x, grid, padding=padding, align_corners=True, name=padding)
+    theta = real(2, 2, 3)
+    yield case("affine_grid", theta, shape=[2, 1, 3, 4])
+    yield case("affine_grid", theta, indices(2, 1, 3, 4), align_corners=True, name="corners")
+    offset, weight = real(1, 18, 3, 2, low=-0.5, high=0.5), real(3, 2, 3, 3)
+    yield case("deform_conv", x, weight, offset, real(3), real(1, 9, 3, 2), since=19, rtol=5e-5)
+    rois = indices([0, 0, 3, 4], [1, 0, 3, 3], dtype=np.float32)
+    yield case("roi_align", x, rois, indices(0, 0), height=2, width=2, sampling=2)
+    boxes = np.sort(real(1, 6, 4, low=0, high=5).reshape(1, 6, 2, 2), axis=2).reshape(1, 6, 4)
+    limits = [indices(3), indices(0.3, dtype=np.float32), indices(0.2, dtype=np.float32)]
+    yield case("non_max_suppression", boxes, real(1, 2, 6, low=0, high=1), *limits)
+    yield case("col2im", real(1, 8, 9), image=[4, 4], block=[2, 2], since=18)
+    places = indices(0, 3, 9, 14).reshape(1, 1, 2, 2)
+    yield case("max_unpool", real(1, 1, 2, 2), places, kernel=2, strides=2)
+    yield case("max_unpool", real(1, 1, 2, 2), places, kernel=2, strides=2, shape=[1, 1, 5, 6], name="shape")
+    yield case("max_unpool", whole(1, 1, 2, 2), places, kernel=2, strides=2)
+    yield case("det", real(2, 3, 3))
+    yield case("bit_cast", whole(5, dtype=np.int8), to="u8")
+    yield case("bit_cast", real(5), to="i32", since=26)
+    for exclusive in (False, True):
+        for reverse in (False, True):
+            flags: dict[str, Any] = {"exclusive": exclusive, "reverse": reverse, "name": f"{exclusive:d}{reverse:d}"}
+            yield case("cumprod", real(2, 3, 4), axis=1, shapes=["N, S, 4"], **flags)
+    yield case("cumsum", real(2, 3), indices(1, dtype=np.int32), name="along")
+    for function in ("sum", "log_sum_exp"):
+        since = 17 if function == "sum" else 18
+        yield case("reduce_by", real(2, 3, 3, low=0.1), indices(1), function=function, since=since, name=function)
+    yield case("unique", indices(3, 1, 3, 2, 1, dtype=np.int32), axis=None)
+    yield case("unique", indices([3, 1], [3, 1], [0, 2], dtype=np.float32), axis=0, sorted=False, name="axis")
+    pool: dict[str, Any] = {
+        "pool": [2, 3, 5, 4, 5, 6],
+        "starts": [0, 2],
+        "columns": [0, 1, 2, 3],
+        "longest": 2,
+        "skips": 1,
+    }
+    for mode in ("tf", "idf", "tfidf"):
+        ids = indices([2, 5, 4, 3, 5, 6], [5, 4, 2, 2, 3, 3])
+        yield case("tf_idf", ids, **pool, weights=[0.5, 2.0, 3.0, 4.0], mode=mode, name=mode)
+    signal = real(2, 8, 1)
+    yield case("dft", signal, axis=1, onesided=True)
+    yield case("dft", real(2, 8, 2), axis=1, length=6, inverse=True, name="inverse")
+    yield case("dft", real(2, 5, 2), inverse=True, onesided=True, axis=1, name="real_inverse")
+    yield case("dft", real(2, 5, 2), inverse=True, onesided=True, axis=1, length=7, name="odd_inverse")
+    yield case("stft", signal, None, real(4), step=2)
+    yield case("stft", signal, indices(3, dtype=np.int32).reshape(()), length=4, name="hop")
+    bands = [np.asarray(n) for n in (4, 16, 8000)]
+    yield case("mel_weights", *bands, np.asarray(0, np.float32), np.asarray(4000, np.float32))
 
 
 CASES = tuple(cases())

@@ -17,9 +17,7 @@ SPEC = Source(
     "  }\n"
     "}\n",
 )
-MANIFEST = Source(
-    "bert.weights.trtn", "trtn 1\nmanifest m {\n  tensor fc1.weight: f16[512, 3072] = zeros\n}\n"
-)
+MANIFEST = Source("bert.weights.trtn", "trtn 1\nmanifest m {\n  tensor fc1.weight: f16[512, 3072] = zeros\n}\n")
 
 
 def at(text: str, source: Source = SPEC) -> Span:
@@ -54,9 +52,7 @@ def _stacked_labels() -> list[Diagnostic]:
 
 def _wide_characters() -> list[Diagnostic]:
     return [
-        Diagnostic(
-            "E0203", "no op `日本語`", at("日本語"), label="after a tab", labels=(Label(at("(h)"), "narrow"),)
-        )
+        Diagnostic("E0203", "no op `日本語`", at("日本語"), label="after a tab", labels=(Label(at("(h)"), "narrow"),))
     ]
 
 
@@ -88,9 +84,7 @@ def _long_line() -> list[Diagnostic]:
     middle, first = source.text.index("1000,"), source.text.index("x")
     far = Label(source.span(first, first + 1), "left of what is shown")
     return [
-        Diagnostic(
-            "E0304", "in the middle", source.span(middle, middle + 4), label="this one", labels=(far,)
-        ),
+        Diagnostic("E0304", "in the middle", source.span(middle, middle + 4), label="this one", labels=(far,)),
         Diagnostic("E0304", "at the start", source.span(first, first + 1)),
         Diagnostic("E0304", "all of it", source.span(7, 7 + len(line))),
     ]

@@ -32,9 +32,7 @@ def test_every_golden_has_a_case() -> None:
 
 def test_long_lines_are_cut_to_the_width() -> None:
     for width in (40, 80, 200):
-        source_rows = [
-            row for row in render(CASES["long_line"], width=width).splitlines() if row.startswith("2 |")
-        ]
+        source_rows = [row for row in render(CASES["long_line"], width=width).splitlines() if row.startswith("2 |")]
         assert len(source_rows) == 3
         assert all(len(row) <= width for row in source_rows)
 
@@ -109,12 +107,8 @@ def test_any_text_renders_in_every_format(
 ) -> None:
     source = Source(f"{message}.trtn", text)
     label = Label(source.span(other, end), message)
-    found = Diagnostic(
-        "E0101", message, source.span(start, end), label=message, labels=(label,), notes=(message,)
-    )
+    found = Diagnostic("E0101", message, source.span(start, end), label=message, labels=(label,), notes=(message,))
     for name in FORMATS:
         shown = render([found], name, width=width)
-        assert not [
-            c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        ]
+        assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
         shown.encode("utf-8")

@@ -30,9 +30,7 @@ def test_json_shape() -> None:
         assert (entry["code"], entry["message"]) == (diagnostic.code, diagnostic.message)
         assert entry["severity"] in ("error", "warning", "note")
         assert (entry["span"] is None) == (diagnostic.span is None)
-        for span in [label["span"] for label in entry["labels"]] + [entry["span"]] * (
-            entry["span"] is not None
-        ):
+        for span in [label["span"] for label in entry["labels"]] + [entry["span"]] * (entry["span"] is not None):
             assert set(span) == SPAN_KEYS
 
 

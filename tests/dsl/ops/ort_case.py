@@ -131,7 +131,7 @@ def _onnx_dtype(array: Array) -> int:
 
 
 def _is_narrow(dtype: DType) -> bool:
-    return dtype.name in ("bf16", "f8e4m3", "f8e5m2", "i4", "u4")
+    return dtype.is_narrow
 
 
 def _widen(array: Array) -> Array:

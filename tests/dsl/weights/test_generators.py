@@ -138,6 +138,10 @@ def test_uniform_integers_reach_both_ends() -> None:
 @pytest.mark.parametrize("dtype", ALL, ids=str)
 def test_zeros_and_ones_of_every_dtype(dtype) -> None:
     for name, value in (("zeros", 0), ("ones", 1)):
+        if dtype.name == "f8e8m0" and not value:  # it has powers of two only
+            with pytest.raises(Misuse):
+                Generator(name).generate(dtype, (2, 3))
+            continue
         array = Generator(name).generate(dtype, (2, 3))
         assert array.dtype == dtype.numpy and array.shape == (2, 3) and (array.astype("f8") == value).all()
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.builder import ArraySource
 from trtn.dsl.dims import Dim, symbol
-from trtn.dsl.dtypes import from_numpy
-from trtn.dsl.network import Graph, Layer, Network, Origin, Tensor, Weight, walk
+from trtn.dsl.dtypes import DType, from_numpy
+from trtn.dsl.network import Graph, Layer, Network, Origin, Shape, Tensor, Weight, walk
 from trtn.dsl.ops.base import find_op
 from trtn.dsl.ops.infer import VALUE_LIMIT, infer_layer
 
@@ -83,6 +83,23 @@ class Rewriter:
             return None
         return readers[0]
 
+    def reader_count(self, tensor: Tensor) -> int:
+        """How often layers read a tensor, and graphs yield it."""
+        return len(self._readers.get(id(tensor), [])) + (id(tensor) in self._yielded)
+
+    def readers(self, tensor: Tensor) -> tuple[Layer, ...]:
+        """The layers that read a tensor, in order, one as often as it does."""
+        return tuple(self._readers.get(id(tensor), ()))
+
+    def graph_of(self, layer: Layer) -> Graph:
+        """The graph that a layer of the network is in."""
+        return self._graph_of[id(layer)]
+
+    def first(self, layers: Sequence[Layer]) -> Layer:
+        """Of layers of one graph, the one that comes first."""
+        wanted = {id(layer) for layer in layers}
+        return next(layer for layer in self.graph_of(layers[0]).layers if id(layer) in wanted)
+
     def current(self, tensor: Tensor) -> Tensor:
         """What a tensor has become by the edits so far."""
         while id(tensor) in self._images:
@@ -112,6 +129,10 @@ class Rewriter:
         if values.ndim <= 1 and values.size <= VALUE_LIMIT and dtype.kind in "iub":
             known = tuple(int(v) for v in values.reshape(-1))
         return Tensor(label, dtype, values.shape, Weight(label, dtype, values.shape, ArraySource(values)), known)
+
+    def tensor(self, dtype: DType, shape: Shape, name: str) -> Tensor:
+        """A new tensor for one of several results of a layer."""
+        return Tensor(self.unique(name), dtype, shape)
 
     def layer(
         self,

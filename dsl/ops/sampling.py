@@ -48,7 +48,7 @@ class GridSample(Op):
             low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
             at = (at + 1) * ((high - low) / 2) + low
             at = xp.rint(at) if mode == "nearest" else at
-            if padding == "border":
+            if padding == "border" and mode != "cubic":  # whose kernel reaches beyond the edge
                 at = xp.clip(at, 0, size - 1)
             elif padding == "reflection":
                 at = _mirrored(xp, at, low, high)

@@ -41,7 +41,8 @@ class Reshape(_Relabel):
         sizes = told(i, 1, "shape")
         if sizes is None:
             total = product(source)
-            return tuple(i.fresh(0, total) for _ in range(list_length(i, 1)))
+            most = UNBOUNDED if total == 0 else total  # next to a 0, the other sizes may be anything
+            return tuple(i.fresh(0, most) for _ in range(list_length(i, 1)))
         where: dict[str, Any] = {"attr": "shape"} if i["shape"] is not None else {"inputs": [1]}
         open_axes = [n for n, d in enumerate(sizes) if isinstance(d, int) and d == -1]
         if len(open_axes) > 1 or any(isinstance(d, int) and d < -1 for d in sizes):
@@ -223,4 +224,4 @@ class Expand(Op):
         sizes = tuple(shape) if to is None else tuple(int(d) for d in to)
         rank = max(x.ndim, len(sizes))
         ours, theirs = (1,) * (rank - x.ndim) + x.shape, (1,) * (rank - len(sizes)) + sizes
-        return xp.broadcast_to(x, tuple(b if a == 1 else a for a, b in zip(ours, theirs, strict=True)))
+        return xp.broadcast_to(x, tuple(a if b == 1 else b for a, b in zip(ours, theirs, strict=True)))

@@ -53,6 +53,9 @@ def window_dims(i: Infer, spatial: Shape, kernel: Shape, *, ceil_mode: bool = Fa
     Demands that the kernel fits.
     """
     count = len(spatial)
+    for n, k in enumerate(kernel):
+        if sign_of(k - 1) <= 0:
+            i.require(">=", k, 1, f"window of `{i.op.name}` is empty in dim {n + 2}")
     if i["auto_pad"] != "none":
         _settle_auto_pad(i, spatial, kernel)
         return tuple(ceildiv(d, s) for d, s in zip(spatial, i["strides"], strict=True))
@@ -62,10 +65,11 @@ def window_dims(i: Infer, spatial: Shape, kernel: Shape, *, ceil_mode: bool = Fa
         before, after = i["pads"][n], i["pads"][count + n]
         extent = dilation * (k - 1) + 1
         room = d + (before + after) - extent
+        hangs = stride - 1 if ceil_mode else 0
         # Where nothing fits because the axis is empty, the result is empty too.
-        if sign_of(room + 1) <= 0 or (isinstance(room, int) and room < 0 and d != 0):
+        if sign_of(room + hangs + 1) <= 0 or (isinstance(room, int) and room + hangs < 0 and d != 0):
             message = f"window of `{i.op.name}` ({extent}) does not fit into dim {n + 2} of {i.tensor(0).type}"
-            i.require(">=", d + (before + after), extent, message, inputs=[0])
+            i.require(">=", d + (before + after), extent - hangs, message, inputs=[0])
         places = room // stride + 1
         if ceil_mode and stride > 1:
             places = _ceil_places(d, room, stride, before)

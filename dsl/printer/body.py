@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from trtn.dsl.dims import Expr
 from trtn.dsl.dtypes import DType
@@ -60,7 +61,7 @@ class BodyWriter:
         """The statements of a body. `carried`: the tensors, by id, that are the new values of carried names."""
         for layer in layers:
             if layer.outputs:  # nothing can come of the others, and there is no name to bind
-                self._statement(layer, scope, carried)
+                self.statement(layer, scope, carried)
 
     def operand(self, layer: Layer, index: int, tensor: Tensor | None, scope: Scope) -> Operand:
         """How a layer's input (or a value that its body gives) is written. May write a statement first."""
@@ -83,10 +84,11 @@ class BodyWriter:
 
     # --- statements ---
 
-    def _statement(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> None:
+    def statement(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> None:
+        """One layer as a statement of its own."""
         operands = [self.operand(layer, n, t, scope) for n, t in enumerate(layer.inputs)]
-        names = self._targets(layer, scope, carried)
-        self._annotations(layer)
+        names = self.targets(layer, scope, carried)
+        self.annotate(layer)
         targets = ", ".join("_" if n is None else quote_name(n) for n in names)
         if layer.regions:
             first = next(n for n in names if n is not None)
@@ -94,12 +96,12 @@ class BodyWriter:
         else:
             room = LINE_LENGTH - len(INDENT) * self.depth - len(f"{targets} = ")
             end = f"{targets} = {self._value(layer, operands, scope, room)}"
-        self.line(f"{end}{self._types(layer.outputs)}")
+        self.line(f"{end}{self.types_text(layer.outputs)}")
         for tensor, name in zip(layer.outputs, names, strict=True):
             if name is not None:
                 self.names.enter(scope, tensor, name)
 
-    def _targets(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> list[str | None]:
+    def targets(self, layer: Layer, scope: Scope, carried: Mapping[int, str]) -> list[str | None]:
         """The names that the results get; None for one that nobody reads, where another has a name."""
         read = [id(t) in self._read for t in layer.outputs]
         if not any(read):
@@ -126,14 +128,18 @@ class BodyWriter:
         short = infix(layer, operands) if not attrs else None
         if short is not None and len(short) <= room:
             return short
-        parts = arguments(layer, operands)
+        return f"{layer.op.name}({', '.join([*arguments(layer, operands), *self.attributes(attrs, scope)])})"
+
+    def attributes(self, attrs: Mapping[str, Any], scope: Scope) -> list[str]:
+        """The keyword arguments of a call."""
+        parts = []
         for name, value in attrs.items():
             # A tensor may be called as a dtype is: then the dtype goes in quotes.
             hidden = isinstance(value, DType) and scope.is_taken(value.name)
             parts.append(f"{name}={quote_string(str(value)) if hidden else value_text(value, self.names.dims)}")
-        return f"{layer.op.name}({', '.join(parts)})"
+        return parts
 
-    def _types(self, outputs: Sequence[Tensor]) -> str:
+    def types_text(self, outputs: Sequence[Tensor]) -> str:
         """The results' types where they are wanted, or where they name sizes that only the data decides."""
         dims = [_symbol(d) for t in outputs for d in t.shape]
         if not self.types and not any(d in self._unnamed for d in dims):
@@ -150,7 +156,8 @@ class BodyWriter:
             )
         return f"{tensor.dtype}[{', '.join(parts)}]"
 
-    def _annotations(self, layer: Layer) -> None:
+    def annotate(self, layer: Layer) -> None:
+        """The annotations of a statement, each in a line above it."""
         origin = layer.origin
         around = self.origins[-1] if self.origins else Origin()
         if origin.precision is not None and origin.precision is not around.precision:
@@ -163,7 +170,7 @@ class BodyWriter:
         assert tensor.value is not None
         made = Tensor(self.placement.role(layer, index), tensor.dtype, tensor.shape)
         self._made.append(made_layer("dims", [], made, values=tensor.value, dtype=tensor.dtype))
-        self._statement(self._made[-1], scope, {})
+        self.statement(self._made[-1], scope, {})
         name = scope.text(made)
         assert name is not None
         scope.texts[id(tensor)] = name

@@ -15,7 +15,7 @@ from trtn.dsl.printer.placement import Placement
 from trtn.dsl.printer.rewrite import expressible
 from trtn.dsl.syntax import format_source, quote_name, quote_string
 
-__all__ = ["Document", "write_document"]
+__all__ = ["Document", "declarations", "header", "late_asserts", "outputs_called_as_inputs", "write_document"]
 
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
@@ -38,24 +38,25 @@ def write_document(
     for tensor in network.inputs:
         names.enter(names.top, tensor, tensor.name)
     body.layers(network.layers, names.top, {})
-    for line in _late_asserts(network, names):
+    for line in late_asserts(network, names):
         body.line(line)
-    body.lines += _outputs_called_as_inputs(network, names)
+    body.lines += outputs_called_as_inputs(network, names)
     path = weights_path if weights_path is not None else f"{network.name}.weights.trtn"
     alias = names.weights_alias()
     lines = ["trtn 1", *([f"weights {alias} = {quote_string(path)}"] if placement.weights else []), ""]
     lines.append(f"network {name_text(network.name)} {{")
-    lines += [part for line in _header(network, names) for part in physical_lines(line, 1)]
+    lines += [part for line in header(network, names) for part in physical_lines(line, 1)]
     lines += [""] if body.lines else []
     lines += [part for depth, line in body.lines for part in physical_lines(line.replace(MANIFEST, alias), depth)]
     lines.append("}")
-    return Document("\n".join(lines) + "\n" + _declarations(network, names), placement.weights)
+    return Document("\n".join(lines) + "\n" + declarations(network, names), placement.weights)
 
 
 # --- the network -------------------------------------------------------------------------------------------------
 
 
-def _header(network: Network, names: Names) -> Iterator[str]:
+def header(network: Network, names: Names) -> Iterator[str]:
+    """What a network declares: its doc, dims, asserts, inputs and outputs."""
     dims = names.dims
     for line in network.doc.split("\n") if network.doc else []:
         yield f"doc {quote_string(line)}"
@@ -80,11 +81,12 @@ def _is_late(assertion: Assertion, network: Network) -> bool:
     return not assertion.relation.symbols.isdisjoint(network.data_dims)
 
 
-def _late_asserts(network: Network, names: Names) -> Iterator[str]:
+def late_asserts(network: Network, names: Names) -> Iterator[str]:
+    """The asserts that come behind the statements."""
     yield from (_assert(a, names) for a in network.asserts if _is_late(a, network))
 
 
-def _outputs_called_as_inputs(network: Network, names: Names) -> Iterator[tuple[int, str]]:
+def outputs_called_as_inputs(network: Network, names: Names) -> Iterator[tuple[int, str]]:
     """A name is bound once, but for what a `repeat` carries: so an output gets the name that an input has too."""
     inputs = {id(t) for t in network.inputs}
     for t in network.outputs:
@@ -97,7 +99,7 @@ def _outputs_called_as_inputs(network: Network, names: Names) -> Iterator[tuple[
 # --- profiles and targets ----------------------------------------------------------------------------------------
 
 
-def _declarations(network: Network, names: Names) -> str:
+def declarations(network: Network, names: Names) -> str:
     """Profiles and targets: their columns are the formatter's work."""
     lines = [line for p in network.profiles for line in _profile(p, network, names)]
     lines += [line for t in network.targets for line in _target(t, network)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.dtypes import BY_NAME
-from trtn.dsl.network import Tensor
+from trtn.dsl.network import Tensor, Weight
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["across", "is_uniform", "uniform", "wide"]
+__all__ = ["across", "is_uniform", "literal_bytes", "uniform", "wide"]
+
+LITERAL_BYTES = 16 * 8
+"""Constants up to this size may be in the text."""
 
 _READ_LIMIT = 1 << 16
 """Weights above this many bytes are not looked into for being all zeros or all ones."""
@@ -55,3 +58,10 @@ def across(tensor: Tensor, rank: int, axis: int, channels: int) -> np.ndarray[An
     if any(size != 1 for n, size in enumerate(shape) if n != axis) or shape[axis] not in (1, channels):
         return None
     return np.broadcast_to(wide(tensor).reshape(-1), (channels,))
+
+
+def literal_bytes(weight: Weight) -> tuple[str, tuple[int, ...], bytes] | None:
+    """What tells a constant that the text holds from others; None for a weight of the manifest."""
+    if weight.name or weight.nbytes > LITERAL_BYTES:
+        return None
+    return weight.dtype.name, weight.shape, weight.load().tobytes()

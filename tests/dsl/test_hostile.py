@@ -27,6 +27,7 @@ from trtn.dsl.ops.signature import Attr
 
 FULL = bool(os.environ.get("TRTN_FULL_TESTS"))
 SECONDS = 20 if FULL else 60
+"""Of processor time; the machine may be busy."""
 MEMORY = 2 << 30
 MANY = 1_000_000 if FULL else 20_000
 """Of brackets, blocks and operators."""
@@ -42,12 +43,13 @@ def run_check(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
     options = ["--format", "json", *([] if FULL else ["--max-expansion", "10000"])]
     done = subprocess.run(
         [sys.executable, "-m", "trtn", "check", *options, *(p.name for p in paths)],
         capture_output=True,
-        timeout=SECONDS,
+        timeout=10 * SECONDS,
         preexec_fn=limit,
         cwd=paths[0].parent,
     )

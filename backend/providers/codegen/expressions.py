@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor, inf, isinf, isnan
+from struct import pack, unpack
 from typing import Any
 
 from trtn.backend.providers.codegen.prelude import COMPUTE_TYPES
@@ -71,8 +72,18 @@ def literal(value: float, dtype: str) -> str:
     if isnan(value) or isinf(value):
         text = "not_a_number()" if isnan(value) else "infinity()" if value > 0 else "-infinity()"
         return f"({COMPUTE_TYPES[dtype]}){text}"
-    text = float(value).hex().replace("0x1.0000000000000p", "0x1p").replace("0x0.0p+0", "0x0p+0")
-    return text if dtype == "f64" else f"{text}f"
+    if dtype == "f64":
+        return float(value).hex()
+    return f"{_to_f32(value).hex()}f" if abs(value) < _F32_BOUND else literal(inf if value > 0 else -inf, dtype)
+
+
+_F32_BOUND = float.fromhex("0x1.ffffffp+127")
+"""From here on, numbers round to an infinity of f32."""
+
+
+def _to_f32(value: float) -> float:
+    (nearest,) = unpack("f", pack("f", value))
+    return float(nearest)
 
 
 Expression = Callable[[Site], str]

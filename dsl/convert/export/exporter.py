@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
 from onnx import helper
@@ -44,17 +44,6 @@ def export_onnx(network: Network, *, opset: int = DEFAULT_OPSET) -> Any:
     Raises BuildError: E0805 where a layer or the opset can't be written (one finding a layer), or where the weights are
     more than a model can hold (`save_onnx` puts them in a file of their own), and what loading the weights raises.
     """
-    total = sum(t.weight.nbytes for t in network.weights if t.weight is not None)
-    if total > EMBEDDED_LIMIT:
-        _fail(
-            [
-                Diagnostic(
-                    "E0805",
-                    f"weights of {total / 1e9:.2f} GB don't fit into an ONNX model",
-                    help="`trtn.save_onnx(net, path)` and `trtn export onnx` put them in a file beside it",
-                )
-            ]
-        )
     return write(network, opset, external=None).model
 
 
@@ -74,6 +63,11 @@ def write(network: Network, opset: int, *, external: str | None) -> Written:
     if not OLDEST_OPSET <= opset <= newest_opset():
         words = f"opset {opset} can't be written: {OLDEST_OPSET} to {newest_opset()} can, with this `onnx`"
         _fail([Diagnostic("E0805", words)])
+    total = sum(t.weight.nbytes for t in network.weights if t.weight is not None)
+    if external is None and total > EMBEDDED_LIMIT:
+        words = f"weights of {total / 1e9:.2f} GB don't fit into an ONNX model's file"
+        cure = "`trtn.save_onnx(net, path)` and `trtn export onnx` put them in a file beside it"
+        _fail([Diagnostic("E0805", words, help=cure)])
     return _Export(network, opset, external).run()
 
 
@@ -202,7 +196,7 @@ def _version() -> str:
         return ""
 
 
-def _fail(findings: Sequence[Diagnostic]) -> None:
+def _fail(findings: Sequence[Diagnostic]) -> NoReturn:
     first, rest = findings[0], len(findings) - 1
     more = f" (and {rest} more)" if rest else ""
     raise BuildError(f"{first.message}{more}", findings)

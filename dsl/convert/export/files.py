@@ -32,7 +32,7 @@ def save_onnx(
     external_data: bool | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
-    """Write the network as an ONNX model's file. Gives the files: the model's, and that of the weights where there is one.
+    """Write the network as an ONNX model's file. Gives the files: the model's, and the weights' where there is one.
 
     external_data: put weights of 4 KiB and more in `<path>.data` beside it, one after another at multiples of 4 KiB.
     They are read one at a time, so the largest of them bounds the memory. By default where they are over 1.5 GB.

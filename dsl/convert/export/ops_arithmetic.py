@@ -7,11 +7,12 @@ import numpy as np
 from trtn.dsl.convert.export.registry import writes
 from trtn.dsl.convert.export.site import I64, Site
 from trtn.dsl.convert.export.values import Value
+from trtn.dsl.dtypes import BY_NAME
 
 __all__: list[str] = []
 
 _TWINS = {
-    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "pow": "Pow", "max": "Max", "min": "Min", "where": "Where",
+    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min", "where": "Where",
     "equal": "Equal", "less": "Less", "less_equal": "LessOrEqual", "greater": "Greater",
     "greater_equal": "GreaterOrEqual", "and": "And", "or": "Or", "xor": "Xor",
 }  # fmt: skip
@@ -24,6 +25,12 @@ _BITS = {
 @writes(*_TWINS)
 def _twin(s: Site) -> None:
     s.emit(_TWINS[s.layer.op.name], *s.xs())
+
+
+@writes("pow")
+def _pow(s: Site) -> None:
+    x, y = s.x(0), s.x(1)
+    s.emit("Pow", x, s.cast(y, BY_NAME["f64"], "exponent") if y.dtype.name == "u64" else y)
 
 
 @writes("not_equal")
@@ -109,28 +116,32 @@ def _weights(s: Site) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 @writes("shift_left", "shift_right")
 def _shift(s: Site) -> None:
     """ONNX shifts unsigned integers, by less than their width."""
-    x, y = s.x(0), s.x(1)
-    bits = x.dtype.bits
-    left = s.layer.op.name == "shift_left"
-    if x.dtype.kind == "u":
-        direction = "LEFT" if left else "RIGHT"
-        if y.array is not None and (y.array.astype(np.uint64) < bits).all():
-            s.emit("BitShift", x, y, direction=direction)
-            return
-        all_out = s.emit("GreaterOrEqual", y, s.like(y, bits), part="all_out")
-        near = s.emit("Min", y, s.like(y, bits - 1), part="near")
-        s.emit("Where", all_out, s.like(x, 0), s.emit("BitShift", x, near, part="shifted", direction=direction))
+    if s.dtype(0).kind == "u":
+        _shift_unsigned(s)
         return
-    last = bits - 1 if left else bits - 2  # 2 to the power bits - 1 is negative: it wraps to the right product
+    x, y = s.x(0), s.x(1)
+    left = s.layer.op.name == "shift_left"
+    last = x.dtype.bits - (1 if left else 2)  # 2 to the power bits - 1 is negative: it wraps to the right product
     count = s.cast(y, I64, "count")
-    far = s.emit("Greater", count, s.constant(last, I64), part="far")
-    near = s.emit("Min", count, s.constant(last, I64), part="near")
+    near = s.emit("Clip", count, s.constant(0, I64), s.constant(last, I64), part="near")
+    inside = s.emit("Equal", count, near, part="inside")
     powers = np.asarray([1 << n for n in range(last + 1)], np.uint64).astype(x.dtype.numpy)
     power = s.emit("Gather", s.writer.constant(powers), near, part="power")
     if left:
-        s.emit("Where", far, s.like(x, 0), s.emit("Mul", x, power, part="product"))
+        s.emit("Where", inside, s.emit("Mul", x, power, part="product"), s.like(x, 0))
         return
     below = s.emit("Mod", x, power, part="below")
     quotient = s.emit("Div", s.emit("Sub", x, below, part="above"), power, part="quotient")
     sign = s.emit("Where", s.emit("Less", x, s.like(x, 0), part="negative"), s.like(x, -1), s.like(x, 0), part="sign")
-    s.emit("Where", far, sign, quotient)
+    s.emit("Where", inside, quotient, sign)
+
+
+def _shift_unsigned(s: Site) -> None:
+    x, y, bits = s.x(0), s.x(1), s.dtype(0).bits
+    direction = "LEFT" if s.layer.op.name == "shift_left" else "RIGHT"
+    if y.array is not None and (y.array.astype(np.uint64) < bits).all():
+        s.emit("BitShift", x, y, direction=direction)
+        return
+    near = s.emit("Min", y, s.like(y, bits - 1), part="near")
+    shifted = s.emit("BitShift", x, near, part="shifted", direction=direction)
+    s.emit("Mul", shifted, s.cast(s.emit("Equal", near, y, part="inside"), x.dtype, "ones"))

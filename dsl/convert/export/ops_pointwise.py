@@ -58,14 +58,14 @@ def _cast(s: Site) -> None:
 
 @writes("bit_cast")
 def _bit_cast(s: Site) -> None:
-    """Before opset 26 only integers can be: a cast keeps their bits."""
+    """A cast keeps the bits of integers; others can't be read so before opset 26."""
     x, to = s.x(0), s["to"]
     if x.dtype is to:
         s.emit("Identity", x)
+    elif not x.dtype.is_float and to.is_integer:
+        s.emit("Cast", x, to=elem_type(to))
     elif s.has("BitCast"):
         s.emit("BitCast", x, to=elem_type(to))
-    elif x.dtype.is_integer and to.is_integer:
-        s.emit("Cast", x, to=elem_type(to))
     else:
         refuse(f"the bits of {x.dtype} can't be read as {to} before opset 26")
 
@@ -163,7 +163,7 @@ def _prelu(s: Site) -> None:
     s.emit("Where", negative, s.emit("Mul", x, slope, part="scaled"), x)
 
 
-def angle(s: Site, y: Value, x: Value) -> Value:
+def _angle(s: Site, y: Value, x: Value) -> Value:
     """The arc tangent of y / x, for x = y = 0 it is 0."""
     quotient = s.emit("Atan", s.emit("Div", y, x, part="quotient"), part="angle")
     nothing = s.emit("And", *(s.emit("Equal", v, s.like(v, 0), part="zero") for v in (x, y)), part="origin")
@@ -178,4 +178,4 @@ def _atan2(s: Site) -> None:
     down = s.emit("Less", y, s.like(y, 0), part="down")
     turn = s.emit("Where", down, s.like(x, -pi), s.like(x, pi), part="half_turn")
     added = s.emit("Where", left, turn, s.like(x, 0), part="added")
-    s.emit("Add", angle(s, y, x), added)
+    s.emit("Add", _angle(s, y, x), added)

@@ -149,11 +149,12 @@ def _depth_to_space(s: Site) -> None:
 
 @writes("space_to_depth")
 def _space_to_depth(s: Site) -> None:
-    if s.dtype(0).is_float:
-        s.emit("SpaceToDepth", s.x(0), blocksize=s["block"])
+    if s.dtype(0).is_float and (s["mode"] == "dcr" or s.has("SpaceToDepth", "mode")):
+        s.emit("SpaceToDepth", s.x(0), blocksize=s["block"], mode=None if s["mode"] == "dcr" else "CRD")
         return
     n, c, h, w = s.shape(0)
     b = s["block"]
-    split, perm = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4)
+    split = (n, c, h // b, b, w // b, b)
+    perm = (0, 3, 5, 1, 2, 4) if s["mode"] == "dcr" else (0, 1, 3, 5, 2, 4)
     apart = s.transpose(s.reshape(s.x(0), s.shape(0), split, part="apart"), perm, part="turned")
     s.reshape(apart, tuple(split[p] for p in perm), s.out.shape)

@@ -85,4 +85,7 @@ def raw_buffer(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[tuple[in
         return octets
     each = 8 // dtype.bits
     parts = np.append(octets & ((1 << dtype.bits) - 1), np.zeros(-octets.size % each, np.uint8)).reshape(-1, each)
-    return np.bitwise_or.reduce(parts << (np.arange(each, dtype=np.uint8) * dtype.bits), axis=1).astype(np.uint8)
+    packed: np.ndarray[tuple[int], np.dtype[np.uint8]] = np.zeros(len(parts), np.uint8)
+    for n in range(each):
+        packed |= parts[:, n] << (n * dtype.bits)
+    return packed

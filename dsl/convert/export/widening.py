@@ -27,7 +27,7 @@ _RARE: Final[Mapping[str, str]] = {
 _WIDER: Final[Mapping[str, tuple[str, ...]]] = {
     "f": ("f32", "f64"),
     "i": ("i32", "i64", "f32", "f64"),
-    "u": ("u8", "i32", "i64", "f32", "f64"),
+    "u": ("u8", "i32", "u32", "i64", "f32", "f64"),
     "b": ("u8", "i32", "f32"),
 }
 _EXACT_BITS: Final[Mapping[str, int]] = {"f32": 24, "f64": 53}

@@ -191,11 +191,6 @@ def evaluate_layer(layer: Layer, inputs: Sequence[np.ndarray[Any, Any] | None]) 
 
 
 def _widened(array: np.ndarray[Any, Any] | None, tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
-    if (
-        array is None
-        or tensor is None
-        or array.dtype == object
-        or not tensor.dtype.is_narrow
-    ):
+    if array is None or tensor is None or array.dtype == object or not tensor.dtype.is_narrow:
         return array
     return array.astype(np.float32 if tensor.dtype.is_float else np.int32)

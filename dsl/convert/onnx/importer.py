@@ -6,14 +6,13 @@ nodes the dims alone don't decide; the next one knows more. Nothing in here know
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from trtn.dsl.builder import Builder, PendingGuard
 from trtn.dsl.check import check_network
-from trtn.dsl.structure.deadcode import without_dead_layers
 from trtn.dsl.convert.onnx.fitting import Fit, asserted, equalities, fitted_ranges, refuted
 from trtn.dsl.convert.onnx.initializers import dtype_of
 from trtn.dsl.convert.onnx.inputdims import DEFAULT_RANGE, bounded_by_default, dim_expressions, name_dims
@@ -21,13 +20,14 @@ from trtn.dsl.convert.onnx.model import OnnxModel, ValueInfo
 from trtn.dsl.convert.onnx.names import network_name
 from trtn.dsl.convert.onnx.reader import read_model
 from trtn.dsl.convert.onnx.registry import Unsupported
-from trtn.dsl.convert.onnx.translate import Problem, Translator, Undecided
+from trtn.dsl.convert.onnx.translate import Problem, Translator, Undecided, unknown_nodes
 from trtn.dsl.convert.onnx.weightnames import with_distinct_weights
 from trtn.dsl.diagnostics import Diagnostic, Sink, did_you_mean
 from trtn.dsl.dims import Dim, Domain, Expr, Range, Relation, substitute
 from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import ImportModelError
 from trtn.dsl.network import Assertion, Graph, Guard, Network, Tensor, walk
+from trtn.dsl.structure.deadcode import without_dead_layers
 
 __all__ = ["import_onnx"]
 
@@ -82,7 +82,8 @@ def import_onnx(
 
     `dims` gives ranges to the open dims of its inputs, by the name that they get in the network or by the model's own
     dim_param; the others are `DEFAULT_RANGE`. `name` names the network. Files of external data must lie in the model's
-    folder unless `allow_outside`. Weights stay references: nothing large is read.
+    folder unless `allow_outside`. Weights stay references: nothing large is read. An input of type optional must be
+    given when the network is run: it is imported for that case.
 
     Raises ImportModelError: E0801 where the file is no valid model, E0802 for each node that can't be imported, E0803
     for its inputs and for `dims`; codes of the checker where no ranges make the layers right.
@@ -95,7 +96,7 @@ class _Import:
         self.model = model
         self.name = name or network_name(model.graph.name, model.file)
         graph = model.graph
-        self.types = _input_types(graph.inputs)
+        self.types = _input_types(model)
         self.expressions = dim_expressions(graph.inputs)
         taken = {v.name for v in (*graph.inputs, *graph.outputs)}
         named = name_dims([_without(v, self.expressions) for v in graph.inputs], taken)
@@ -143,7 +144,7 @@ class _Import:
             self.fit = better
             choices = self._choices()
             found = next(choices)
-        _fail_nodes(found.problems)
+        _fail(_findings(found.problems))
 
     def _domain(self) -> Domain:
         return Domain(self.fit.ranges)
@@ -249,10 +250,10 @@ def _joins_dims(relation: Relation) -> bool:
     return relation.op == "==" and all(isinstance(s, Expr) and str(s) in s.symbols for s in sides)
 
 
-def _input_types(inputs: tuple[ValueInfo, ...]) -> dict[str, DType]:
+def _input_types(model: OnnxModel) -> dict[str, DType]:
     types: dict[str, DType] = {}
     found: list[Diagnostic] = []
-    for value in inputs:
+    for value in model.graph.inputs:
         if value.kind != "tensor":
             found.append(Diagnostic("E0803", f"input `{value.name}` is a {value.kind}; only tensors are supported"))
         elif value.shape is None:
@@ -263,7 +264,7 @@ def _input_types(inputs: tuple[ValueInfo, ...]) -> dict[str, DType]:
             except Unsupported as e:
                 found.append(Diagnostic("E0803", f"input `{value.name}`: {e.reason}"))
     if found:
-        _fail(found)
+        _fail([*found, *_findings(unknown_nodes(model))])
     return types
 
 
@@ -280,13 +281,10 @@ def _wrong_rank(declared: tuple[ValueInfo, ...], found: list[tuple[str, Tensor]]
     return None
 
 
-def _fail_nodes(problems: tuple[Problem, ...]) -> NoReturn:
+def _findings(problems: Iterable[Problem]) -> list[Diagnostic]:
     """One finding for each node, however many walks met it."""
-    seen: dict[str, None] = {}
-    for p in problems:
-        where = f" `{p.node.name or p.node.label}`"
-        seen.setdefault(f"{p.node.kind}{where}: {p.reason}", None)
-    _fail([Diagnostic("E0802", message) for message in seen])
+    messages = dict.fromkeys(f"{p.node.kind} `{p.node.name or p.node.label}`: {p.reason}" for p in problems)
+    return [Diagnostic("E0802", message) for message in messages]
 
 
 def _fail(diagnostics: list[Diagnostic]) -> NoReturn:

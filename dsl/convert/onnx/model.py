@@ -34,6 +34,8 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    module: str = ""
+    """The path of the module that it was traced in, where the exporter notes it: `model/layers.0/mlp.fc1`."""
 
     @property
     def label(self) -> str:

@@ -17,6 +17,8 @@ _LIMIT = 96
 _INLINED = re.compile(r"(?:If_\d+_(?:then|else)_branch__)?Inline_\d+__/?|\bF\d+::")
 _OUTPUT = re.compile(r"_output_0$|:0$")
 _GENERIC = re.compile(r"onnx::\w+|input(?:\.\d+)?|\d[\d_.]*", re.A)
+_FOLDED = re.compile(r"val_\d+", re.A)
+"""What torch calls the constants that it computes itself, transposed matrices for one."""
 _ANY_GRAPH = re.compile(
     r"(?:main|torch|jit|export|onnx|tf2onnx|paddle|spox|graph|model|from|[\W_])*(?:PaddlePaddle.*)?", re.I
 )
@@ -79,7 +81,8 @@ def value_path(value: str, node: str, op: str) -> str:
 
 def weight_path(value: str, node: str, op: str, role: str) -> str:
     """The path of a weight in the manifest. A made-up name gives way to its first reader's path and its role there."""
-    if not is_odd(value) and (path := path_of(value)):
+    made_up = is_odd(value) or (_FOLDED.fullmatch(value) is not None and "/" in node)
+    if not made_up and (path := path_of(value)):
         return path
     owner = path_of(node) if "/" in node else ""
     if owner:

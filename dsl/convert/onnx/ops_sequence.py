@@ -1,6 +1,10 @@
-"""Lists of tensors, which exist at import only: exporters write `SplitToSequence` and `SequenceAt` for unbinding."""
+"""Lists of tensors and optional tensors, which exist at import only: exporters write `SplitToSequence` and
+`SequenceAt` for unbinding.
+"""
 
 from __future__ import annotations
+
+import numpy as np
 
 from trtn.dsl.convert.onnx.call import Call
 from trtn.dsl.convert.onnx.registry import Results, TensorList, onnx_op, refuse
@@ -69,6 +73,42 @@ def _split(n: Call) -> Results:
     if n.maybe(1) is None and not n.flag("keepdims", True):
         items = tuple(n.emit("squeeze", t, part=f"row{i}", axes=(axis,)) for i, t in enumerate(items))
     return TensorList(items)
+
+
+@onnx_op("SequenceMap", since=17)
+def _map(n: Call) -> Results:
+    """The body once for each place of the lists; a tensor beside them is the same in each place."""
+    body, names = n.graph("body"), n.node.inputs
+    lists = [n.translator.tensor_list(name) for name in names]
+    count = len(n.tensor_list(0))
+    if len(body.inputs) != len(names) or any(items is not None and len(items) != count for items in lists):
+        refuse(f"its body takes {len(body.inputs)} inputs for {len(names)}, or its lists differ in length")
+    rows = []
+    for place in range(count):
+        given = (n.tensor(k) if items is None else items[place] for k, items in enumerate(lists))
+        rows.append(n.translator.body(body, dict(zip((v.name for v in body.inputs), given, strict=True))))
+    if len(n.node.outputs) != 1:
+        refuse("several lists as results are not supported")
+    return TensorList(row[0] for row in rows)
+
+
+@onnx_op("Optional", since=15)
+def _optional(n: Call) -> Results:
+    """Something that is there for certain; what is absent for certain has no tensor to stand for it."""
+    if not n.node.inputs or not n.node.inputs[0]:
+        refuse("an absent value is not supported")
+    return _element(n)
+
+
+@onnx_op("OptionalGetElement", since=15)
+def _element(n: Call) -> Results:
+    items = n.translator.tensor_list(n.node.inputs[0])
+    return n.tensor(0) if items is None else items
+
+
+@onnx_op("OptionalHasElement", since=15)
+def _has_element(n: Call) -> Results:
+    return n.constant(np.asarray(any(n.node.inputs)))
 
 
 def _sizes(n: Call, whole: Dim, total: Dim) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ are also initialisers, declared types that are missing. Refused (E0801): what no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from pathlib import Path
@@ -180,10 +181,13 @@ def _graph(proto: Any, outer: frozenset[str], depth: int) -> ModelGraph:
 
 
 def _value(proto: Any) -> ValueInfo:
-    kind = proto.type.WhichOneof("value") if proto.HasField("type") else None
+    declared = proto.type
+    if declared.WhichOneof("value") == "optional_type" and declared.optional_type.elem_type.HasField("tensor_type"):
+        declared = declared.optional_type.elem_type  # the network is imported for the case that it is given
+    kind = declared.WhichOneof("value") if proto.HasField("type") else None
     if kind != "tensor_type":
         return ValueInfo(proto.name, kind=(kind or "unknown").removesuffix("_type"))
-    tensor = proto.type.tensor_type
+    tensor = declared.tensor_type
     if not tensor.HasField("shape"):
         return ValueInfo(proto.name, int(tensor.elem_type))
     return ValueInfo(proto.name, int(tensor.elem_type), tuple(_declared_dim(d) for d in tensor.shape.dim))
@@ -206,7 +210,16 @@ def _node(proto: Any, visible: frozenset[str], depth: int) -> Node:
     outputs = list(proto.output)
     while outputs and not outputs[-1]:
         outputs.pop()
-    return Node(proto.op_type, domain, proto.name, tuple(proto.input), tuple(outputs), attributes)
+    return Node(proto.op_type, domain, proto.name, tuple(proto.input), tuple(outputs), attributes, _module(proto))
+
+
+def _module(proto: Any) -> str:
+    """The path of the innermost module around a node: torch notes them all, the op's own name last."""
+    for note in proto.metadata_props:
+        if note.key == "pkg.torch.onnx.name_scopes":
+            scopes = re.findall(r"'([^']*)'", note.value)
+            return scopes[-2] if len(scopes) > 1 else ""
+    return ""
 
 
 def _attribute(proto: Any, node: Any, visible: frozenset[str], depth: int) -> Any:

@@ -14,12 +14,13 @@ from trtn.dsl.convert.onnx.initializers import tensor_source
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel
 from trtn.dsl.convert.onnx.names import first_free, identifier, value_path, weight_path
 from trtn.dsl.convert.onnx.ratios import Ratios
+from trtn.dsl.convert.onnx.refusals import why_refused
 from trtn.dsl.convert.onnx.registry import Handler, TensorList, Unsupported, find_handler, listed
 from trtn.dsl.dims import Dim, DimError
 from trtn.dsl.network import Tensor, Weight
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure
 
-__all__ = ["Incomplete", "Problem", "Scope", "Translator", "Undecided"]
+__all__ = ["Incomplete", "Problem", "Scope", "Translator", "Undecided", "unknown_nodes"]
 
 _ROLES: Mapping[str, tuple[str, ...]] = {
     "Conv": ("x", "weight", "bias"), "ConvTranspose": ("x", "weight", "bias"), "ConvInteger": ("x", "weight"),
@@ -144,18 +145,12 @@ class Translator:
         owed = any(n and t is None and self.tensor_list(n) is None for n, t in zip(node.inputs, inputs, strict=True))
         results: Sequence[Tensor | None] = ()
         if handler is None:
-            self._problem(node, self._why_unknown(node))
+            self._problem(node, _why_unknown(node, self.model))
         elif not owed:
             results = self._results(node, inputs, handler)
         for n, name in enumerate(node.outputs):
             if name:
                 self.scope.tensors[name] = results[n] if n < len(results) else None
-
-    def _why_unknown(self, node: Node) -> str:
-        version = self.model.opset(node.domain)
-        if find_handler(node.op, node.domain, 1 << 30) is not None:
-            return f"not supported at opset {version}"
-        return "no op of trtn does this" if not node.domain else f"the domain `{node.domain}` is not known"
 
     def _problem(self, node: Node, reason: str) -> None:
         self.problems.append(Problem(node, reason))
@@ -231,7 +226,9 @@ class Translator:
         if reader is None:
             return weight_path(name, "", "", "value")
         roles = _ROLES.get(reader.op, ())
-        return weight_path(name, reader.name, reader.op, roles[position] if position < len(roles) else "value")
+        role = roles[position] if position < len(roles) else "value"
+        node = f"{reader.module}/{reader.op}" if reader.module and "/" not in reader.name else reader.name
+        return weight_path(name, node, reader.op, role)
 
     def _free_weight(self, wish: str) -> str:
         name = first_free((wish,), self._weight_names.__contains__)
@@ -243,3 +240,23 @@ class Translator:
         if id(weight) not in self._transposed:
             self._transposed[id(weight)] = (weight, self.builder.weight(make()))
         return self._transposed[id(weight)][1]
+
+
+def unknown_nodes(model: OnnxModel) -> list[Problem]:
+    """The nodes for whose ops there is no handler, those of bodies included."""
+    found: list[Problem] = []
+    graphs = [model.graph]
+    while graphs:
+        for node in graphs.pop().nodes:
+            graphs += node.graphs
+            if find_handler(node.op, node.domain, model.opset(node.domain)) is None:
+                found.append(Problem(node, _why_unknown(node, model)))
+    return found
+
+
+def _why_unknown(node: Node, model: OnnxModel) -> str:
+    if (reason := why_refused(node.op, node.domain)) is not None:
+        return reason
+    if find_handler(node.op, node.domain, 1 << 30) is not None:
+        return f"not supported at opset {model.opset(node.domain)}"
+    return "no op of trtn does this" if not node.domain else f"the domain `{node.domain}` is not known"

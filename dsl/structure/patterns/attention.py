@@ -106,12 +106,17 @@ class SharedHeadsPattern:
 
     def replace(self, rewriter: Rewriter, layer: Layer) -> Replacement:
         q, k, v = layer.inputs[:3]
-        source, other = _unrepeated(rewriter, k), _unrepeated(rewriter, v)
-        if q is None or source is None or other is None or source.shape[-3] != other.shape[-3]:
+        source, other = _repeated(rewriter, k), _repeated(rewriter, v)
+        if source is None or other is None or source.shape[-4] != other.shape[-4]:
             return None
-        return rewriter.layer(
-            "attention", q, source, other, *layer.inputs[3:], outputs=layer.outputs, origin=layer.origin, **layer.attrs
-        )
+        before = [
+            rewriter.layer(
+                "reshape", t, name=f"{layer.name}.{role}", origin=layer.origin, shape=(*t.shape[:-3], *t.shape[-2:])
+            )
+            for role, t in (("k", source), ("v", other))
+        ]
+        inputs = (q, *(x.output for x in before), *layer.inputs[3:])
+        return (*before, rewriter.layer("attention", *inputs, outputs=layer.outputs, origin=layer.origin, **layer.attrs))
 
 
 PATTERNS = (AttentionPattern(), CausalPattern(), SharedHeadsPattern())
@@ -226,15 +231,14 @@ def _is_usual(scale: float, width: Dim) -> bool:
     return isinstance(width, int) and width > 0 and math.isclose(scale, 1 / math.sqrt(width), rel_tol=1e-6)
 
 
-def _unrepeated(rewriter: Rewriter, tensor: Tensor | None) -> Tensor | None:
-    """x[.., G, S, D] of a tensor [.., G * n, S, D] that has each of its heads n times in a row."""
+def _repeated(rewriter: Rewriter, tensor: Tensor | None) -> Tensor | None:
+    """x[.., G, 1, S, D], for a tensor [.., G * n, S, D] that has each of its heads n times in a row."""
     joined = rewriter.maker(tensor, "reshape")
     expanded = rewriter.maker(joined.inputs[0], "expand") if joined is not None else None
-    apart = rewriter.maker(expanded.inputs[0], "unsqueeze", "reshape") if expanded is not None else None
-    if joined is None or expanded is None or apart is None or apart.inputs[0] is None:
+    x = expanded.inputs[0] if expanded is not None else None
+    if joined is None or expanded is None or x is None or x.rank < 4 or x.rank != expanded.output.rank:
         return None
-    x, wide, whole = apart.inputs[0], expanded.output.shape, joined.output.shape
-    if x.rank < 3 or apart.output.shape != (*x.shape[:-2], 1, *x.shape[-2:]):
+    wide, shape = expanded.output.shape, x.shape
+    if shape[-3] != 1 or (*wide[:-3], *wide[-2:]) != (*shape[:-3], *shape[-2:]):
         return None
-    same = wide[:-3] == x.shape[:-2] and wide[-2:] == x.shape[-2:]
-    return x if same and whole == (*x.shape[:-3], x.shape[-3] * wide[-3], *x.shape[-2:]) else None
+    return x if joined.output.shape == (*shape[:-4], shape[-4] * wide[-3], *shape[-2:]) else None

@@ -69,29 +69,44 @@ LOOSE = {"pow": 12.0, "tan": 40.0, "acosh": 8.0, "atanh": 8.0, "gelu": 8.0, "flo
 
 
 def _every_op() -> Iterator[Case]:
-    """Each pointwise op on one dtype of each kind that it takes, on a size that leaves a tail."""
-    for name, op in catalogue().items():
-        if not op.pointwise or op.view:
-            continue
-        kinds: dict[str, str] = {}
-        for dtype in ("f16", "f32", "f64", "bf16", "i32", "i64", "i8", "u8", "u32", "bool"):
-            if all(_accepts(op, i.type, dtype) for i in op.spec.inputs):
-                kinds.setdefault(BY_NAME[dtype].kind + ("h" if dtype in ("f16", "bf16") else "") + str(dtype in ("f64", "i8")), dtype)
-        for dtype in kinds.values():
-            yield case(f"{name}_{dtype}", _one_op(name, dtype), data=_away_from_zero, accumulated=LOOSE.get(name, 4.0))
+    """Each pointwise op on a dtype of each kind that it takes, many in one region, on a size that leaves a tail."""
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64", "i8", "u8", "u32", "bool"):
+        takes = [
+            name
+            for name, op in catalogue().items()
+            if op.pointwise and not op.view and all(_accepts(op, i.type, dtype) for i in op.spec.inputs)
+            and (dtype == "bool" or any(i.type != "bool" for i in op.spec.inputs))
+        ]
+        names = [n for n in takes if dtype in ("f16", "f32", "i32", "i8", "u8", "bool") or n in SOME]
+        for start in range(0, len(names), REGION):
+            part = names[start : start + REGION]
+            yield case(f"ops_{part[0]}_to_{part[-1]}_{dtype}", _ops(part, dtype), data=_away_from_zero, loose=LOOSE)
+
+
+SOME = ("add", "cast", "div", "floor_div", "gelu", "less", "max", "mod", "pow", "sigmoid", "silu", "where")
+"""For dtypes whose arithmetic another one has already shown."""
+REGION = 30
 
 
 def _accepts(op: Any, declared: str, dtype: str) -> bool:
-    return declared == "bool" or declared == "any" or (declared not in BY_NAME and BY_NAME[dtype] in op.dtypes(declared))
+    return declared in ("bool", "any") or (declared not in BY_NAME and BY_NAME[dtype] in op.dtypes(declared))
 
 
-def _one_op(name: str, dtype: str) -> Callable[[Net], Tensor]:
-    def make(n: Net) -> Tensor:
-        spec = catalogue()[name].spec
-        given = [*spec.inputs] * (3 if spec.inputs[-1].variadic else 1)
-        inputs = [n.x("bool" if i.type == "bool" else dtype, 7, 43, name=f"x{k}") for k, i in enumerate(given)]
-        result: Tensor = n.op(name, *inputs, name="y", **ATTRS.get(name, {}))
-        return result
+def _ops(names: Sequence[str], dtype: str) -> Callable[[Net], list[Tensor]]:
+    def make(n: Net) -> list[Tensor]:
+        x, y, z = (n.x(dtype, 7, 43, name=name) for name in "xyz")
+        truth = n.x("bool", 7, 43, name="truth")
+        first = n.not_(x) if dtype == "bool" else n.abs(x) if dtype.startswith("u") else n.neg(x)
+        results = []
+        for name in names:
+            spec = catalogue()[name].spec
+            given = spec.inputs if not spec.inputs[-1].variadic else spec.inputs * 3
+            ready = iter([first, y, z] if len(given) > 1 and given[0].type != "bool" else [y, first, z])
+            inputs = [truth if i.type == "bool" and dtype != "bool" else next(ready) for i in given]
+            inputs = [first] if len(given) == 1 else inputs
+            attrs = ATTRS.get(name, {})
+            results.append(n.op(name, *inputs, name=name, **attrs))
+        return results
 
     return make
 
@@ -146,10 +161,119 @@ def _pointwise() -> Iterator[Case]:
     yield case("square", lambda n: n.pow(n.x("f32", 64), n.w(2.0), name="y"))
     yield case("root", lambda n: n.pow(n.x("f32", 64), n.w(0.5), name="y"))
     yield case("half_root", lambda n: n.div(n.x("f16", 64), n.w(8.0, "f16"), name="y"))
-    yield case("count_fraction", lambda n: n.floor(n.mul(n.x("f16", 640), n.w(10.0, "f16")), name="y"))
+    yield case("count_fraction", lambda n: n.floor(n.mul(n.x("f16", 640), n.w(10.0, "f16")), name="y"), stepwise=True)
     yield case("wrap", lambda n: n.add(n.x("i8", 64), n.w(125, "i8"), name="y"))
     yield case("to_i8", lambda n: n.cast(n.mul(n.x("f32", 64), n.w(150.0)), to=BY_NAME["i8"], name="y"))
     yield case("clip_int", lambda n: n.clip(n.x("i32", 64), min=-2.5, max=3.5, name="y"))
 
 
-CASES: list[Case] = [*_pointwise()]
+def _softmax() -> Iterator[Case]:
+    def along(op: str, axis: int, dtype: str, *shape: int) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            y: Tensor = n.op(op, n.x(dtype, *shape), axis=axis, name="y")
+            return y
+
+        return make
+
+    for dtype in ("f16", "f32", "bf16", "f64"):
+        yield case(f"softmax_{dtype}", along("softmax", -1, dtype, 3, 5, 72))
+        yield case(f"log_softmax_{dtype}", along("log_softmax", -1, dtype, 7, 31), tactic="auto", accumulated=8)
+    yield case("softmax_short", along("softmax", -1, "f16", 300, 12), tactic="auto")
+    yield case("softmax_one", along("softmax", -1, "f32", 5, 1), tactic="auto")
+    yield case("softmax_long", along("softmax", -1, "f16", 2, 3000), tactic="auto")
+    yield case("softmax_streamed", along("softmax", -1, "f32", 2, 70001), tactic="auto")
+    yield case("softmax_channels", along("softmax", 1, "f16", 2, 21, 14, 11), tactic="auto")
+    yield case("log_softmax_channels", along("log_softmax", 1, "f32", 1, 9, 20, 20), tactic="auto", accumulated=8)
+    yield case("softmax_channels_last", along("softmax", 1, "f16", 2, 24, 3, 5), layouts=dict.fromkeys("xy", "last"), tactic="auto")
+    yield case("softmax_first_axis", along("softmax", 0, "f32", 12, 9), tactic="auto")
+    yield case("softmax_masked", along("softmax", -1, "f16", 6, 40), data=_some_infinite)
+    yield case("softmax_masked_streamed", along("softmax", 1, "f32", 3, 40, 99), data=_some_infinite, tactic="auto")
+
+
+def _some_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Rows with some elements at -inf, the first row with all."""
+    values = np.where(rng.random(shape) < 0.5, -np.inf, rng.standard_normal(shape))
+    values[0] = -np.inf
+    return values
+
+
+def _norms() -> Iterator[Case]:
+    def norm(op: str, dtype: str, *shape: Any, residual: bool = False, leaves: bool = False, **attrs: Any) -> Callable[[Net], list[Tensor]]:
+        def make(n: Net) -> list[Tensor]:
+            x = n.x(dtype, *shape)
+            total = n.add(x, n.x(dtype, *shape, name="r"), name="s") if residual else x
+            width = shape[attrs.get("axis", -1) :]
+            parameters = [n.random(dtype, *width, seed=k) for k in range(2 if op == "layer_norm" else 1)]
+            y = n.op(op, total, *parameters, name="y", **attrs)
+            return [total, y] if leaves else [y]
+
+        return make
+
+    for dtype in ("f16", "f32", "bf16", "f64"):
+        yield case(f"layer_norm_{dtype}", norm("layer_norm", dtype, "B", 5, 72, residual=True), sizes={"B": 3}, accumulated=12)
+        yield case(f"rms_norm_{dtype}", norm("rms_norm", dtype, 7, 31), tactic="auto")
+    yield case("layer_norm_768", norm("layer_norm", "f16", 6, 768, residual=True, leaves=True), accumulated=12)
+    yield case("layer_norm_many", norm("layer_norm", "f16", 600, 40), tactic="auto", accumulated=12)
+    yield case("layer_norm_long", norm("layer_norm", "f32", 2, 70001), tactic="auto", accumulated=12)
+    yield case("layer_norm_image", norm("layer_norm", "f32", 2, 24, 5, 5, axis=1, residual=True, leaves=True), tactic="auto", accumulated=12)
+    last = dict.fromkeys("xrsy", "last")
+    yield case("layer_norm_image_last", norm("layer_norm", "f16", 2, 24, 5, 5, axis=1, leaves=True, residual=True), layouts=last, tactic="auto")
+    yield case("rms_norm_plain", lambda n: n.rms_norm(n.x("f16", 9, 64), name="y"))
+    yield case("layer_norm_plain", lambda n: n.layer_norm(n.x("f32", 9, 64), n.w(1.5), eps=1e-3, name="y"), accumulated=12)
+    yield case("layer_norm_offset", norm("layer_norm", "f32", 4, 256), data=_far_from_zero, accumulated=3000)
+
+
+def _far_from_zero(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """A mean of 1000 deviations: a variance by the difference of two large sums would be lost."""
+    return 1000 + rng.standard_normal(shape)
+
+
+def _reductions() -> Iterator[Case]:
+    def over(op: str, dtype: str, *shape: Any, **attrs: Any) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            y: Tensor = n.op(op, n.x(dtype, *shape), name="y", **attrs)
+            return y
+
+        return make
+
+    for op in ("sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"):
+        dtypes = {"sum": ("f16", "f32", "f64", "i32", "i8"), "mean": ("bf16", "i64", "u8"), "max": ("f16", "i32", "bool"), "l1": ("f16", "i32")}
+        for dtype in dtypes.get(op, ("f32",)):
+            wide = {"accumulated": 20, "data": _positive if op == "log_sum" else _away_from_zero}
+            yield case(f"reduce_{op}_{dtype}", over(f"reduce_{op}", dtype, 5, 72, axes=(1,)), **wide)
+            yield case(f"reduce_{op}_outer_{dtype}", over(f"reduce_{op}", dtype, 3, 37, 40, axes=(1,), keepdims=True), **wide)
+    for op in ("arg_max", "arg_min"):
+        for last in (False, True):
+            yield case(f"{op}_{last}", over(op, "f16", 5, 300, axis=1, last=last), data=_coarse)
+            yield case(f"{op}_{last}_outer", over(op, "i32", 5, 30, 24, axis=1, last=last, keepdims=True), data=_coarse)
+    yield case("reduce_both", over("reduce_sum", "f32", 4, 6, 5, 7, axes=(0, 2)), accumulated=20)
+    yield case("reduce_all", over("reduce_mean", "f16", 4, 6, 35), accumulated=20)
+    yield case("reduce_long", over("reduce_sum", "f32", 2, 50001), accumulated=600)
+    yield case("reduce_max_long", over("reduce_max", "f16", 1, 65536, axes=(1,)))
+    yield case("arg_max_long", over("arg_max", "f16", 2, 40000, axis=1), data=_coarse)
+    yield case("reduce_nothing", over("reduce_max", "f32", 3, 0, axes=(1,)))
+    yield case("global_avg_pool", over("global_avg_pool", "f16", 2, 40, 7, 7))
+    yield case("global_avg_pool_last", over("global_avg_pool", "f16", 2, 40, 7, 7), layouts={"x": "last"})
+    yield case("global_max_pool_last", over("global_max_pool", "f16", 1, 21, 3, 5), layouts={"x": "last"})
+    for dtype in ("f16", "f32"):
+        yield case(
+            f"masked_mean_{dtype}",
+            lambda n, dtype=dtype: n.masked_mean(n.x(dtype, 3, 50, 24), n.x("bool", 3, 50, name="m"), axis=1, name="y"),
+            accumulated=20,
+        )
+    yield case("masked_mean_rows", lambda n: n.masked_mean(n.x("f32", 3, 50), n.x("bool", 3, 50, name="m"), axis=1, name="y"), accumulated=20)
+
+
+def _coarse(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Many equal elements; in floats some NaN in the last row."""
+    values = rng.integers(-2, 3, shape).astype(np.float64)
+    if dtype.is_float:
+        values[-1, 7::5] = np.nan
+    return values
+
+
+def _positive(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    return rng.random(shape) + 0.5
+
+
+CASES: list[Case] = [*_pointwise(), *_softmax(), *_norms(), *_reductions()]

@@ -17,7 +17,7 @@ struct bf16 { u16 bits; };
 struct dim3 { unsigned x, y, z; };
 struct alignas(8) uint2 { u32 x, y; };
 struct alignas(16) uint4 { u32 x, y, z, w; };
-#define DEVICE static inline
+#define DEVICE inline
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __restrict__ __restrict

@@ -21,7 +21,7 @@ from trtn.backend.providers.codegen.prelude import PRELUDE, PRIMITIVES
 
 __all__ = ["Emulator", "unavailable"]
 
-FLAGS = ("-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off")
+FLAGS = ("-std=c++17", "-O0", "-w", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off")
 HOST = Path(__file__).with_name("emulator.hpp").read_text(encoding="utf-8")
 
 

@@ -15,14 +15,15 @@ import pytest
 
 import trtn
 from tests.corpus.models import Model, models
-from tests.dsl.convert.export_cases import CASES, Array, Case
+from tests.dsl.convert.export_case import Array, Case
+from tests.dsl.convert.export_cases import CASES
 from tests.interpreter import evaluate_network
 from trtn.dsl.builder import Builder
 from trtn.dsl.convert.export import export_onnx, newest_opset, save_onnx, trtexec_command
 from trtn.dsl.dims import Range, Relation, evaluate, symbol
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.errors import BuildError
-from trtn.dsl.network import Assertion, Network, Profile, ProfileRange
+from trtn.dsl.network import Assertion, Network, Profile, ProfileRange, Weight
 from trtn.dsl.ops.base import catalogue
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -157,7 +158,7 @@ def feeds_of(network: Network, dims: Mapping[str, int]) -> dict[str, Array]:
     [
         ("lenet", {}, {"N": 2}, 21),
         ("mobilenet_v2", {}, {"N": 1}, 17),
-        ("resnet50", {"224": "64"}, {"N": 1}, 21),
+        ("resnet50", {}, {"N": 1}, 21),
         ("bert_base", {"768": "48", "3072": "96", "30522": "100"}, {"B": 2, "S": 16}, 17),
         ("bert_base", {"768": "48", "3072": "96", "30522": "100"}, {"B": 2, "S": 8}, 23),
         ("gpt2_small", {"768": "48", "3072": "96", "2304": "144", "50257": "100"}, {"B": 2, "S": 5}, 21),
@@ -338,6 +339,21 @@ def test_refusals_name_every_layer() -> None:
     )
     assert "`bit_cast` of layer `c`" in second
     exported(network, 26)
+
+
+def test_weights_that_no_file_can_hold(tmp_path: Path) -> None:
+    class Large:
+        def load(self) -> Array:
+            raise AssertionError("read")
+
+    b = Builder("large")
+    w = b.weight(Weight("w", F32, (500_000_000,), Large()))
+    (y,) = b.layer("relu", w, name="y")
+    network = b.finish([("y", y)])
+    for write in (export_onnx, lambda n: save_onnx(n, tmp_path / "a.onnx", external_data=False)):
+        with pytest.raises(BuildError, match=r"weights of 2\.00 GB don't fit"):
+            write(network)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("opset", [-1, 16, 1000])

@@ -272,7 +272,7 @@ def test_bodies_with_unsupported_nodes_report_those() -> None:
                 ["c"],
                 ["y"],
                 "outer",
-                then_branch=branch("Unique", "x", "t"),
+                then_branch=branch("ImageDecoder", "x", "t"),
                 else_branch=branch("Relu", "x", "e"),
             )
         ],
@@ -280,4 +280,4 @@ def test_bodies_with_unsupported_nodes_report_those() -> None:
         ["y"],
     )
     error = refused(proto)
-    assert codes(error) == ["E0802"] and error.diagnostics[0].message.startswith("Unique")
+    assert codes(error) == ["E0802"] and error.diagnostics[0].message.startswith("ImageDecoder")

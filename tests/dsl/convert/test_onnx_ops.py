@@ -176,14 +176,14 @@ def test_clip_keeps_large_integers_exact() -> None:
 @pytest.mark.parametrize(
     ("op", "inputs", "known", "attrs", "words"),
     [
-        ("Resize", [f(1, 1, 2, 2), None, SCALES], (), {}, "scales that depend on data"),
         (
             "Resize",
-            [f(1, 1, 2, 2), f(8), SCALES],
-            (1, 2),
-            {"coordinate_transformation_mode": "tf_crop_and_resize"},
-            "tf_crop_and_resize",
+            [f(1, 1, 2, 2), None, SCALES],
+            (2,),
+            {"coordinate_transformation_mode": "sideways"},
+            "sideways",
         ),
+        ("Resize", [f(1, 1, 2, 2)], (), {}, "neither scales nor sizes"),
         ("MaxPool", [f(1, 1, 4)], (), {}, "`kernel_shape` is missing"),
         ("Transpose", [f(2, 3)], (), {"perm": "01"}, "`perm` must be a list"),
         ("Cast", [f(2)], (), {"to": 8}, "STRING"),

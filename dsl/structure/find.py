@@ -1,0 +1,193 @@
+"""Finds the stretch of layers that occurs several times and is best made a block.
+
+A stretch is worth a block if it has one result that layers behind it read, needs nothing that is read again right behind
+it (it is no half of a residual), and occurs often enough to make the text shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trtn.dsl.network import Layer, Network, Tensor
+from trtn.dsl.structure.constants import literal_bytes
+from trtn.dsl.structure.paths import family
+from trtn.dsl.structure.tokens import is_line, token
+
+__all__ = ["Finder", "Occurrence", "is_weight"]
+
+_LONGEST = 400
+"""Layers of a block."""
+_LEAST_GAIN = 3
+"""Lines that a block must save."""
+_HEAD = 3
+"""Lines of a block that are not its statements."""
+_MOST_INPUTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One place of a stretch: its layers, the tensors that it reads (weights left out), those that others read of it,
+    and its weights by role, each in the order of appearance.
+    """
+
+    start: int
+    layers: tuple[Layer, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    weights: tuple[Tensor, ...]
+
+
+class Finder:
+    """The layers of a network, from which one set of occurrences after another is taken."""
+
+    def __init__(self, network: Network) -> None:
+        self.layers = network.layers
+        self._count = len(self.layers)
+        numbers: dict[Hashable, int] = {}
+        self._tokens = np.asarray(
+            [numbers.setdefault(token(x), len(numbers)) for x in self.layers], dtype=np.uint64
+        ) + np.uint64(1)
+        self._barrier = np.asarray([not _may_be_in_block(x, network) for x in self.layers], dtype=bool)
+        self._lines = np.concatenate([[0], np.cumsum([is_line(x) for x in self.layers])])
+        self._place = {id(t): n for n, x in enumerate(self.layers) for t in x.outputs}
+        reads: dict[int, list[int]] = {}
+        for n, layer in enumerate(self.layers):
+            for t in layer.inputs:
+                if t is not None and id(t) in self._place:
+                    places = reads.setdefault(id(t), [])
+                    if not places or places[-1] != n:
+                        places.append(n)
+        self._reads = reads
+        self._finals = {id(t) for t in network.outputs}
+        self._literals = {
+            id(t) for x in self.layers for t in x.inputs if t is not None and t.weight is not None and not is_weight(t)
+        }
+
+    def best(self) -> list[Occurrence] | None:
+        """The occurrences of the best block, in order; None where there is none worth it. They are taken."""
+        best: list[Occurrence] = []
+        score: tuple[bool, int, bool, int] = (False, _LEAST_GAIN - 1, False, 0)
+        sums = self._tokens.copy()
+        for length in range(2, min(_LONGEST, self._count // 2) + 1):
+            rest = self._count - length + 1
+            sums = sums[:rest] * np.uint64(0x9E3779B97F4A7C15) + self._tokens[length - 1 :]
+            lines = self._lines[length:] - self._lines[:rest]
+            starts = np.flatnonzero(self._is_whole(length) & (lines >= 2))
+            for group in _groups(sums[starts], starts, length):
+                count = int(lines[group[0]])
+                gain = _gain(len(group), count)
+                if gain < _LEAST_GAIN or (True, gain, True, length) <= score:
+                    continue
+                found = self._same(group, length)
+                gain = _gain(len(found), count)
+                if gain < _LEAST_GAIN:
+                    continue
+                regular = family([x.weights for x in found]).regular
+                new = (regular, gain, is_line(found[0].layers[0]), length)
+                if new > score:
+                    best, score = found, new
+        for occurrence in best:
+            self._barrier[occurrence.start : occurrence.start + len(occurrence.layers)] = True
+        return best or None
+
+    def _is_whole(self, length: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which stretches of a length have one result, leave nothing that they read to the next, and may be in a block."""
+        rest = self._count - length + 1
+        results = np.zeros(rest + 1, dtype=np.int64)
+        passing = np.zeros(rest + 1, dtype=np.int64)
+        for tensor, places in self._reads.items():
+            made, last = self._place[tensor], places[-1]
+            _mark(results, max(made - length + 1, 0), min(made, last - length))
+            if len(places) > 1 and last - places[0] < 2 * length:
+                before = made
+                for place in places[:-1]:
+                    _mark(passing, max(place - length + 1, before + 1), min(place, last - length))
+                    before = place
+        blocked = np.concatenate([[0], np.cumsum(self._barrier)])
+        whole: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
+            (np.cumsum(results)[:rest] == 1)
+            & (np.cumsum(passing)[:rest] == 0)
+            & (blocked[length:] - blocked[:rest] == 0)
+        )
+        return whole
+
+    def _same(self, starts: Sequence[int], length: int) -> list[Occurrence]:
+        """Of stretches with equal tokens, those in which the data flows as it does in most."""
+        by_flow: dict[Hashable, list[Occurrence]] = {}
+        for start in starts:
+            flow, occurrence = self._flow(start, length)
+            by_flow.setdefault(flow, []).append(occurrence)
+        most = max(by_flow.values(), key=len)
+        return most if len(most[0].inputs) <= _MOST_INPUTS else []
+
+    def _flow(self, start: int, length: int) -> tuple[Hashable, Occurrence]:
+        layers = self.layers[start : start + length]
+        made: dict[int, tuple[int, int]] = {}
+        inputs: dict[int, Tensor] = {}
+        weights: dict[int, Tensor] = {}
+        flow: list[Hashable] = []
+        outputs: list[Tensor] = []
+        for number, layer in enumerate(layers):
+            for t in layer.inputs:
+                if t is None or id(t) in self._literals:
+                    continue
+                if t.weight is not None:
+                    weights.setdefault(id(t.weight), t)
+                    flow.append(("weight", list(weights).index(id(t.weight))))
+                elif id(t) in made:
+                    flow.append(made[id(t)])
+                else:
+                    inputs.setdefault(id(t), t)
+                    flow.append(("input", list(inputs).index(id(t))))
+            for place, t in enumerate(layer.outputs):
+                made[id(t)] = (number, place)
+                if id(t) in self._finals or any(r >= start + length for r in self._reads.get(id(t), ())):
+                    outputs.append(t)
+        flow += [("output", *made[id(t)]) for t in outputs]
+        occurrence = Occurrence(start, layers, tuple(inputs.values()), tuple(outputs), tuple(weights.values()))
+        return tuple(flow), occurrence
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Whether a constant is one of the manifest."""
+    return tensor.weight is not None and literal_bytes(tensor.weight) is None
+
+
+def _may_be_in_block(layer: Layer, network: Network) -> bool:
+    if layer.regions or not layer.outputs:
+        return False
+    if not network.data_dims:
+        return True
+    return all(isinstance(d, int) or d.symbols <= network.dims.keys() for t in layer.outputs for d in t.shape)
+
+
+def _mark(counts: np.ndarray[tuple[int], np.dtype[np.int64]], low: int, high: int) -> None:
+    """Count one more for each place from low to high; `counts` holds differences."""
+    high = min(high, len(counts) - 2)
+    if low <= high:
+        counts[low] += 1
+        counts[high + 1] -= 1
+
+
+def _gain(occurrences: int, lines: int) -> int:
+    return occurrences * (lines - 1) - lines - _HEAD
+
+
+def _groups(
+    sums: np.ndarray[tuple[int], np.dtype[np.uint64]], starts: np.ndarray[tuple[int], np.dtype[np.int64]], length: int
+) -> Iterator[list[int]]:
+    """Places with equal sums that don't overlap, in order."""
+    order = np.argsort(sums, kind="stable")
+    ends = np.flatnonzero(np.diff(sums[order])) + 1
+    for part in np.split(order, ends):
+        if len(part) < 2:
+            continue
+        chosen: list[int] = []
+        for start in starts[part].tolist():
+            if not chosen or start >= chosen[-1] + length:
+                chosen.append(start)
+        if len(chosen) > 1:
+            yield chosen

@@ -34,14 +34,15 @@ class Col2Im(Op):
         count = list_length(i, 1) if i.has(1) else len(i["image"])
         canonical_window(i, count)
         batch, rows, _ = i.shape(0)
-        sizes = tuple(i.fresh(0, UNBOUNDED) for _ in range(count)) if image is None else image
         if block is None:
-            return (batch, i.fresh(0, rows), *sizes)
-        if len(block) != count:
-            i.fail("E0304", f"`block` of `col2im` has {len(block)} entries for {count} axes", inputs=[2] * i.has(2))
-        elements = product(block)
-        i.require("==", rows % elements, 0, f"rows of `x` of `col2im` are no multiple of {elements}", inputs=[0])
-        return (batch, rows // elements, *sizes)
+            channels = i.fresh(0, rows)
+        else:
+            if len(block) != count:
+                i.fail("E0304", f"`block` of `col2im` has {len(block)} entries for {count} axes", inputs=[2] * i.has(2))
+            elements = product(block)
+            i.require("==", rows % elements, 0, f"rows of `x` of `col2im` are no multiple of {elements}", inputs=[0])
+            channels = rows // elements
+        return (batch, channels, *(image or (i.fresh(0, UNBOUNDED) for _ in range(count))))
 
     def evaluate(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,15 +10,17 @@ from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from tests.dsl.random_specs import specs
 from tests.interpreter import evaluate_network
 from trtn.dsl import check
 from trtn.dsl.check import check_network, profile_domain
-from trtn.dsl.diagnostics import Diagnostic, Sink, Source
+from trtn.dsl.diagnostics import Diagnostic, Sink, Source, render
 from trtn.dsl.dims import DimError, Domain, Relation, evaluate, proof, prove
 from trtn.dsl.dims.domain import enumerate_points
 from trtn.dsl.elaborate import Elaborated, Loader, elaborate_network
+from trtn.dsl.load import check_source
 from trtn.dsl.network import Guard, Network, walk
 
 Env = Mapping[str, int]
@@ -179,3 +182,22 @@ def test_what_stays_open_is_settled_inside_each_profile(text: str) -> None:
     if not sink.has_errors:
         small = [box for box in boxes.values() if box.ranges != network.dims]
         assert all(g.relation.holds(env) for g in network.guards for box in small for env in enumerate_points(box))
+
+
+ODD = ("none", "-1", "0", "1.5", "9" * 30, '"s"', "f32", "true", "[]", "[1, 2]", "N", "x0", "m", "{", "}", "inf", "N // 0")
+
+
+@settings(RANDOM, max_examples=200)
+@given(specs(), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 2)), min_size=1, max_size=3))
+def test_spoilt_specs_give_findings_and_never_a_traceback(text: str, edits: list[tuple[int, int, int]]) -> None:
+    words = re.findall(r"\w+|\s+|[^\w\s]", text)
+    network = words.index("network")
+    for at, other, kind in edits:
+        first = network if at % 4 else 0
+        word = ["", ODD[other % len(ODD)], words[other % len(words)]][kind]
+        words[first + at % (len(words) - first)] = word
+    sink = Sink()
+    networks = check_source(Source("m.trtn", "".join(words)), sink)
+    event("rejected" if sink.has_errors else "accepted")
+    assert sink.has_errors or len(networks) == 1
+    assert render(sink.diagnostics, "json")

@@ -169,7 +169,9 @@ CASES: dict[str, tuple[Callable[[], Text], str]] = {
     "findings": (lambda: network(*numbered("  a = nothing", SEVERAL), " y = x"), "E0201"),
     "findings of syntax": (lambda: network(*numbered("  = = 3", SEVERAL), " y = x"), "E0101"),
     "near misses": (
-        lambda: network(*numbered(" let name# = #", SEVERAL), *numbered(" t# = relu(nane#)", SEVERAL), " y = x"),
+        lambda: network(
+            *numbered(" let name# = #", SEVERAL // 5), *numbered(" t# = relu(nane#)", SEVERAL // 5), " y = x"
+        ),
         "E0201",
     ),
     "unknown ops": (lambda: network(*numbered(" t# = rely#(x)", SEVERAL), " y = x"), "E0203"),
@@ -177,7 +179,7 @@ CASES: dict[str, tuple[Callable[[], Text], str]] = {
         lambda: iter(
             [
                 "trtn 1\nnetwork n {\n input x: f32[D0]\n output y: f32[D0]\n y = x\n",
-                *numbered(" dim D# in 1..8", SEVERAL // 5),
+                *numbered(" dim D# in 1..8", SEVERAL // 20),
                 "}",
             ]
         ),
@@ -186,14 +188,18 @@ CASES: dict[str, tuple[Callable[[], Text], str]] = {
     "asserts": (lambda: network(*numbered(" assert N * 7 <= 90#", SEVERAL), " y = x"), "E0107"),
     "hard relations": (lambda: two_dims("!=", SEVERAL // 100), "W0401"),
     "pieces": (plain(f"network n {{ {ONE} a, b = split(x, parts=1000000000) y = a }}"), "E0304"),
-    "many pieces": (lambda: network(" a, b = split(x, sizes=[", *lines(MANY, "1, "), "]) y = a"), "E0208"),
+    "many pieces": (lambda: network(" a, b = split(x, sizes=[", *lines(MANY // 10, "1, "), "]) y = a"), "E0208"),
     "profiles": (
-        lambda: iter([*network(" y = x"), *numbered("profile p# for n { N: min 1, opt 1, max 9 }", SEVERAL)]),
+        lambda: iter([*network(" y = x"), *numbered("profile p# for n { N: min 1, opt 1, max 9 }", SEVERAL // 5)]),
         "E0414",
     ),
     "tensors of a manifest": (
         lambda: iter(
-            ["trtn 1\nmanifest m {\n", *numbered(" tensor t: f32[9999, 9999, 9999] = normal(#, 1.0)", SEVERAL), "}"]
+            [
+                "trtn 1\nmanifest m {\n",
+                *numbered(" tensor t: f32[9999, 9999, 9999] = normal(#, 1.0)", SEVERAL // 5),
+                "}",
+            ]
         ),
         "E0202",
     ),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from typing import Any
 
 from trtn.backend.providers.codegen.family import KernelSpec
 
-__all__ = ["ARCHITECTURE", "OPTIONS", "CompileError", "compile_cubin", "load_kernel", "unavailable"]
+__all__ = ["ARCHITECTURE", "OPTIONS", "CompileError", "compile_all", "compile_cubin", "load_kernel", "unavailable"]
 
 OPTIONS = ("-std=c++17",)
 ARCHITECTURE = "sm_90"
@@ -45,12 +48,24 @@ def compile_cubin(source: str, architecture: str = ARCHITECTURE, options: tuple[
         nvrtc.destroyProgram(program)
 
 
+def compile_all(specs: Iterable[KernelSpec], architecture: str) -> None:
+    """Compile kernels side by side, so that loading them afterwards costs nothing. Raises CompileError."""
+    wanted = list(dict.fromkeys(specs))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for _ in pool.map(lambda spec: _cubin(spec, architecture), wanted):
+            pass
+
+
 @lru_cache(maxsize=4096)
 def load_kernel(spec: KernelSpec, architecture: str) -> Any:
     """The function of a kernel, ready to be called as `f(grid, block, arguments)`. Compiled once a process."""
     from cupy.cuda.function import Module
 
-    cubin, _ = compile_cubin(spec.source(), architecture)
     module = Module()
-    module.load(cubin)
+    module.load(_cubin(spec, architecture))
     return module.get_function("kernel")
+
+
+@lru_cache(maxsize=4096)
+def _cubin(spec: KernelSpec, architecture: str) -> bytes:
+    return compile_cubin(spec.source(), architecture)[0]

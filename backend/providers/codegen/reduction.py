@@ -19,7 +19,9 @@ from trtn.backend.providers.codegen.reductions import REDUCTIONS, Recipe, recipe
 from trtn.backend.providers.codegen.rows import ACCUMULATORS, MULTIPROCESSORS, Rows, Team, choose_team, element_offset, rows_of
 from trtn.backend.providers.codegen.walk import SAME, Geometry, Walk, vector_width
 
-__all__ = ["FAMILY", "ColumnsSpec", "MergeSpec", "ReductionFamily", "RowsSpec"]
+__all__ = [
+    "FAMILY", "ColumnsSpec", "MergeSpec", "Reduced", "ReductionFamily", "RowsSpec", "by_columns", "columns_call", "parts_call",
+]  # fmt: skip
 
 LONG = 1 << 15
 """Rows from this many elements on are cut into parts where there are too few to fill the GPU."""
@@ -29,7 +31,8 @@ ACCUMULATOR_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """What is computed: the op over elements of `dtype`, into `result`. `last` is arg_max's choice among equals."""
+    """What is computed: the op over elements of `dtype`, into `result`; without one the accumulators leave as they are, by the
+    number of their row. `last` is arg_max's choice among equals."""
 
     op: str
     dtype: str
@@ -49,6 +52,11 @@ class Reduced:
         mask = ["const bool* __restrict__ mask"] if self.op == "masked_mean" else []
         return [f"const {C_TYPES[self.dtype]}* __restrict__ x", *mask]
 
+    @property
+    def target(self) -> str:
+        """The C++ type of what y points to."""
+        return C_TYPES[self.result] if self.result else self.recipe.accumulator
+
     def finished(self, total: str) -> str:
         """The accumulator `a` as a result."""
         return f"({COMPUTE_TYPES[self.result]})({self.recipe.finish.replace('total', total)})"
@@ -56,24 +64,23 @@ class Reduced:
 
 @dataclass(frozen=True, slots=True)
 class RowsSpec:
-    """A team a row. Operands of the walks: x, the mask where there is one, y. With `parts`, rows are cut into `gridDim.y` parts, whose
-    accumulators go to `y` as they are."""
+    """A team a row. Operands of the walks: x, the mask where there is one, y. Where accumulators leave, rows are cut into `gridDim.y`
+    parts."""
 
     reduced: Reduced
     team: Team
     rows: Walk
     elements: Walk
-    parts: bool = False
 
     def source(self) -> str:
         recipe, names = self.reduced.recipe, self.reduced.names
-        target = f"{recipe.accumulator}*" if self.parts else f"{C_TYPES[self.reduced.result]}*"
+        parts = not self.reduced.result
         parameters = [
-            *self.reduced.pointers, f"{target} __restrict__ y", "const u32 rows", "const u32 length",
-            *(["const u32 part"] if self.parts else []), *self.rows.parameters(), *self.elements.parameters(),
+            *self.reduced.pointers, f"{self.reduced.target}* __restrict__ y", "const u32 rows", "const u32 length",
+            *(["const u32 part"] if parts else []), *self.rows.parameters(), *self.elements.parameters(),
         ]  # fmt: skip
         cut = ["const u32 begin = 0, n = length;"]
-        if self.parts:
+        if parts:
             cut = ["const u32 begin = blockIdx.y * part;", "const u32 n = begin < length ? lower(part, length - begin) : 0;"]
         walking = " ".join(
             f"{name} += {self.rows.offset(n)}{'' if self.elements.patterns[n] == SAME else ' + begin'};" for n, name in enumerate(names)
@@ -81,7 +88,7 @@ class RowsSpec:
         loads = _loads(self.reduced, [element_offset(self.elements, n) for n in range(len(names))], self._fixed())
         body = f"{' '.join(self._decode())} {loads} for (int j = 0; j < V; j++) {_enter(recipe, names, 'o + j + begin')}"
         ending = "y[row * gridDim.y + blockIdx.y] = a;"
-        if not self.parts:
+        if not parts:
             ending = f"store(y + {self.rows.offset(len(names))}, {self.reduced.finished('length')});"
         return "\n".join(
             [
@@ -124,13 +131,19 @@ class ColumnsSpec:
     def source(self) -> str:
         recipe, names = self.reduced.recipe, self.reduced.names
         parameters = [
-            *self.reduced.pointers, f"{C_TYPES[self.reduced.result]}* __restrict__ y", "const u32 columns", "const u32 n",
+            *self.reduced.pointers, f"{self.reduced.target}* __restrict__ y", "const u32 columns", "const u32 n",
             *self.rows.parameters(), *self.elements.parameters(),
         ]  # fmt: skip
         walking = " ".join(f"{name} += {self.rows.offset(n, self.vector)};" for n, name in enumerate(names))
         fixed = [p.endswith(SAME) for p in self.rows.patterns]
         loads = _loads(self.reduced, [self.elements.offset(n) for n in range(len(names))], fixed)
-        result = COMPUTE_TYPES[self.reduced.result]
+        ending = ["for (int j = 0; j < V; j++) y[column * V + j] = own[j];"]
+        if self.reduced.result:
+            ending = [
+                f"{COMPUTE_TYPES[self.reduced.result]} r[V];",
+                f"for (int j = 0; j < V; j++) {{ const A a = own[j]; r[j] = {self.reduced.finished('n')}; }}",
+                f"store<V>(y + {self.rows.offset(len(names), self.vector)}, r);",
+            ]
         return "\n".join(
             [
                 PRELUDE,
@@ -162,9 +175,7 @@ class ColumnsSpec:
                 "    __syncthreads();",
                 "  }",
                 "  if (!inside || threadIdx.y) return;",
-                f"  {result} r[V];",
-                f"  for (int j = 0; j < V; j++) {{ const A a = own[j]; r[j] = {self.reduced.finished('n')}; }}",
-                f"  store<V>(y + {self.rows.offset(len(names), self.vector)}, r);",
+                *(f"  {line}" for line in ending),
                 "}",
                 "",
             ]
@@ -230,7 +241,7 @@ class ReductionFamily:
 
     def refusal(self, group: Group) -> str:
         layer = group.layers[0]
-        if len(group.layers) != 1 or layer.op.name not in REDUCTIONS:
+        if len(group.layers) != 1 or layer.op.name not in REDUCTIONS or not group.outputs:
             return "it is not a reduction"
         for t in (*layer.inputs, *layer.outputs):
             if t is not None and t.dtype.name not in SUPPORTED:
@@ -250,8 +261,8 @@ class ReductionFamily:
         reduced = Reduced(layer.op.name, x.dtype.name, y.dtype.name, bool(layer.attrs.get("last")))
         operands = [x, *(_trailing(m, len(x.shape)) for m in inputs[1:]), _with_axes(y, axes, len(x.shape))]
         rows = rows_of(x.shape, axes, operands)
-        if rows.elements.strides[0][-1] != 1 and rows.rows.strides[0][-1] == 1:
-            return Plan((_columns(reduced, rows, operands),))
+        if by_columns(rows):
+            return Plan((columns_call(reduced, rows, operands, Slot(len(inputs))),))
         return _rows(reduced, rows, operands)
 
 
@@ -279,7 +290,13 @@ def _trailing(mask: Operand, rank: int) -> Operand:
     return replace(mask, shape=(*mask.shape, *(1,) * more), strides=(*mask.strides, *(0,) * more))
 
 
-def _columns(reduced: Reduced, rows: Rows, operands: Sequence[Operand]) -> Call:
+def by_columns(rows: Rows) -> bool:
+    """Whether x lies so that neighbouring rows, not the elements of a row, are side by side."""
+    return rows.elements.strides[0][-1] != 1 and rows.rows.strides[0][-1] == 1
+
+
+def columns_call(reduced: Reduced, rows: Rows, operands: Sequence[Operand], target: Slot) -> Call:
+    """The launch for rows that are columns in memory. `operands`: what is read, from slot 0 on, and what is written."""
     import numpy as np
 
     inner, outer = rows.elements, rows.rows
@@ -292,37 +309,52 @@ def _columns(reduced: Reduced, rows: Rows, operands: Sequence[Operand]) -> Call:
         along *= 2
     walk, elements = outer.walk("w"), inner.walk("e")
     spec = ColumnsSpec(reduced, across, along, vector, walk, elements)
-    slots = [*map(Slot, range(len(operands)))]
+    slots = [*map(Slot, range(len(operands) - 1)), target]
     numbers = (np.uint32(columns), np.uint32(n), *outer.arguments(walk, vector), *inner.arguments(elements))
     return Call(spec, (-(-columns // across), 1, 1), (across, along, 1), (*slots, *numbers))
+
+
+def parts_call(reduced: Reduced, rows: Rows, operands: Sequence[Operand], parts: int, target: Slot) -> Call:
+    """The launch that leaves the accumulators of `parts` parts of each row."""
+    import numpy as np
+
+    read = _read(rows)
+    vector = choose_team(read, operands[:-1], wish=256).vector if rows.dense else 1
+    count, n = rows.rows.count, rows.elements.count
+    part = -(-n // parts // vector) * vector
+    assert parts == 1 or rows.dense
+    team = Team(min(256, -(-part // vector // 32) * 32), 1, 0, vector)
+    walk, elements = rows.rows.walk("w"), rows.elements.walk("e")
+    spec = RowsSpec(replace(reduced, result=""), team, walk, elements)
+    slots = (*map(Slot, range(len(operands) - 1)), target)
+    numbers = (np.uint32(count), np.uint32(n), np.uint32(part), *rows.rows.arguments(walk), *rows.elements.arguments(elements))
+    return Call(spec, (count, parts, 1), (team.block, 1, 1), (*slots, *numbers))
+
+
+def _read(rows: Rows) -> Rows:
+    """The rows of what is read: a result has one element a row, so it does not decide how wide vectors are."""
+    return Rows(
+        Geometry(rows.rows.sizes, rows.rows.strides[:-1]), Geometry(rows.elements.sizes, rows.elements.strides[:-1]), rows.dense
+    )
 
 
 def _rows(reduced: Reduced, rows: Rows, operands: Sequence[Operand]) -> Plan:
     import numpy as np
 
-    # The result has one element a row: only what is read decides how wide vectors are.
-    read = Rows(
-        Geometry(rows.rows.sizes, rows.rows.strides[:-1]), Geometry(rows.elements.sizes, rows.elements.strides[:-1]), rows.dense
-    )
-    team = choose_team(read, operands[:-1])
     count, n = rows.rows.count, rows.elements.count
-    walk, elements = rows.rows.walk("w"), rows.elements.walk("e")
-    walked = (*rows.rows.arguments(walk), *rows.elements.arguments(elements))
+    walk = rows.rows.walk("w")
     slots = tuple(map(Slot, range(len(operands))))
     parts = min(PARTS, n // (LONG // 8)) if rows.dense and n >= LONG and count < MULTIPROCESSORS else 1
-    if parts == 1:
-        spec = RowsSpec(reduced, team, walk, elements)
-        return Plan((Call(spec, team.grid(count), (team.block, 1, 1), (*slots, np.uint32(count), np.uint32(n), *walked)),))
-    part = -(-n // parts // team.vector) * team.vector
-    team = Team(256, 1, 0, team.vector)
-    spec = RowsSpec(reduced, team, walk, elements, parts=True)
-    kept = Slot(len(operands))
-    arguments = (*slots[:-1], kept, np.uint32(count), np.uint32(n), np.uint32(part), *walked)
-    merge = (kept, slots[-1], np.uint32(parts), np.uint32(n), *rows.rows.arguments(walk))
-    return Plan(
-        (
-            Call(spec, (count, parts, 1), (team.block, 1, 1), arguments),
+    if parts > 1:
+        kept = Slot(len(operands))
+        merge = (kept, slots[-1], np.uint32(parts), np.uint32(n), *rows.rows.arguments(walk))
+        calls = (
+            parts_call(reduced, rows, operands, parts, kept),
             Call(MergeSpec(reduced, walk), (count, 1, 1), (32, 1, 1), merge),
-        ),
-        scratch=(count * parts * ACCUMULATOR_BYTES,),
-    )
+        )
+        return Plan(calls, scratch=(count * parts * ACCUMULATOR_BYTES,))
+    team = choose_team(_read(rows), operands[:-1])
+    elements = rows.elements.walk("e")
+    spec = RowsSpec(reduced, team, walk, elements)
+    numbers = (np.uint32(count), np.uint32(n), *rows.rows.arguments(walk), *rows.elements.arguments(elements))
+    return Plan((Call(spec, team.grid(count), (team.block, 1, 1), (*slots, *numbers)),))

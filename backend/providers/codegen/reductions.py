@@ -9,16 +9,16 @@ from trtn.backend.providers.codegen.expressions import literal
 from trtn.backend.providers.codegen.prelude import COMPUTE_TYPES
 from trtn.dsl.dtypes import BY_NAME
 
-__all__ = ["LIBRARY", "REDUCTIONS", "Recipe", "recipe_of"]
+__all__ = ["LIBRARY", "REDUCTIONS", "Recipe", "extreme", "recipe_of"]
 
 LIBRARY = r"""
 template <typename T> struct Min {
   T v; DEVICE void merge(const Min& o) { v = minimum(v, o.v); }
-  DEVICE Min other(int lanes) const { return {__shfl_xor_sync(~0u, v, lanes)}; }
+  DEVICE Min other(int lanes) const { return {(T)__shfl_xor_sync(~0u, v, lanes)}; }
 };
 template <typename T> struct Product {
   T v; DEVICE void merge(const Product& o) { v *= o.v; }
-  DEVICE Product other(int lanes) const { return {__shfl_xor_sync(~0u, v, lanes)}; }
+  DEVICE Product other(int lanes) const { return {(T)__shfl_xor_sync(~0u, v, lanes)}; }
 };
 template <typename T> struct Counted {
   T v; int n; DEVICE void merge(const Counted& o) { v += o.v; n += o.n; }
@@ -34,6 +34,20 @@ template <typename T> struct Online {
   }
   DEVICE Online other(int lanes) const { return {__shfl_xor_sync(~0u, m, lanes), __shfl_xor_sync(~0u, s, lanes)}; }
 };
+// Mean and sum of squared distances from it, merged as T. Chan and others have it: no large sums are subtracted.
+template <typename T> struct Moments {
+  T mean, squares; int n;
+  DEVICE void merge(const Moments& o) {
+    if (!o.n) return;
+    const T d = o.mean - mean, share = (T)o.n / (T)(n + o.n);
+    squares += o.squares + d * d * share * (T)n;
+    mean += d * share;
+    n += o.n;
+  }
+  DEVICE Moments other(int lanes) const {
+    return {__shfl_xor_sync(~0u, mean, lanes), __shfl_xor_sync(~0u, squares, lanes), __shfl_xor_sync(~0u, n, lanes)};
+  }
+};
 // An extreme and where it is; -1 is nowhere. NaN wins; among equals the first, or the last.
 template <typename T, bool GREATEST, bool LAST> struct Best {
   T v; int at;
@@ -43,7 +57,7 @@ template <typename T, bool GREATEST, bool LAST> struct Best {
     const bool equals = nan ? other_nan : o.v == v;
     if (o.at >= 0 && (at < 0 || beats || (equals && (LAST ? o.at > at : o.at < at)))) *this = o;
   }
-  DEVICE Best other(int lanes) const { return {__shfl_xor_sync(~0u, v, lanes), __shfl_xor_sync(~0u, at, lanes)}; }
+  DEVICE Best other(int lanes) const { return {(T)__shfl_xor_sync(~0u, v, lanes), __shfl_xor_sync(~0u, at, lanes)}; }
 };
 """
 
@@ -69,7 +83,7 @@ class _Reduction:
     integers: str = "I"
 
 
-REDUCTIONS: Mapping[str, _Reduction] = {
+REDUCTIONS: Mapping[str, _Reduction] = {  # by op name; `moments` is a step of group_norm, no op
     "reduce_sum": _Reduction("Sum", "0", "v", "a.v"),
     "reduce_mean": _Reduction("Sum", "0", "v", "a.v / (W)total"),
     "reduce_max": _Reduction("Max", "least", "v", "a.v", "T"),
@@ -83,6 +97,7 @@ REDUCTIONS: Mapping[str, _Reduction] = {
     "global_avg_pool": _Reduction("Sum", "0", "v", "a.v / (W)total"),
     "global_max_pool": _Reduction("Max", "least", "v", "a.v", "T"),
     "masked_mean": _Reduction("Counted", "0, 0", "m ? v : 0, m", "a.v / (W)(a.n ? a.n : 1)"),
+    "moments": _Reduction("Moments", "0, 0, 0", "v, 0, 1", ""),
     "arg_max": _Reduction("Best", "0, -1", "v, (int)o", "a.at", "T"),
     "arg_min": _Reduction("Best", "0, -1", "v, (int)o", "a.at", "T"),
 }
@@ -95,7 +110,7 @@ def recipe_of(op: str, dtype: str, last: bool = False) -> Recipe:
     if kind in "iu" and found.integers != "T":
         wide = "double" if found.integers == "D" else "u64" if kind == "u" else "i64"
     extra = f", {'true' if op == 'arg_max' else 'false'}, {'true' if last else 'false'}" if found.accumulator == "Best" else ""
-    bounds = {"least": _extreme(dtype, greatest=False), "greatest": _extreme(dtype, greatest=True)}
+    bounds = {"least": extreme(dtype, greatest=False), "greatest": extreme(dtype, greatest=True)}
     finish = found.finish
     if kind in "iu":
         finish = finish.replace("(W)total", "(W)(total ? total : 1)")
@@ -107,7 +122,7 @@ def recipe_of(op: str, dtype: str, last: bool = False) -> Recipe:
     )
 
 
-def _extreme(dtype: str, *, greatest: bool) -> str:
+def extreme(dtype: str, *, greatest: bool) -> str:
     """The value that no element of a dtype is beyond."""
     kind = BY_NAME[dtype]
     if kind.is_float:

@@ -17,11 +17,11 @@ __all__ = ["ACCUMULATORS", "Rows", "Team", "choose_team", "element_offset", "row
 ACCUMULATORS = r"""
 template <typename T> struct Sum {
   T v; DEVICE void merge(const Sum& o) { v += o.v; }
-  DEVICE Sum other(int lanes) const { return {__shfl_xor_sync(~0u, v, lanes)}; }
+  DEVICE Sum other(int lanes) const { return {(T)__shfl_xor_sync(~0u, v, lanes)}; }
 };
 template <typename T> struct Max {
   T v; DEVICE void merge(const Max& o) { v = maximum(v, o.v); }
-  DEVICE Max other(int lanes) const { return {__shfl_xor_sync(~0u, v, lanes)}; }
+  DEVICE Max other(int lanes) const { return {(T)__shfl_xor_sync(~0u, v, lanes)}; }
 };
 // Merges over the threads of a team, in an order that does not depend on timing; every thread gets the result.
 template <int TEAM, typename A> DEVICE A over_team(A a, A* shared) {

@@ -5,6 +5,8 @@ What is not known at import are the numbers only, never how many there are: rank
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from trtn.dsl.convert.onnx.call import Call
@@ -65,12 +67,12 @@ def pad_by(n: Call, x: Tensor, amounts: Tensor, axes: Tensor) -> Tensor:
     return n.emit("scatter_elements", n.constant(np.zeros(2 * x.rank, np.int64)), places, amounts, part="amounts")
 
 
-def split_by(n: Call, x: Tensor, sizes: Tensor, axis: int) -> list[Tensor]:
-    """Pieces of x of computed sizes, one after another."""
+def split_by(n: Call, x: Tensor, sizes: Tensor, axis: int, results: Sequence[str]) -> list[Tensor]:
+    """Pieces of x of computed sizes, one after another, by the names in `results`."""
     ends = n.emit("cumsum", sizes, part="ends", axis=0)
     starts = n.emit("sub", ends, sizes, part="starts")
     pieces: list[Tensor] = []
-    for number, result in enumerate(n.results):
+    for number, result in enumerate(results):
         bounds = [
             n.emit("slice", t, part=f"{word}{number}", start=(number,), end=(number + 1,), axes=(0,))
             for word, t in (("start", starts), ("end", ends))

@@ -14,7 +14,7 @@ from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import BOOL, BY_NAME
 from trtn.dsl.network import Tensor
 
-__all__: list[str] = []
+__all__ = ["join_heads", "split_heads"]
 
 _I64 = BY_NAME["i64"]
 
@@ -39,7 +39,7 @@ def _attention(n: Call) -> Results:
     flat = q.rank == 3
     if flat:
         heads, shared = n.integer("q_num_heads"), n.integer("kv_num_heads")
-        q, k, v = _split_heads(n, q, heads, "q"), _split_heads(n, k, shared, "k"), _split_heads(n, v, shared, "v")
+        q, k, v = split_heads(n, q, heads, "q"), split_heads(n, k, shared, "k"), split_heads(n, v, shared, "v")
     past: Dim = 0
     if (past_key := n.maybe(4)) is not None:
         past = past_key.shape[2]
@@ -51,10 +51,11 @@ def _attention(n: Call) -> Results:
         mask, causal = _causal_mask(n, mask, q, k, past), False
     scale = tidy(n.number("scale")) if n.has("scale") else None
     y = n.emit("attention", q, k, v, mask, part="heads" if flat else "", scale=scale, causal=causal or None)
-    return (_join_heads(n, y) if flat else y), k, v
+    return (join_heads(n, y) if flat else y), k, v
 
 
-def _split_heads(n: Call, x: Tensor, heads: int, part: str) -> Tensor:
+def split_heads(n: Call, x: Tensor, heads: int, part: str) -> Tensor:
+    """[B, S, H * D] as [B, H, S, D]."""
     width = x.shape[2]
     if heads < 1 or (isinstance(width, int) and width % heads):
         refuse(f"{x.type} can't be split into {heads} heads")
@@ -62,7 +63,8 @@ def _split_heads(n: Call, x: Tensor, heads: int, part: str) -> Tensor:
     return n.emit("transpose", apart, part=part, perm=(0, 2, 1, 3))
 
 
-def _join_heads(n: Call, y: Tensor) -> Tensor:
+def join_heads(n: Call, y: Tensor) -> Tensor:
+    """[B, H, S, D] as [B, S, H * D]."""
     batch, heads, length, width = y.shape
     rows = n.emit("transpose", y, part="rows", perm=(0, 2, 1, 3))
     return n.emit("reshape", rows, shape=(batch, length, heads * width))
@@ -97,7 +99,7 @@ def _multi_head_attention(n: Call) -> Results:
         names = [f"{n.path}.{p}_bias" for p in "qkv"]
         biases = n.builder.layer("split", bias, name=names[0], results=names, sizes=sizes)
         tensors = [n.emit("add", t, b, part=f"{p}_biased") for t, b, p in zip(tensors, biases, "qkv", strict=True)]
-    q, k, v = (_split_heads(n, t, heads, p) for t, p in zip(tensors, "qkv", strict=True))
+    q, k, v = (split_heads(n, t, heads, p) for t, p in zip(tensors, "qkv", strict=True))
     scale = tidy(n.number("scale")) if n.number("scale", 0.0) else None
     y = n.emit("attention", q, k, v, n.maybe(5), part="heads", scale=scale, causal=n.flag("unidirectional") or None)
-    return _join_heads(n, y)
+    return join_heads(n, y)

@@ -148,6 +148,34 @@ def _region_of_loop(n: Call, body: ModelGraph, types: dict[str, TensorType]) -> 
         t.depth -= 1
 
 
+@onnx_op("Scan", since=8)
+def _scan_of_batch(n: Call) -> Results:
+    """In opset 8 every tensor has a batch in front: the scan of one of its elements, for each of them in turn."""
+    body, scanned = n.graph("body"), n.integer("num_scan_inputs")
+    if n.maybe(0) is not None:
+        refuse("lengths of sequences are not supported")
+    tensors = [n.tensor(i) for i in range(1, len(n.inputs))]
+    carried = len(tensors) - scanned
+    if scanned < 1 or carried < 0 or len(body.inputs) != len(tensors) or any(not x.rank for x in tensors):
+        refuse(f"its body takes {len(body.inputs)} inputs, its node {len(tensors)}, {scanned} of them scanned")
+    reverse = tuple(map(bool, n.ints("directions") or (0,) * scanned))
+    single = [TensorType(x.dtype, x.shape[1:]) for x in tensors]
+    steps = [TensorType(t.dtype, t.shape[1:]) for t in single[carried:]]
+    names = [v.name for v in body.inputs]
+    t = n.translator
+    t.depth += 1
+    try:
+        with n.builder.region([(path_of(k) or "value", s) for k, s in zip(names, single, strict=True)]) as outer:
+            inner = _region(n, body, dict(zip(names, [*single[:carried], *steps], strict=True)))
+            results = n.builder.layer(
+                "scan", *outer.inputs, name=f"{n.path}.one", regions=[inner], carried=carried, reverse=reverse
+            )
+            region = outer.finish(results)
+    finally:
+        t.depth -= 1
+    return n.emit_all("scan", *tensors, regions=[region], carried=0)
+
+
 @onnx_op("Scan", since=9)
 def _scan(n: Call) -> Results:
     body, scanned = n.graph("body"), n.integer("num_scan_inputs")

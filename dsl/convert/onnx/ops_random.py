@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from trtn.dsl.convert.onnx.call import Call
 from trtn.dsl.convert.onnx.initializers import dtype_of
@@ -18,7 +19,7 @@ _F32 = BY_NAME["f32"]
 
 def _drawn(n: Call, op: str, shape: Shape, dtype: DType) -> Results:
     if op == "random_uniform":
-        attrs = {"low": tidy(n.number("low", 0.0)), "high": tidy(n.number("high", 1.0))}
+        attrs: dict[str, Any] = {"low": tidy(n.number("low", 0.0)), "high": tidy(n.number("high", 1.0))}
     else:
         attrs = {"mean": tidy(n.number("mean", 0.0)), "std": tidy(n.number("scale", 1.0))}
     return n.emit(op, shape=shape, dtype=dtype, seed=_seed(n), **attrs)

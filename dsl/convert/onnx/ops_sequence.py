@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from trtn.dsl.convert.onnx.call import Call
+from trtn.dsl.convert.onnx.computed import split_by
 from trtn.dsl.convert.onnx.registry import Results, TensorList, onnx_op, refuse
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import BY_NAME
@@ -67,6 +68,8 @@ def _split(n: Call) -> Results:
     x, axis = n.tensor(0), n.integer("axis", 0)
     if not -x.rank <= axis < x.rank:
         refuse(f"axis {axis} of {x.type}")
+    if n.is_computed(1) and n.tensor(1).rank == 1 and isinstance(count := n.tensor(1).shape[0], int):
+        return TensorList(split_by(n, x, n.tensor(1), axis, [f"{n.path}.item{i}" for i in range(count)]))
     sizes = _sizes(n, x.shape[axis], x.shape[axis])
     parts = [f"{n.path}.item{i}" for i in range(len(sizes))]
     items = n.builder.layer("split", x, name=parts[0], results=parts, axis=axis, sizes=sizes)

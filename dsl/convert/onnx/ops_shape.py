@@ -253,7 +253,7 @@ def _split(n: Call) -> Results:
     if sizes is None:
         sizes = n.known(1)
         if sizes is None and n.maybe(1) is not None:
-            return split_by(n, x, n.tensor(1), axis)
+            return split_by(n, x, n.tensor(1), axis, n.results)
     parts = None if sizes is not None else n.integer("num_outputs", count)
     return n.emit_all("split", x, axis=axis, sizes=sizes, parts=parts)
 

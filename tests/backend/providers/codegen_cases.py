@@ -276,4 +276,52 @@ def _positive(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Ge
     return rng.random(shape) + 0.5
 
 
-CASES: list[Case] = [*_pointwise(), *_softmax(), *_norms(), *_reductions()]
+def _group_norms() -> Iterator[Case]:
+    def norm(dtype: str, *shape: int, groups: int = 0) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            x, scale, bias = n.x(dtype, *shape), n.random(dtype, shape[1]), n.random(dtype, shape[1], seed=1)
+            attrs = {"groups": groups} if groups else {}
+            y: Tensor = n.op("group_norm" if groups else "instance_norm", x, scale, bias, name="y", **attrs)
+            return y
+
+        return make
+
+    last = dict.fromkeys("xy", "last")
+    for dtype in ("f16", "f32", "bf16", "f64"):
+        yield case(f"group_norm_{dtype}", norm(dtype, 2, 24, 6, 7, groups=4), accumulated=20)
+        yield case(f"group_norm_last_{dtype}", norm(dtype, 2, 24, 6, 7, groups=4), layouts=last, accumulated=20)
+    yield case("instance_norm", norm("f16", 3, 21, 40), accumulated=20)
+    yield case("instance_norm_last", norm("f32", 3, 40, 5, 5), layouts=last, accumulated=20)
+    yield case("group_norm_far", norm("f32", 2, 8, 9, 9, groups=2), data=_far_from_zero, accumulated=3000)
+    yield case("group_norm_far_last", norm("f32", 2, 8, 9, 9, groups=2), layouts=last, data=_far_from_zero, accumulated=3000)
+    yield case("group_norm_flat", norm("f32", 5, 64, groups=8), accumulated=20)
+
+
+def _pools() -> Iterator[Case]:
+    def pool(op: str, dtype: str, *shape: int, **attrs: Any) -> Callable[[Net], list[Tensor]]:
+        def make(n: Net) -> list[Tensor]:
+            results = n.op(op, n.x(dtype, *shape), name="y", **attrs)
+            return list(results) if isinstance(results, tuple) else [results]
+
+        return make
+
+    last = {"x": "last", "y": "last", "y.indices": "last"}
+    window = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    for dtype in ("f16", "f32", "bf16", "i32"):
+        yield case(f"max_pool_{dtype}", pool("max_pool", dtype, 2, 24, 11, 9, **window))
+        yield case(f"max_pool_last_{dtype}", pool("max_pool", dtype, 2, 24, 11, 9, **window), layouts=last)
+    for include in (False, True):
+        attrs = {**window, "count_include_pad": include, "ceil_mode": True}
+        yield case(f"avg_pool_{include}", pool("avg_pool", "f16", 2, 24, 10, 9, **attrs))
+        yield case(f"avg_pool_last_{include}", pool("avg_pool", "f16", 1, 21, 10, 9, **attrs), layouts=last)
+    yield case("avg_pool_plain", pool("avg_pool", "f32", 1, 8, 8, 8, kernel=(2, 2), strides=(2, 2)), layouts=last)
+    yield case("avg_pool_1d", pool("avg_pool", "f32", 2, 5, 30, kernel=(4,), strides=(3,), pads=(2,)))
+    yield case("max_pool_3d", pool("max_pool", "f32", 1, 3, 6, 7, 8, kernel=(2, 3, 2), dilations=(2, 1, 2)))
+    yield case("max_pool_same", pool("max_pool", "f16", 1, 8, 7, 7, kernel=(3, 3), strides=(2, 2), auto_pad="same_upper"), layouts=last)
+    yield case("lp_pool", pool("lp_pool", "f32", 1, 8, 7, 7, kernel=(3, 3), p=2))
+    yield case("lp_pool_3", pool("lp_pool", "f32", 1, 8, 7, 7, kernel=(3, 3), p=3), layouts=last, accumulated=12)
+    yield case("max_pool_indices", pool("max_pool_with_indices", "f16", 2, 8, 7, 9, **window))
+    yield case("max_pool_indices_last", pool("max_pool_with_indices", "f16", 2, 8, 7, 9, **window), layouts=last)
+
+
+CASES: list[Case] = [*_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools()]

@@ -20,7 +20,7 @@ from trtn.dsl.dims import Range, evaluate
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer, Tensor
 
-__all__ = ["Array", "Case", "check", "place", "reference"]
+__all__ = ["Array", "Case", "base_of", "check", "place", "reference"]
 
 Array = np.ndarray[Any, Any]
 EPS = {"f64": 2.0**-53, "f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
@@ -71,6 +71,11 @@ class Case:
     def outputs(self) -> list[Array]:
         """Arrays for the results, full of what must not stay."""
         return [place(_poison(t, _shape(t, self.sizes)), self.layouts.get(t.name, "")) for t in self.group.outputs]
+
+    @property
+    def few_tactics(self) -> list[tuple[str, str]]:
+        """The first and the last of them, for runs that take long."""
+        return list(dict.fromkeys([*self.tactics[:1], *self.tactics[-1:]]))
 
     def plan(self, family: str, tactic: str, arrays: Sequence[Array]) -> Plan:
         tensors = (*self.group.inputs, *self.group.outputs)
@@ -130,11 +135,17 @@ def place(values: Array, layout: str) -> Array:
     return array
 
 
-def guards_of(array: Array) -> Array:
-    """The bytes around an array's own, which hold 0x5A still where nothing wrote them."""
+def base_of(array: Array) -> Array:
+    """The bytes that an array made by `place` lies in, guards included."""
     raw = array
     while raw.base is not None:
         raw = raw.base
+    return raw
+
+
+def guards_of(array: Array) -> Array:
+    """The bytes around an array's own, which hold 0x5A still where nothing wrote them."""
+    raw = base_of(array)
     mask = np.ones(raw.shape, bool)
     start = array.ctypes.data - raw.ctypes.data
     places = np.full(array.shape, start, np.int64)

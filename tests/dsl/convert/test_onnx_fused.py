@@ -62,6 +62,16 @@ S8 = RNG.integers(-60, 60, (4, 5)).astype(np.int8)
             ["dequantize_linear", "dequantize_linear", "add", "quantize_linear"],
         ),
         ("MultiHeadAttention", [f(2, 3, 8), f(2, 5, 8), f(2, 5, 8), f(24)], {"num_heads": 2}, None),
+        ("Attention", [f(2, 5, 6), f(6, 24), f(24)], {"num_heads": 2}, None),
+        ("Attention", [f(2, 5, 6), f(6, 24), f(24)], {"num_heads": 4, "unidirectional": 1, "scale": 0.3}, None),
+        ("Attention", [f(2, 5, 6), f(6, 20), f(20)], {"num_heads": 2, "qkv_hidden_sizes": [8, 8, 4]}, None),
+        (
+            "Attention",
+            [f(2, 5, 6), f(6, 24), f(24), np.int32([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])],
+            {"num_heads": 2},
+            None,
+        ),
+        ("Attention", [f(2, 5, 6), f(6, 24), f(24), np.int32([2, 5])], {"num_heads": 2}, None),
     ],
 )
 def test_microsoft(op: str, inputs: list[Any], attrs: dict[str, Any], expected: list[str] | None) -> None:

@@ -1,0 +1,154 @@
+"""Statements from layers: what is read once, right behind it, is written inside of what reads it.
+
+The order of the layers stays that in which the text makes them. Whether a layer is inside of another depends on the two and
+what is inside of them already, never on what is far away: a new layer changes the lines around it only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.printer.operands import Operand, arguments, infix
+from trtn.dsl.structure.tokens import is_line
+from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
+
+__all__ = ["Expression", "Packer", "Voice"]
+
+_ATOM, _POWER, _SIGN, _PRODUCT, _SUM, _COMPARISON = 5, 4, 3, 2, 1, 0
+_STRENGTHS = {
+    "add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT, "floor_div": _PRODUCT, "mod": _PRODUCT,
+    "matmul": _PRODUCT, "pow": _POWER, "neg": _SIGN,
+}  # fmt: skip
+_MOST_OPS = 5
+"""Layers in one statement."""
+_MOST_OPS_INSIDE = 2
+"""Layers of an operand of one that has a line of its own."""
+_ROOM_FOR_NAME = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """The text of a layer with what is inside of it.
+
+    ops: how many layers; label: what its result could be called; has_line: whether a layer with a line of its own is in it.
+    """
+
+    text: str
+    strength: int
+    ops: int
+    label: str
+    has_line: bool
+
+
+class Voice(Protocol):
+    """Who writes: how the parts of a statement are called in the place where it stands."""
+
+    depth: int
+
+    def operands(self, layer: Layer) -> list[Operand]:
+        """A layer's inputs; one that is inside of the statement may be called anything."""
+
+    def attributes(self, layer: Layer) -> list[str]:
+        """The keyword arguments of a call."""
+
+    def label(self, layer: Layer) -> str:
+        """What a layer is called by its weights; "" for one without."""
+
+    def may_be_inside(self, layer: Layer) -> bool:
+        """Whether a layer's result is read once, by a layer of the same body, and nothing needs its name."""
+
+    def bind(self, layer: Layer, expression: Expression) -> None:
+        """Write a statement."""
+
+
+class Packer:
+    """Takes the layers of a body in order and packs them into statements."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._waiting: list[tuple[Layer, Expression]] = []
+
+    def add(self, layer: Layer) -> None:
+        """The next layer."""
+        read = {id(t) for t in layer.inputs if t is not None}
+        inside = [entry for entry in self._waiting if id(entry[0].output) in read]
+        if inside:
+            found = self._joined(layer, inside) if self._are_last(layer, inside) else None
+            if found is not None:
+                del self._waiting[-len(inside) :]
+                self._put(layer, found)
+                return
+            self.flush()
+        self._put(layer, self._expression(layer, []))
+
+    def flush(self) -> None:
+        """Write what waits for a reader."""
+        waiting, self._waiting = self._waiting, []
+        for layer, expression in waiting:
+            self._voice.bind(layer, expression)
+
+    def _put(self, layer: Layer, expression: Expression) -> None:
+        if self._voice.may_be_inside(layer):
+            self._waiting.append((layer, expression))
+            return
+        self.flush()
+        self._voice.bind(layer, expression)
+
+    def _are_last(self, layer: Layer, inside: Sequence[tuple[Layer, Expression]]) -> bool:
+        """Whether what a layer reads was made last and in the order of its operands."""
+        makers = {id(x.output): x for x, _ in inside}
+        order = [makers[id(t)] for t in layer.inputs if id(t) in makers]
+        last = [x for x, _ in self._waiting[-len(inside) :]]
+        return len(order) == len(last) and all(a is b for a, b in zip(order, last, strict=True))
+
+    def _joined(self, layer: Layer, inside: Sequence[tuple[Layer, Expression]]) -> Expression | None:
+        """The layer with its operands inside; None where that would be too much for one line."""
+        limit = _MOST_OPS_INSIDE if is_line(layer) else _MOST_OPS
+        if any(e.ops > limit or (is_line(layer) and e.has_line) for _, e in inside):
+            return None
+        found = self._expression(layer, inside)
+        room = LINE_LENGTH - len(INDENT) * self._voice.depth - _ROOM_FOR_NAME
+        return found if found.ops <= _MOST_OPS and len(found.text) <= room else None
+
+    def _expression(self, layer: Layer, inside: Sequence[tuple[Layer, Expression]]) -> Expression:
+        parts = {id(x.output): e for x, e in inside}
+        operands = self._voice.operands(layer)
+        attributes = self._voice.attributes(layer)
+        text, strength = None, _ATOM
+        if not attributes:
+            strength = _STRENGTHS.get(layer.op.name, _COMPARISON)
+            text = infix(layer, [self._wrapped(o, n, parts, strength) for n, o in enumerate(operands)])
+        if text is None:
+            strength = _ATOM
+            plain = [Operand(o.tensor, parts[id(o.tensor)].text) if id(o.tensor) in parts else o for o in operands]
+            text = f"{layer.op.name}({', '.join([*arguments(layer, plain), *attributes])})"
+        return Expression(
+            text,
+            strength,
+            1 + sum(e.ops for e in parts.values()),
+            self._label(layer, [e for _, e in inside]),
+            is_line(layer) or any(e.has_line for e in parts.values()),
+        )
+
+    def _wrapped(self, operand: Operand, number: int, parts: dict[int, Expression], strength: int) -> Operand:
+        """An operand of an operator, in brackets where it binds less tightly."""
+        inner = parts.get(id(operand.tensor))
+        if inner is None:
+            return operand
+        # Chains lean to the left; powers to the right, and comparisons don't make chains.
+        leans = number == 0 and strength in (_SUM, _PRODUCT)
+        binds = inner.strength > strength or (inner.strength == strength and leans)
+        return Operand(operand.tensor, inner.text if binds else f"({inner.text})")
+
+    def _label(self, layer: Layer, inside: Sequence[Expression]) -> str:
+        own = self._voice.label(layer)
+        if own:
+            return own
+        tensors: list[Tensor] = [t for t in layer.inputs if t is not None and t.weight is None]
+        if len(inside) == 1 and len(tensors) == 1:
+            return inside[0].label
+        named = [e.label for e in inside if e.has_line]
+        return f"{named[-1]}_{layer.op.name}" if named else layer.op.name

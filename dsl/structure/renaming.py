@@ -1,0 +1,135 @@
+"""Paths for weights that a block can index: regular ones stay, numbers become indexes, made-up names give way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from trtn.dsl.network import Graph, Layer, Network, Tensor
+from trtn.dsl.structure.find import Occurrence
+from trtn.dsl.structure.labels import block_name
+from trtn.dsl.structure.paths import family, indexed
+
+__all__ = ["regular_names", "renamed", "tidy_names"]
+
+_FOLDED_BIAS = ".weight_bias"
+"""What torch calls the bias of a layer that it has folded a batch norm into."""
+
+
+def tidy_names(network: Network) -> dict[str, str]:
+    """New names for all weights: without the leading path that all share, `bias` for a bias."""
+    names = [t.weight.name for t in network.weights if t.weight is not None and t.weight.name]
+    lead = _common_lead(names)
+    new = {name: name[len(lead) :] for name in names}
+    for name, short in new.items():
+        if short.endswith(_FOLDED_BIAS):
+            bias = f"{short.removesuffix(_FOLDED_BIAS)}.bias"
+            if bias not in new.values():
+                new[name] = bias
+    return {name: other for name, other in new.items() if name != other} if _distinct(new, names) else {}
+
+
+def regular_names(network: Network, blocks: Sequence[Sequence[Occurrence]]) -> dict[str, str]:
+    """New names for weights whose paths don't show which occurrence of a block they are of, or don't index it."""
+    names = [t.weight.name for t in network.weights if t.weight is not None and t.weight.name]
+    new: dict[str, str] = {}
+    taken = set(names)
+    for occurrences in blocks:
+        members = family([o.weights for o in occurrences])
+        known = len(set(members.prefixes)) == len(members.prefixes) and "" not in members.prefixes
+        stem = block_name(occurrences, members.prefixes)
+        while not known and any(n == stem or n.startswith((f"{stem}[", f"{stem}.")) for n in taken):
+            stem = f"{stem}_2"
+        old = members.prefixes
+        better = tuple(map(indexed, old)) if known else tuple(f"{stem}[{n}]" for n in range(len(occurrences)))
+        if known and not _are_new(old, better, names):
+            better = old
+        if known and better != old:
+            for before, after in zip(old, better, strict=True):
+                for name in names:
+                    if name.startswith((f"{before}.", f"{before}[")):
+                        new[name] = after + name[len(before) :]
+        for role, label in _role_names(occurrences[0], members.suffixes).items():
+            if role in members.shared:
+                continue
+            for prefix, occurrence in zip(better, occurrences, strict=True):
+                weight = occurrence.weights[role].weight
+                if weight is not None and weight.name:
+                    new[weight.name] = f"{prefix}.{label}"
+        taken |= set(new.values())
+    full = {name: new.get(name, name) for name in names}
+    return {name: other for name, other in new.items() if name != other} if _distinct(full, names) else {}
+
+
+def renamed(network: Network, names: Mapping[str, str]) -> Network:
+    """The network with other names for some weights."""
+    if not names:
+        return network
+    tensors: dict[int, Tensor] = {}
+    for t in network.weights:
+        if t.weight is not None and t.weight.name in names:
+            name = names[t.weight.name]
+            tensors[id(t)] = replace(t, name=name, weight=replace(t.weight, name=name))
+    return replace(network, graph=_graph(network.graph, tensors))
+
+
+def _graph(graph: Graph, tensors: Mapping[int, Tensor]) -> Graph:
+    outputs = tuple(tensors.get(id(t), t) for t in graph.outputs)
+    return Graph(graph.inputs, outputs, tuple(_layer(layer, tensors) for layer in graph.layers))
+
+
+def _layer(layer: Layer, tensors: Mapping[int, Tensor]) -> Layer:
+    if not layer.regions and not any(id(t) in tensors for t in layer.inputs):
+        return layer
+    inputs = tuple(t if t is None else tensors.get(id(t), t) for t in layer.inputs)
+    return replace(layer, inputs=inputs, regions=tuple(_graph(r, tensors) for r in layer.regions))
+
+
+def _role_names(occurrence: Occurrence, suffixes: Sequence[str | None]) -> dict[int, str]:
+    """For roles whose paths don't fit: the op that reads the weight, numbered, and what it is to it."""
+    known = {s for s in suffixes if s is not None}
+    labels: dict[int, str] = {}
+    places = {id(t.weight): n for n, t in enumerate(occurrence.weights)}
+    counts: dict[str, int] = {}
+    for layer in occurrence.layers:
+        declared = layer.op.spec.inputs
+        roles = [
+            (places[id(t.weight)], declared[min(n, len(declared) - 1)].name)
+            for n, t in enumerate(layer.inputs)
+            if t is not None and t.weight is not None and id(t.weight) in places
+        ]
+        open_roles = [(role, name) for role, name in roles if suffixes[role] is None and role not in labels]
+        if not open_roles:
+            continue
+        module = layer.op.name
+        while True:
+            counts[layer.op.name] = counts.get(layer.op.name, 0) + 1
+            number = counts[layer.op.name]
+            module = layer.op.name if number == 1 else f"{layer.op.name}_{number}"
+            if not any(s.startswith(f"{module}.") for s in known):
+                break
+        labels |= {role: f"{module}.{name}" for role, name in open_roles}
+    return labels
+
+
+def _are_new(old: Sequence[str], better: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether nothing is called like the better prefixes yet."""
+    if len(set(better)) != len(better):
+        return False
+    changed = [b for a, b in zip(old, better, strict=True) if a != b]
+    return not any(name.startswith((f"{b}.", f"{b}[")) for b in changed for name in names)
+
+
+def _distinct(new: Mapping[str, str], names: Sequence[str]) -> bool:
+    return len(set(new.values())) == len(set(names))
+
+
+def _common_lead(names: Sequence[str]) -> str:
+    """`model.` where all names begin so and have two more steps at least."""
+    if not names:
+        return ""
+    parts = [name.split(".") for name in names]
+    count = 0
+    while all(len(p) > count + 2 for p in parts) and len({p[count] for p in parts}) == 1 and "[" not in parts[0][count]:
+        count += 1
+    return "".join(f"{p}." for p in parts[0][:count])

@@ -1,0 +1,137 @@
+"""Generated kernels without a GPU: what their sources are, that they compile for sm_90, and, in an emulator, that they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.backend.providers import emulator
+from tests.backend.providers.codegen_cases import CASES, Net, case
+from tests.backend.providers.codegen_harness import Case, check
+from trtn.backend.fusion import partition
+from trtn.backend.providers import discover
+from trtn.backend.providers.codegen import PROVIDER, modules
+from trtn.backend.providers.codegen.elementwise import ElementwiseSpec, TiledSpec
+from trtn.backend.providers.codegen.family import KernelSpec, Plan, digest
+from trtn.backend.providers.codegen.prelude import PRELUDE
+from trtn.backend.providers.codegen.provider import families
+from trtn.dsl.builder import Builder
+from trtn.dsl.dtypes import BY_NAME
+
+BY_CASE = {c.name: c for c in CASES}
+
+
+def plan_of(case: Case) -> Plan:
+    family, tactic = case.tactics[0]
+    return case.plan(family, tactic, [*case.inputs, *case.outputs()])
+
+
+def spec_of(name: str) -> KernelSpec:
+    (call,) = plan_of(BY_CASE[name]).calls
+    return call.spec
+
+
+def all_specs() -> Iterator[tuple[str, KernelSpec]]:
+    for c in CASES:
+        for family, tactic in c.few_tactics:
+            plan = c.plan(family, tactic, [*c.inputs, *c.outputs()])
+            for call in (*plan.once, *plan.calls):
+                yield c.name, call.spec
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> emulator.Emulator:
+    reason = emulator.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    return emulator.Emulator([spec for _, spec in all_specs()], tmp_path_factory.mktemp("emulator"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_kernels_are_right(case: Case, machine: emulator.Emulator) -> None:
+    assert case.tactics, [f.refusal(case.group) for f in families()]
+    for family, tactic in case.few_tactics:
+        outputs = case.outputs()
+        arrays = [*case.inputs, *outputs]
+        machine.run(case.plan(family, tactic, arrays), arrays)
+        check(case, outputs)
+
+
+def test_kernels_compile() -> None:
+    reason = modules.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    modules.compile_all([spec for _, spec in all_specs()], "sm_90")
+
+
+def test_the_provider_is_found() -> None:
+    assert PROVIDER in discover()
+    assert PROVIDER.unavailable("cpu") and "8.0" in (PROVIDER.unavailable("cuda:sm_75") or "")
+
+
+def test_names_do_not_clash() -> None:
+    assert len({f.name for f in families()}) == len(families())
+    tactics = [t.name for t in PROVIDER.tactics(BY_CASE["layer_norm_768"].group)]
+    assert len(set(tactics)) == len(tactics) > 1
+
+
+def test_a_group_that_nobody_takes_is_refused_with_reasons() -> None:
+    b = Builder("net")
+    n = Net(b)
+    network = b.finish([("y", n.cumsum(n.x("f32", 4), axis=0, name="y"))])
+    (group,) = partition(network)
+    assert PROVIDER.tactics(group) == []
+    assert "softmax: it is not a softmax" in PROVIDER.refusal(group)
+
+
+def test_dtypes_that_kernels_do_not_take_are_refused() -> None:
+    b = Builder("net")
+    n = Net(b)
+    network = b.finish([("y", n.cast(n.x("f32", 4), to=BY_NAME["f8e4m3"], name="y"))])
+    (group,) = partition(network)
+    assert PROVIDER.tactics(group) == []
+    assert "f8e4m3" in PROVIDER.refusal(group)
+
+
+def test_sources_are_pure_and_whole() -> None:
+    for name, spec in all_specs():
+        source = spec.source()
+        assert source == spec.source() and source.startswith(PRELUDE), name
+        assert source.count('extern "C" __global__') == 1 and "#include" not in source, name
+
+
+def test_a_kernel_is_known_by_its_digest() -> None:
+    specs = dict.fromkeys(spec for _, spec in all_specs())
+    assert len({digest(s) for s in specs}) == len(specs)
+    assert digest(spec_of("tail")) == digest(spec_of("tail"))
+
+
+def test_other_sizes_take_the_same_kernel() -> None:
+    """A new shape of a dynamic network is not to wait for the compiler."""
+    for small, large in ((24, 4000), (3, 7)):
+
+        def region(n: Net, rows: str = "N") -> object:
+            return n.gelu(n.add(n.x("f16", rows, 64), n.x("f16", 64, name="b")), name="y")
+
+        plans = [plan_of(case("region", region, sizes={"N": count})) for count in (small, large)]  # type: ignore[arg-type]
+        assert plans[0].calls[0].spec == plans[1].calls[0].spec
+
+
+def test_dense_operands_move_in_vectors() -> None:
+    for name, lanes in (("image_last_f16", 8), ("image_last_f32", 4), ("image_slice", 8), ("region", 8), ("tail", 8)):
+        spec = spec_of(name)
+        assert isinstance(spec, ElementwiseSpec) and spec.vector == lanes, name
+    odd = spec_of("image_odd_address")
+    assert isinstance(odd, ElementwiseSpec) and odd.vector == 1
+
+
+def test_a_change_of_layout_goes_through_tiles() -> None:
+    for name, staged in (("to_last_f16", (True, False)), ("to_first_f32", (True, False))):
+        spec = spec_of(name)
+        assert isinstance(spec, TiledSpec) and spec.staged == staged, name
+
+
+def test_nothing_to_do_is_no_launch() -> None:
+    empty = case("empty", lambda n: n.exp(n.x("f32", 0, 4), name="y"))
+    assert plan_of(empty).calls == ()

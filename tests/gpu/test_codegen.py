@@ -1,0 +1,87 @@
+"""Generated kernels on a GPU, every tactic of every case, against f64; and that a recorded launch replays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backend.providers.codegen_cases import CASES
+from tests.backend.providers.codegen_harness import Array, Case, base_of, check
+from trtn.backend.devices import find_device
+from trtn.backend.providers import Tactic
+from trtn.backend.providers.codegen import PROVIDER, modules
+
+
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    """All kernels compiled side by side, which takes a fraction of one after another."""
+    specs = [
+        call.spec
+        for case in CASES
+        for family, tactic in case.tactics
+        for plan in [case.plan(family, tactic, [*case.inputs, *case.outputs()])]
+        for call in (*plan.once, *plan.calls)
+    ]
+    modules.compile_all(specs, find_device("cuda").name.removeprefix("cuda:"))
+
+
+class Mirror:
+    """An array on the GPU in the same order, at the same alignment, between the same guards."""
+
+    def __init__(self, array: Array) -> None:
+        import cupy
+
+        self.host = array
+        raw = base_of(array)
+        start = array.ctypes.data - raw.ctypes.data
+        shift = raw.ctypes.data % 16
+        self.memory = cupy.empty(raw.size + 16, cupy.uint8)
+        self.bytes = self.memory[shift : shift + raw.size]
+        self.bytes.set(raw)
+        dtype = np.uint16 if array.dtype.name == "bfloat16" else array.dtype
+        self.array = cupy.ndarray(array.shape, dtype, self.bytes.data + start, array.strides)
+
+    def fetch(self) -> Array:
+        """The host's array with the GPU's bytes, guards included."""
+        base_of(self.host)[...] = self.bytes.get()
+        return self.host
+
+
+def launch_of(case: Case, family: str, tactic: str) -> Any:
+    return PROVIDER.compile(case.group, Tactic(f"{family}.{tactic}"), find_device("cuda")).bind(case.sizes)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_kernels_are_right(case: Case, compiled: None) -> None:
+    import cupy
+
+    for family, tactic in case.tactics:
+        inputs, outputs = [Mirror(a) for a in case.inputs], [Mirror(a) for a in case.outputs()]
+        launch_of(case, family, tactic)([m.array for m in inputs], [m.array for m in outputs])
+        cupy.cuda.Device().synchronize()
+        check(case, [m.fetch() for m in outputs])
+
+
+@pytest.mark.parametrize("name", ["layer_norm_768", "group_norm_f16", "reduce_long", "to_last_f16"])
+def test_launches_are_recorded(name: str, compiled: None) -> None:
+    """The first launch may compile and allocate, those after it only launch: so they can be captured and replayed."""
+    import cupy
+
+    case = next(c for c in CASES if c.name == name)
+    family, tactic = case.tactics[0]
+    inputs, outputs = [Mirror(a) for a in case.inputs], [Mirror(a) for a in case.outputs()]
+    launch = launch_of(case, family, tactic)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    cupy.cuda.Device().synchronize()
+    with stream:
+        launch([m.array for m in inputs], [m.array for m in outputs])
+        stream.begin_capture()
+        launch([m.array for m in inputs], [m.array for m in outputs])
+        graph = stream.end_capture()
+        for m in outputs:
+            m.bytes.set(base_of(m.host), stream=stream)
+        graph.launch(stream)
+        stream.synchronize()
+    check(case, [m.fetch() for m in outputs])

@@ -253,10 +253,10 @@ class Network:
         return make_domain(self.dims, self.data_dims, (a.relation for a in self.asserts))
 
     def to_text(self) -> str:
-        """The network as a spec, in the canonical format; weights by their paths in the manifest `w`."""
-        from trtn.dsl.printer import print_network
+        """The network as a spec, in the canonical format: repeated structure as blocks, weights by paths that they index."""
+        from trtn.dsl.structure import print_structured
 
-        return print_network(self)
+        return print_structured(self)
 
 
 def make_domain(dims: Mapping[str, Range], data_dims: Mapping[str, DataDim], asserts: Any) -> Domain:

@@ -10,6 +10,7 @@ from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
 from trtn.dsl.printer import Document, write_document
+from trtn.dsl.structure import structured_document
 from trtn.dsl.weights.atomic import replacing
 
 __all__ = ["save"]
@@ -17,13 +18,16 @@ __all__ = ["save"]
 _SUFFIX = ".trtn"
 
 
-def save(network: Network, path: str | Path, *, keep_storage: bool = False, provenance: bool = False) -> None:
+def save(
+    network: Network, path: str | Path, *, keep_storage: bool = False, provenance: bool = False, flat: bool = False
+) -> None:
     """Write `<stem>.trtn`, and where the network has weights `<stem>.weights.trtn` and `<stem>.safetensors` beside it.
 
     path: the spec's file; `.trtn` is added where it is not there.
     keep_storage: weights that are in a file below the folder already stay there, and the manifest points at them.
     Otherwise all are copied, so that the three files are complete. Generated weights stay generators of the manifest.
     provenance: keep the foreign nodes' names as annotations.
+    flat: write one statement a layer, without blocks, and all weights under the paths that they have.
 
     The files are made aside and take their places when all are done, the spec last: a failure leaves what was there.
     (With `keep_storage` each of them by itself.) Raises SpecError (E0111) where the folder can't be written to,
@@ -31,7 +35,8 @@ def save(network: Network, path: str | Path, *, keep_storage: bool = False, prov
     """
     target = Path(path)
     stem = target.with_suffix("") if target.suffix == _SUFFIX else target
-    document = write_document(network, weights_path=f"{stem.name}.weights{_SUFFIX}", provenance=provenance)
+    write = write_document if flat else structured_document
+    document = write(network, weights_path=f"{stem.name}.weights{_SUFFIX}", provenance=provenance)
     try:
         _write(stem, document, keep_storage)
     except OSError as error:

@@ -23,9 +23,17 @@ def atom_text(op: str, args: tuple[Dim, ...], name: str) -> str:
     if op in ("min", "max"):
         return f"{op}({', '.join(map(str, args))})"
     a, b = args
-    if op == "//" and isinstance(b, int) and not isinstance(a, int) and a.terms[-1] == ((), b - 1):
+    if _is_ceildiv(op, args):
+        assert isinstance(b, int)
         return f"ceildiv({a - (b - 1)}, {b})"
     return f"{_operand_text(a)}{op}{_operand_text(b)}"
+
+
+def _is_ceildiv(op: str, args: tuple[Dim, ...]) -> bool:
+    if op != "//":
+        return False
+    a, b = args
+    return isinstance(b, int) and not isinstance(a, int) and a.terms[-1] == ((), b - 1)
 
 
 def sum_text(terms: Terms) -> str:
@@ -45,7 +53,7 @@ def _term_text(monomial: Monomial, k: int, signed: bool = False) -> str:
 
 
 def _factor_text(atom: Atom) -> str:
-    infix = atom.op in ("//", "%") and not atom.key.startswith("ceildiv(")
+    infix = atom.op in ("//", "%") and not _is_ceildiv(atom.op, atom.args)
     return f"({atom.key})" if infix else atom.key
 
 

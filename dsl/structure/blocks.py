@@ -16,9 +16,10 @@ from trtn.dsl.printer.literals import DimWriter, constant_text, name_text, value
 from trtn.dsl.printer.operands import Operand
 from trtn.dsl.structure.expressions import Expression, Packer
 from trtn.dsl.structure.find import Occurrence, is_weight
-from trtn.dsl.structure.paths import Family
-from trtn.dsl.structure.sizes import SizeBook, Vector
 from trtn.dsl.structure.labels import module_labels
+from trtn.dsl.structure.paths import Family
+from trtn.dsl.structure.roles import attended, role_of
+from trtn.dsl.structure.sizes import SizeBook, Vector
 from trtn.dsl.syntax.names import RESERVED, is_plain_name, quote_name
 
 __all__ = ["Block", "Unwritable", "make_block"]
@@ -69,6 +70,10 @@ class _BlockWriter:
     _reads: dict[int, int] = field(default_factory=dict)
     _labels: dict[str, str] = field(default_factory=dict)
     _suffixes: dict[int, str] = field(default_factory=dict)
+    _attended: dict[int, str] = field(default_factory=dict)
+    """What attention takes the results of layers for: query, key or value."""
+    _stems: dict[int, str] = field(default_factory=dict)
+    """What the results of statements are called after, for those that work on them."""
     _sizes: SizeBook = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +84,7 @@ class _BlockWriter:
         self._taken |= {"p", "none"}
         shared = [t for n, t in enumerate(first.weights) if n in self.members.shared]
         self._enter_weights(first)
+        self._attended = attended(first.layers)
         for layer, *others in zip(*(o.layers for o in self.occurrences), strict=True):
             self._vectors[id(layer)] = (layer, *others)
             for t in layer.inputs:
@@ -118,24 +124,14 @@ class _BlockWriter:
         self._labels = module_labels(self._suffixes.values())
 
     def _tensor_param(self, number: int, tensor: Tensor) -> str:
-        role = "x" if not number else self._role(tensor)
-        name = self._free(role)
+        name = self._free("x" if not number else self.occurrences[0].input_names[number])
         self._texts[id(tensor)] = name
         return f"{name}: {self._type([o.inputs[number] for o in self.occurrences])}"
 
     def _weight_param(self, tensor: Tensor) -> str:
-        name = self._free(self._role(tensor))
+        name = self._free(role_of(self.occurrences[0].layers, tensor))
         self._texts[id(tensor.weight)] = name
         return f"{name}: {self._type([tensor] * len(self.occurrences))}"
-
-    def _role(self, tensor: Tensor) -> str:
-        """What a tensor is to the first layer that reads it."""
-        for layer in self.occurrences[0].layers:
-            for n, t in enumerate(layer.inputs):
-                if t is tensor or (t is not None and t.weight is not None and t.weight is tensor.weight):
-                    declared = layer.op.spec.inputs
-                    return declared[min(n, len(declared) - 1)].name
-        return "x"
 
     def _type(self, tensors: Sequence[Tensor], *, result: bool = False) -> str:
         vectors: list[Vector] = list(zip(*(t.shape for t in tensors), strict=True))
@@ -173,7 +169,10 @@ class _BlockWriter:
             suffix = self._suffixes.get(id(t.weight)) if t is not None and t.weight is not None else None
             if suffix is not None:
                 return self._labels[suffix]
-        return ""
+        return self._attended.get(id(layer), "")
+
+    def stem(self, tensor: Tensor) -> str:
+        return self._stems.get(id(tensor), "")
 
     def may_be_inside(self, layer: Layer) -> bool:
         return len(layer.outputs) == 1 and self._reads.get(id(layer.output)) == 1
@@ -181,6 +180,7 @@ class _BlockWriter:
     def bind(self, layer: Layer, expression: Expression) -> None:
         names = []
         for t in layer.outputs:
+            self._stems[id(t)] = expression.stem
             names.append(self._free(_identifier(expression.label)) if id(t) in self._reads else "_")
             self._texts[id(t)] = names[-1]
         self.lines.append((1, f"{', '.join(names)} = {expression.text}"))

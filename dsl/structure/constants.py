@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trtn.dsl.dtypes import BY_NAME
+from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Tensor, Weight
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["across", "is_uniform", "literal_bytes", "uniform", "wide"]
+__all__ = ["across", "is_uniform", "literal_bytes", "rounded", "uniform", "wide"]
 
 LITERAL_BYTES = 16 * 8
 """Constants up to this size may be in the text."""
@@ -65,3 +65,8 @@ def literal_bytes(weight: Weight) -> tuple[str, tuple[int, ...], bytes] | None:
     if weight.name or weight.nbytes > LITERAL_BYTES:
         return None
     return weight.dtype.name, weight.shape, weight.load().tobytes()
+
+
+def rounded(value: float, dtype: DType) -> float:
+    """The number with the fewest digits that a value of a float dtype stands for: 1e-6 for f32's 9.999999974752427e-7."""
+    return float(str(dtype.numpy.type(value)))

@@ -28,7 +28,7 @@ from trtn.dsl.structure.find import Finder, Occurrence
 from trtn.dsl.structure.labels import block_name
 from trtn.dsl.structure.paths import family
 from trtn.dsl.structure.proof import loads_as
-from trtn.dsl.structure.renaming import regular_names, renamed, tidy_names
+from trtn.dsl.structure.renaming import regular_names, renamed, tidied
 from trtn.dsl.structure.top import write_statements
 from trtn.dsl.syntax import quote_string
 
@@ -64,21 +64,25 @@ def structured_document(network: Network, *, weights_path: str | None = None, pr
 def _written(network: Network, weights_path: str | None, provenance: bool) -> Document | None:
     path = weights_path if weights_path is not None else f"{network.name}.weights.trtn"
     try:
-        final = _with_paths(network)
-        document = _write(final, path, provenance)
+        final, found = _with_paths(network)
+        document = _write(final, found, path, provenance)
         again = loads_as(document, final)
-        if again is None or _write(_with_paths(again), path, provenance).text != document.text:
+        if again is None or _write(*_with_paths(again), path, provenance).text != document.text:
             return None
     except Unwritable:
         return None
     return document
 
 
-def _with_paths(network: Network) -> Network:
-    """The network in the order of the text, its weights under the paths of the text."""
-    network = arranged(replace(network, graph=expressible(network.graph)))
-    network = renamed(network, tidy_names(network))
-    return renamed(network, regular_names(network, _found(network)))
+def _with_paths(network: Network) -> tuple[Network, list[list[Occurrence]]]:
+    """The network in the order of the text, its weights under the paths of the text, and what occurs several times."""
+    network = tidied(arranged(replace(network, graph=expressible(network.graph))))
+    found = _found(network)
+    names = regular_names(network, found)
+    if not names:
+        return network, found
+    network = renamed(network, names)
+    return network, _found(network)
 
 
 def _found(network: Network) -> list[list[Occurrence]]:
@@ -89,12 +93,12 @@ def _found(network: Network) -> list[list[Occurrence]]:
     return found
 
 
-def _write(network: Network, path: str, provenance: bool) -> Document:
+def _write(network: Network, found: Sequence[list[Occurrence]], path: str, provenance: bool) -> Document:
     names, placement = Names(network), Placement(network)
     body = BodyWriter(network, names, placement, provenance, types=False)
     for tensor in network.inputs:
         names.enter(names.top, tensor, tensor.name)
-    blocks = _blocks(_found(network), names)
+    blocks = _blocks(found, names)
     write_statements(body, blocks)
     for line in late_asserts(network, names):
         body.line(line)

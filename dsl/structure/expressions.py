@@ -26,20 +26,21 @@ _MOST_OPS = 5
 """Layers in one statement."""
 _MOST_OPS_INSIDE = 2
 """Layers of an operand of one that has a line of its own."""
-_ROOM_FOR_NAME = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
     """The text of a layer with what is inside of it.
 
-    ops: how many layers; label: what its result could be called; has_line: whether a layer with a line of its own is in it.
+    ops: how many layers; label: what its result could be called; stem: what other results are called after it;
+    has_line: whether a layer with a line of its own is in it.
     """
 
     text: str
     strength: int
     ops: int
     label: str
+    stem: str
     has_line: bool
 
 
@@ -56,6 +57,9 @@ class Voice(Protocol):
 
     def label(self, layer: Layer) -> str:
         """What a layer is called by its weights; "" for one without."""
+
+    def stem(self, tensor: Tensor) -> str:
+        """What the result of an earlier statement is called after; "" for what comes from outside."""
 
     def may_be_inside(self, layer: Layer) -> bool:
         """Whether a layer's result is read once, by a layer of the same body, and nothing needs its name."""
@@ -110,7 +114,7 @@ class Packer:
         if any(e.ops > limit or (is_line(layer) and e.has_line) for _, e in inside):
             return None
         found = self._expression(layer, inside)
-        room = LINE_LENGTH - len(INDENT) * self._voice.depth - _ROOM_FOR_NAME
+        room = LINE_LENGTH - len(INDENT) * self._voice.depth - len(f"{found.label} = ")
         return found if found.ops <= _MOST_OPS and len(found.text) <= room else None
 
     def _expression(self, layer: Layer, inside: Sequence[tuple[Layer, Expression]]) -> Expression:
@@ -129,7 +133,7 @@ class Packer:
             text,
             strength,
             1 + sum(e.ops for e in parts.values()),
-            self._label(layer, [e for _, e in inside]),
+            *self._label(layer, [e for _, e in inside]),
             is_line(layer) or any(e.has_line for e in parts.values()),
         )
 
@@ -143,12 +147,14 @@ class Packer:
         binds = inner.strength > strength or (inner.strength == strength and leans)
         return Operand(operand.tensor, inner.text if binds else f"({inner.text})")
 
-    def _label(self, layer: Layer, inside: Sequence[Expression]) -> str:
+    def _label(self, layer: Layer, inside: Sequence[Expression]) -> tuple[str, str]:
+        """Label and stem: after the weights that a layer or what it works on has; else the op's name."""
         own = self._voice.label(layer)
-        if own:
-            return own
-        tensors: list[Tensor] = [t for t in layer.inputs if t is not None and t.weight is None]
-        if len(inside) == 1 and len(tensors) == 1:
-            return inside[0].label
-        named = [e.label for e in inside if e.has_line]
-        return f"{named[-1]}_{layer.op.name}" if named else layer.op.name
+        if own or is_line(layer):
+            return (own or layer.op.name,) * 2
+        if len(inside) == 1 and sum(t is not None and t.weight is None for t in layer.inputs) == 1:
+            inner = inside[0]
+            return inner.label if inner.has_line else f"{inner.stem}_{layer.op.name}", inner.stem
+        stems = [e.stem for e in inside if e.has_line]
+        stems += [s for t in layer.inputs if t is not None and (s := self._voice.stem(t))]
+        return (f"{stems[0]}_{layer.op.name}", stems[0]) if stems else (layer.op.name, layer.op.name)

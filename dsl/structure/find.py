@@ -14,7 +14,9 @@ import numpy as np
 from trtn.dsl.network import Layer, Network, Tensor
 from trtn.dsl.structure.constants import literal_bytes
 from trtn.dsl.structure.paths import family
+from trtn.dsl.structure.roles import role_of
 from trtn.dsl.structure.tokens import is_line, token
+from trtn.dsl.structure.views import VIEWS
 
 __all__ = ["Finder", "Occurrence", "is_weight"]
 
@@ -25,6 +27,7 @@ _LEAST_GAIN = 3
 _HEAD = 3
 """Lines of a block that are not its statements."""
 _MOST_INPUTS = 8
+_GENERIC_ROLES = frozenset({"a", "b", "x", "xs", "y"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Occurrence:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     weights: tuple[Tensor, ...]
+    input_names: tuple[str, ...] = ()
+    """What each input could be called: what it is to the layer that reads it, else the op that makes it."""
 
 
 class Finder:
@@ -61,6 +66,16 @@ class Finder:
                     if not places or places[-1] != n:
                         places.append(n)
         self._reads = reads
+        spans = [(self._place[t], places[-1]) for t, places in reads.items()]
+        self._spans = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+        """Where each tensor is made, and where it is read last."""
+        again = [
+            (before, place, places[-1], places[-1] - places[0])
+            for t, places in reads.items()
+            for before, place in zip([self._place[t], *places], places[:-1], strict=False)
+        ]
+        self._again = np.asarray(again, dtype=np.int64).reshape(-1, 4)
+        """Each read but the last one: the one before, itself, the last one, from the first to the last."""
         self._finals = {id(t) for t in network.outputs}
         self._literals = {
             id(t) for x in self.layers for t in x.inputs if t is not None and t.weight is not None and not is_weight(t)
@@ -96,21 +111,13 @@ class Finder:
     def _is_whole(self, length: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which stretches of a length have one result, leave nothing that they read to the next, and may be in a block."""
         rest = self._count - length + 1
-        results = np.zeros(rest + 1, dtype=np.int64)
-        passing = np.zeros(rest + 1, dtype=np.int64)
-        for tensor, places in self._reads.items():
-            made, last = self._place[tensor], places[-1]
-            _mark(results, max(made - length + 1, 0), min(made, last - length))
-            if len(places) > 1 and last - places[0] < 2 * length:
-                before = made
-                for place in places[:-1]:
-                    _mark(passing, max(place - length + 1, before + 1), min(place, last - length))
-                    before = place
+        made, last = self._spans.T
+        results = _counted(rest, np.maximum(made - length + 1, 0), np.minimum(made, last - length))
+        before, place, last, _ = self._again[self._again[:, 3] < 2 * length].T
+        passing = _counted(rest, np.maximum(place - length + 1, before + 1), np.minimum(place, last - length))
         blocked = np.concatenate([[0], np.cumsum(self._barrier)])
         whole: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
-            (np.cumsum(results)[:rest] == 1)
-            & (np.cumsum(passing)[:rest] == 0)
-            & (blocked[length:] - blocked[:rest] == 0)
+            (results == 1) & (passing == 0) & (blocked[length:] - blocked[:rest] == 0)
         )
         return whole
 
@@ -147,8 +154,22 @@ class Finder:
                 if id(t) in self._finals or any(r >= start + length for r in self._reads.get(id(t), ())):
                     outputs.append(t)
         flow += [("output", *made[id(t)]) for t in outputs]
-        occurrence = Occurrence(start, layers, tuple(inputs.values()), tuple(outputs), tuple(weights.values()))
+        names = tuple(self._input_name(t, layers) for t in inputs.values())
+        occurrence = Occurrence(start, layers, tuple(inputs.values()), tuple(outputs), tuple(weights.values()), names)
         return tuple(flow), occurrence
+
+    def _input_name(self, tensor: Tensor, layers: Sequence[Layer]) -> str:
+        role = role_of(layers, tensor)
+        place = self._place.get(id(tensor))
+        if role not in _GENERIC_ROLES or place is None:
+            return role
+        while self.layers[place].op.name in VIEWS:
+            source = self._place.get(id(self.layers[place].inputs[0]))
+            if source is None:
+                return role
+            place = source
+        name = self.layers[place].op.name
+        return role if is_line(self.layers[place]) else name
 
 
 def is_weight(tensor: Tensor) -> bool:
@@ -164,12 +185,16 @@ def _may_be_in_block(layer: Layer, network: Network) -> bool:
     return all(isinstance(d, int) or d.symbols <= network.dims.keys() for t in layer.outputs for d in t.shape)
 
 
-def _mark(counts: np.ndarray[tuple[int], np.dtype[np.int64]], low: int, high: int) -> None:
-    """Count one more for each place from low to high; `counts` holds differences."""
-    high = min(high, len(counts) - 2)
-    if low <= high:
-        counts[low] += 1
-        counts[high + 1] -= 1
+def _counted(
+    size: int, low: np.ndarray[tuple[int], np.dtype[np.int64]], high: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """For each of `size` places, how many of the ranges from low to high (included) it is in."""
+    high = np.minimum(high, size - 1)
+    some = low <= high
+    starts = np.bincount(low[some], minlength=size + 1)
+    ends = np.bincount(high[some] + 1, minlength=size + 1)
+    counts: np.ndarray[tuple[int], np.dtype[np.int64]] = np.cumsum(starts - ends)[:size]
+    return counts
 
 
 def _gain(occurrences: int, lines: int) -> int:

@@ -10,23 +10,37 @@ from trtn.dsl.structure.find import Occurrence
 from trtn.dsl.structure.labels import block_name
 from trtn.dsl.structure.paths import family, indexed
 
-__all__ = ["regular_names", "renamed", "tidy_names"]
+__all__ = ["regular_names", "renamed", "tidied"]
 
 _FOLDED_BIAS = ".weight_bias"
 """What torch calls the bias of a layer that it has folded a batch norm into."""
 
 
-def tidy_names(network: Network) -> dict[str, str]:
-    """New names for all weights: without the leading path that all share, `bias` for a bias."""
+def tidied(network: Network) -> Network:
+    """The network without the leading path that all its weights share, in the names of its layers too, and with `bias`
+    for the path of a bias.
+    """
     names = [t.weight.name for t in network.weights if t.weight is not None and t.weight.name]
     lead = _common_lead(names)
-    new = {name: name[len(lead) :] for name in names}
+    new = {name: name.removeprefix(lead) for name in names}
     for name, short in new.items():
         if short.endswith(_FOLDED_BIAS):
             bias = f"{short.removesuffix(_FOLDED_BIAS)}.bias"
             if bias not in new.values():
                 new[name] = bias
-    return {name: other for name, other in new.items() if name != other} if _distinct(new, names) else {}
+    network = renamed(network, {a: b for a, b in new.items() if a != b} if _distinct(new, names) else {})
+    return _without_lead(network, lead) if lead else network
+
+
+def _without_lead(network: Network, lead: str) -> Network:
+    finals = {id(t) for t in network.outputs}
+    short = {
+        id(t): replace(t, name=t.name.removeprefix(lead))
+        for layer in network.layers
+        for t in layer.outputs
+        if t.name.startswith(lead) and id(t) not in finals
+    }
+    return replace(network, graph=_graph(network.graph, short))
 
 
 def regular_names(network: Network, blocks: Sequence[Sequence[Occurrence]]) -> dict[str, str]:
@@ -79,10 +93,13 @@ def _graph(graph: Graph, tensors: Mapping[int, Tensor]) -> Graph:
 
 
 def _layer(layer: Layer, tensors: Mapping[int, Tensor]) -> Layer:
-    if not layer.regions and not any(id(t) in tensors for t in layer.inputs):
+    if not layer.regions and not any(id(t) in tensors for t in (*layer.inputs, *layer.outputs)):
         return layer
     inputs = tuple(t if t is None else tensors.get(id(t), t) for t in layer.inputs)
-    return replace(layer, inputs=inputs, regions=tuple(_graph(r, tensors) for r in layer.regions))
+    outputs = tuple(tensors.get(id(t), t) for t in layer.outputs)
+    regions = tuple(_graph(r, tensors) for r in layer.regions)
+    name = outputs[0].name if outputs else layer.name
+    return replace(layer, name=name, inputs=inputs, outputs=outputs, regions=regions)
 
 
 def _role_names(occurrence: Occurrence, suffixes: Sequence[str | None]) -> dict[int, str]:
@@ -125,10 +142,10 @@ def _distinct(new: Mapping[str, str], names: Sequence[str]) -> bool:
 
 
 def _common_lead(names: Sequence[str]) -> str:
-    """`model.` where all names begin so and have two more steps at least."""
-    if not names:
+    """`model.` where all names begin so and have two more steps at least. Names of one step have no path to share."""
+    parts = [name.split(".") for name in names if "." in name]
+    if len(parts) < 2:
         return ""
-    parts = [name.split(".") for name in names]
     count = 0
     while all(len(p) > count + 2 for p in parts) and len({p[count] for p in parts}) == 1 and "[" not in parts[0][count]:
         count += 1

@@ -20,20 +20,24 @@ class SizeBook:
         """dims: how the network's dims are written; free: a name that the block has not used, made from a wish."""
         self._dims = dims
         self._free = free
-        self._names: dict[Vector, str] = {}
+        self._names: dict[Vector, list[str]] = {}
         self._symbols: set[str] = set()
         """The network's dims that are known in the block by their own names."""
 
     def type_text(self, vectors: Sequence[Vector], *, result: bool = False) -> str:
         """The sizes of a signature's type. A size that can't be said with what is known gets a name."""
-        texts = []
+        texts: list[str] = []
         for place, vector in enumerate(vectors):
-            text = self.text(vector)
-            texts.append(text if text is not None else self._bind(vector, place, len(vectors), result))
+            letter = _letter(place, len(vectors), result)
+            text = self.text(vector, [letter, letter.removeprefix("O")], texts)
+            is_other_side = not result and place > 1 and text in texts and vector in self._names
+            texts.append(self._bind(vector, letter) if text is None or is_other_side else text)
         return ", ".join(texts)
 
-    def text(self, vector: Vector) -> str | None:
-        """A size in the block, or None where its signature doesn't give it."""
+    def text(self, vector: Vector, preferred: Sequence[str] = (), used: Sequence[str] = ()) -> str | None:
+        """A size in the block, or None where its signature doesn't give it. Of several names for it the preferred one,
+        else one that is not used yet.
+        """
         first = vector[0]
         if all(v == first for v in vector):
             if isinstance(first, int):
@@ -41,12 +45,14 @@ class SizeBook:
             if first.symbols <= self._symbols:
                 return self._dims(first)
         if vector in self._names:
-            return name_text(self._names[vector])
+            names = self._names[vector]
+            wanted = [n for n in preferred if n in names] + [n for n in names if n not in used]
+            return name_text(wanted[0] if wanted else names[0])
         return self._multiple(vector)
 
     def _multiple(self, vector: Vector) -> str | None:
         """`4 * D` or `D // 12`."""
-        for known, name in self._names.items():
+        for known, (name, *_) in self._names.items():
             if not all(isinstance(v, int) and v > 0 for v in (*known, *vector)):
                 continue
             pairs = [(int(str(v)), int(str(k))) for v, k in zip(vector, known, strict=True)]
@@ -58,7 +64,7 @@ class SizeBook:
                 return f"{name_text(name)} // {divisor}"
         return None
 
-    def _bind(self, vector: Vector, place: int, rank: int, result: bool) -> str:
+    def _bind(self, vector: Vector, letter: str) -> str:
         first = vector[0]
         own = first.lone_atom() if isinstance(first, Expr) and all(v == first for v in vector) else None
         if own is not None and own.op == "symbol":
@@ -66,8 +72,8 @@ class SizeBook:
             if name == self._dims.plain(own.name):
                 self._symbols.add(own.name)
         else:
-            name = self._free(_letter(place, rank, result))
-        self._names[vector] = name
+            name = self._free(letter)
+        self._names.setdefault(vector, []).append(name)
         return name_text(name)
 
 

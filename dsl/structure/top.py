@@ -61,6 +61,7 @@ class _Writer:
         self._single = Counter(_stem(run[0]) for run in runs.values() if len(run) == 1)
         self._run_at = runs
         self._carried = self._carried_starts(runs)
+        self._shared = self._shared_inputs(runs)
 
     def run(self) -> None:
         packer = Packer(self)
@@ -132,6 +133,19 @@ class _Writer:
             start = run[0].occurrence.inputs[place]
             if id(start) in made and id(start) not in self._outputs and not self._readers_outside(start, run[0].occurrence):
                 found.add(id(start))
+        return found
+
+    def _shared_inputs(self, runs: dict[int, list[Call]]) -> dict[int, str]:
+        """What all rounds of a repeat are given from outside, made by layers of the network: it is called as in the block."""
+        own = {id(t) for x in self._network.layers if id(x) not in self._covered for t in x.outputs}
+        found: dict[int, str] = {}
+        for run in runs.values():
+            if len(run) > 1:
+                occurrence, place = run[0].occurrence, _carried_place(run[0], run[1])
+                for n, t in enumerate(occurrence.inputs):
+                    name = occurrence.input_names[n]
+                    if n != place and id(t) in own and id(t) not in self._carried and name not in ("x", "y"):
+                        found.setdefault(id(t), name)
         return found
 
     def _write_run(self, run: list[Call]) -> None:
@@ -239,6 +253,9 @@ class _Writer:
     def label(self, layer: Layer) -> str:
         return layer.op.name  # nobody asks: results are called as they are in the network
 
+    def stem(self, tensor: Tensor) -> str:
+        return ""
+
     def may_be_inside(self, layer: Layer) -> bool:
         if len(layer.outputs) != 1 or layer.origin.precision is not None or self._network.data_dims:
             return False
@@ -250,6 +267,8 @@ class _Writer:
     def bind(self, layer: Layer, expression: Expression) -> None:
         if len(layer.outputs) == 1 and id(layer.output) in self._carried:
             names: list[str | None] = [self.body.names.fresh(self._scope, "x")]
+        elif len(layer.outputs) == 1 and id(layer.output) in self._shared and id(layer.output) not in self._outputs:
+            names = [self.body.names.fresh(self._scope, self._shared[id(layer.output)])]
         else:
             names = self.body.targets(layer, self._scope, {})
         self.body.annotate(layer)

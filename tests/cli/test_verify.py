@@ -162,3 +162,76 @@ def test_the_default_goes_by_dtype_and_by_quantization() -> None:
         "  y = h + x\n", "  q, s, z = dynamic_quantize_linear(x)\n  y = dequantize_linear(q, s, z)\n"
     )
     assert default_tolerance(load_text(quantized), _tensor("f32")) == 5e-2
+
+
+# --- layer by layer ---
+
+
+@pytest.fixture
+def deep(tmp_path: Path, trtn: Trtn) -> Path:
+    """A model of three linear layers, imported to deep.trtn."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    nodes, initializers = [], []
+    source = "x"
+    for n in range(3):
+        initializers += [
+            numpy_helper.from_array(rng.standard_normal((8, 8)).astype(np.float32), f"body.{n}.weight"),
+            numpy_helper.from_array(rng.standard_normal(8).astype(np.float32), f"body.{n}.bias"),
+        ]
+        nodes += [
+            helper.make_node("MatMul", [source, f"body.{n}.weight"], [f"/body/{n}/MatMul_output_0"]),
+            helper.make_node("Add", [f"/body/{n}/MatMul_output_0", f"body.{n}.bias"], [f"/body/{n}/Add_output_0"]),
+            helper.make_node("Relu", [f"/body/{n}/Add_output_0"], [source := f"/act/{n}/Relu_output_0"]),
+        ]
+    nodes.append(helper.make_node("Softmax", [source], ["y"], axis=-1))
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 8]) for n in "xy"]
+    graph = helper.make_graph(nodes, "deep", infos[:1], infos[1:], initializers)
+    path = tmp_path / "deep.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    assert trtn("import", "onnx", "deep.onnx", "-o", "deep.trtn").exit_code == 0
+    return path
+
+
+def test_layers_that_agree(trtn: Trtn, deep: Path) -> None:
+    result = trtn("verify", "deep.trtn", "--against", "deep.onnx", "--layers", "--format", "json")
+    assert result.exit_code == 0, result.output
+    layers = json.loads(result.stdout)["layers"]
+    assert {f"/act/{n}/Relu_output_0" for n in range(3)} | {"y"} <= {d["value"] for d in layers}
+    assert all(d["ok"] and d["place"].startswith("deep.trtn:") for d in layers)
+
+
+def test_an_altered_weight_is_found(trtn: Trtn, deep: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "deep.weights.trtn"
+    lines = manifest.read_text().splitlines()
+    altered = [n for n, line in enumerate(lines) if "tensor body[1].weight:" in line]
+    assert len(altered) == 1
+    lines[altered[0]] = "  tensor body[1].weight: f32[8, 8] = normal(7, 0.02)"
+    manifest.write_text("\n".join(lines) + "\n")
+    result = trtn("verify", "deep.trtn", "--against", "deep.onnx", "--layers", "--format", "json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    first = next(d for d in document["layers"] if not d["ok"])
+    assert first["value"] in ("/body/1/MatMul_output_0", "/body/1/Add_output_0")
+    assert [d["ok"] for d in document["layers"] if "/0/" in d["value"]].count(False) == 0
+    text = trtn("verify", "deep.trtn", "--against", "deep.onnx", "--layers")
+    assert "is the first layer that departs" in text.stderr
+    assert f"--> {first['place']}:" in text.stderr
+    assert "DEPARTS" in text.stdout
+
+
+def test_layers_are_matched_by_place_where_names_were_changed(trtn: Trtn, deep: Path, tmp_path: Path) -> None:
+    from trtn.dsl.convert.onnx.counterparts import counterparts
+    from trtn.dsl.load import load
+
+    spec = tmp_path / "deep.trtn"
+    spec.write_text(spec.read_text().replace("act[1].Relu", "middle").replace("body[2].", "last."))
+    manifest = tmp_path / "deep.weights.trtn"
+    manifest.write_text(manifest.read_text().replace("tensor body[2].", "tensor last."))
+    network = load(spec)
+    found = counterparts(network, deep)
+    assert {t.name: found.get(id(t)) for layer in network.layers for t in layer.outputs}["middle"] == (
+        "/act/1/Relu_output_0"
+    )

@@ -154,6 +154,7 @@ def test_copies_are_equal(pair: Pair) -> None:
         (S % 8 + 1, "S%8 + 1"),
         (dim_min(512, S), "min(S, 512)"),
         (ceildiv(S, 8), "ceildiv(S, 8)"),
+        (-(ceildiv(S, 2) // B), "-(ceildiv(S, 2)//B)"),
         (S * S, "S*S"),
         (symbol("layer.0 size") * 2, "2*`layer.0 size`"),
         (symbol("min") + 1, "`min` + 1"),

@@ -70,6 +70,9 @@ def onnx(
         bool, typer.Option("--keep-storage", help="Leave weights in files under the spec's folder where they are.")
     ] = False,
     provenance: Annotated[bool, typer.Option("--provenance", help="Note the model's nodes in the spec.")] = False,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="One layer a node: no patterns recognised, no blocks.")
+    ] = False,
     format: FormatOption = Format.HUMAN,  # noqa: A002
     color: ColorOption = Color.AUTO,
     quiet: Quiet = False,
@@ -78,8 +81,8 @@ def onnx(
 ) -> None:
     """Import an ONNX model.
 
-    Names stay those of the model. Dims that the model leaves open get the range that --dim says. The spec is checked
-    before it is written.
+    What exporters spell out in several nodes becomes one layer, repeated structure a block. Weights keep their paths in
+    the model. Dims that the model leaves open get the range that --dim says. The spec is checked before it is written.
     """
     with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
         ranges = dict(map(_dim, dim or ()))
@@ -87,15 +90,17 @@ def onnx(
             output = output if output.endswith(".trtn") else f"{output}.trtn"
             check_writable(output)
         from trtn.dsl.convert.onnx import import_onnx
+        from trtn.dsl.printer import print_network
         from trtn.dsl.save import save
 
         with ProgressBar(console, f"importing {Path(model).name}"):
             read = sys.stdin.buffer.read() if model == "-" else model
-            network = import_onnx(read, dims=ranges, name=name, allow_outside=allow_outside)
+            network = import_onnx(read, dims=ranges, name=name, allow_outside=allow_outside, recognise=not flat)
             if output == "-":
-                console.result(network.to_text().removesuffix("\n"))
+                text = print_network(network) if flat else network.to_text()
+                console.result(text.removesuffix("\n"))
                 return
-            save(network, output, keep_storage=keep_storage, provenance=provenance)
+            save(network, output, keep_storage=keep_storage, provenance=provenance, flat=flat)
         console.status(f"{output}: {_summary(network)}")
 
 

@@ -45,6 +45,7 @@ app = verb()
     epilog=epilog(
         "trtn verify resnet50.trtn --against resnet50.onnx",
         "trtn verify resnet50.trtn --against resnet50.onnx --shape x=2,3,224,224 --rtol 1e-3",
+        "trtn verify resnet50.trtn --against resnet50.onnx --layers    # where do they depart?",
         one="the spec has findings, or an output differs by more than the tolerance",
     )
 )
@@ -58,6 +59,9 @@ def verify(
             "--rtol", min=0.0, help="The tolerance. Default: 1e-4; f16 1e-2; bf16 5e-2; quantized networks 5e-2."
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also compare layer by layer, and name the first that departs.")
+    ] = False,
     seed: Annotated[int, typer.Option("--random", min=0, metavar="SEED", help="The seed of the made-up feeds.")] = 0,
     network: NetworkOption = None,
     target: Annotated[
@@ -79,6 +83,10 @@ def verify(
     Needs onnxruntime. Runs at the min, opt and max of every profile, or at the shapes that --shape gives. An error is
     relative to the largest magnitude in the model's output: max |a - b| / max |b|. JSON: as `trtn check`, and
     `comparisons` (corner, dims, output, dtype, shape, max_abs, max_rel, tolerance, ok).
+
+    With --layers the spec's layers are evaluated one by one too, without passes and fusion, and each result that the
+    model has as well is compared with it, at the first corner at which one departs; without --rtol by ten times an
+    output's tolerance. JSON: `layers` (layer, op, tensor, value, place, and the numbers as above).
     """
     with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
         from trtn.cli.feeds import read_shapes
@@ -111,6 +119,8 @@ def verify(
                 console.found(_finding(net, corner, d) for d in differences if not d.ok)
                 comparisons += [{"corner": corner.name, "dims": dict(corner.sizes), **d.json()} for d in differences]
         console.attach("comparisons", comparisons)
+        if layers:
+            _report_layers(console, net, reference, places, seed, rtol, allow_outside)
         if not console.has_errors:
             console.status(f"\n{net.name} agrees with {against} at {plural(len(places), 'corner')}")
 
@@ -120,18 +130,56 @@ def _compare(
 ) -> Iterator[Difference]:
     """Runs both at one corner."""
     from trtn.cli.compare import compare, default_tolerance
-    from trtn.cli.made_up import make_up
 
     network = engine.network
-    feeds = {
-        t.name: make_up(network, t, corner.shapes[t.name], seed=seed, sizes=corner.sizes, values=corner.values)
-        for t in network.inputs
-    }
+    feeds = _feeds(network, corner, seed)
     expected = reference.run(network, feeds)
     actual = engine.run(feeds)
     for t in network.outputs:
         tolerance = rtol if rtol is not None else default_tolerance(network, t)
         yield compare(t, actual[t.name], expected[t.name], tolerance)
+
+
+def _feeds(network: Network, corner: Corner, seed: int) -> dict[str, Any]:
+    from trtn.cli.made_up import make_up
+
+    return {
+        t.name: make_up(network, t, corner.shapes[t.name], seed=seed, sizes=corner.sizes, values=corner.values)
+        for t in network.inputs
+    }
+
+
+def _report_layers(
+    console: Console,
+    network: Network,
+    reference: Reference,
+    places: list[Corner],
+    seed: int,
+    rtol: float | None,
+    allow_outside: bool,
+) -> None:
+    """The table of all layers at the first corner at which one departs, else at the last; a finding for that layer."""
+    from trtn.cli.layers import compare_layers, first_departure, layer_table
+    from trtn.dsl.convert.onnx.counterparts import counterparts
+    from trtn.dsl.diagnostics import Diagnostic
+
+    with ProgressBar(console, "matching layers") as progress:
+        values = counterparts(network, reference.path, allow_outside=allow_outside)
+        for n, corner in enumerate(places):
+            progress("comparing layers", n, len(places))
+            found = compare_layers(network, reference, values, _feeds(network, corner, seed), corner.sizes, rtol)
+            first = first_departure(found)
+            if first is not None:
+                break
+    console.result("\n".join(["", f"layers, {corner}", *layer_table(found)]))
+    console.attach("layers", [d.json() for d in found])
+    if first is None:
+        words = f"{plural(len(found), 'result')} of {plural(len(network.layers), 'layer')} compared, none departs"
+        console.status(f"\n{words}")
+        return
+    message = f"`{first.layer.name}` is the first layer that departs: {first.difference.reason()}"
+    notes = (f"the model's value: `{first.value}`", str(corner))
+    console.found([Diagnostic("E0804", message, first.layer.origin.span, notes=notes)])
 
 
 def _finding(network: Network, corner: Corner, difference: Difference) -> Diagnostic:

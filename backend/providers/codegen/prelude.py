@@ -27,6 +27,9 @@ struct pair { u32 bits; };
 #define DEVICE __device__ __forceinline__
 DEVICE float widen(f16 x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }
 DEVICE float widen(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
+// The same, but done where it is written: the compiler does not move it out of a loop, where results would fill registers.
+DEVICE float widen_here(f16 x) { float y; asm volatile("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }
+DEVICE float widen_here(bf16 x) { u32 y; asm volatile("shl.b32 %0, %1, 16;" : "=r"(y) : "r"((u32)x.bits)); return __uint_as_float(y); }
 DEVICE void narrow(float x, f16& y) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x)); }
 DEVICE void narrow(float x, bf16& y) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x)); }
 DEVICE u32 narrow2(float x, float y, f16) { u32 z; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(z) : "f"(y), "f"(x)); return z; }
@@ -45,6 +48,7 @@ template <typename T> struct Compute { typedef T type; };
 template <> struct Compute<f16> { typedef float type; };
 template <> struct Compute<bf16> { typedef float type; };
 template <typename T> DEVICE T widen(T x) { return x; }
+template <typename T> DEVICE T widen_here(T x) { return x; }
 template <typename T> DEVICE void narrow(T x, T& y) { y = x; }
 template <typename T> DEVICE T maximum(T x, T y) { return x > y || x != x ? x : y; }
 template <typename T> DEVICE T minimum(T x, T y) { return x < y || x != x ? x : y; }
@@ -67,10 +71,13 @@ template <typename T, int V> union Lanes {
 };
 
 // V neighbours in memory, in as few instructions as 16 bytes each allow. The address is a multiple of that.
-template <int V, typename T> DEVICE void load(const T* __restrict__ from, typename Compute<T>::type (&to)[V]) {
-  Lanes<T, V> lanes;
+template <int V, typename T> DEVICE void fetch_lanes(const T* __restrict__ from, Lanes<T, V>& lanes) {
   #pragma unroll
   for (int k = 0; k < lanes.bytes / lanes.step; k++) lanes.chunk[k] = ((const typename Chunk<Lanes<T, V>::step>::type*)from)[k];
+}
+template <int V, typename T> DEVICE void load(const T* __restrict__ from, typename Compute<T>::type (&to)[V]) {
+  Lanes<T, V> lanes;
+  fetch_lanes<V>(from, lanes);
   #pragma unroll
   for (int k = 0; k < V; k++) to[k] = widen(lanes.at[k]);
 }

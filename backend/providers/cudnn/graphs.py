@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from trtn.backend.evaluate import bind_layers
 from trtn.backend.group import Group
 from trtn.backend.providers.cudnn.epilogue import EpilogueStep
-from trtn.backend.evaluate import bind_layers
 
-__all__ = ["Runner"]
+__all__ = ["NoPlanError", "Runner"]
 
 WORKSPACE_LIMIT = 256 << 20
 PLAN_LIMIT = 16
@@ -20,6 +20,10 @@ TOLERANCE = {"float16": 5e-3, "bfloat16": 4e-2}
 """Relative L2 error to the reference in f32: ten times the rounding of inputs and result (2^-11, 2^-8)."""
 SLOW = 3.0
 """A plan that takes this many times the best's time at its first run is not timed further."""
+
+
+class NoPlanError(RuntimeError):
+    """No plan of cuDNN's runs a group; the message has each one's reason."""
 
 
 class Handles:
@@ -228,13 +232,17 @@ class Runner:
         import cudnn
         import cupy
 
-        graph.validate()
-        graph.build_operation_graph()
-        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-        graph.check_support()
+        try:
+            graph.validate()
+            graph.build_operation_graph()
+            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+            graph.check_support()
+        except (RuntimeError, cudnn.cudnnGraphNotSupportedError) as e:
+            raise NoPlanError(str(e).splitlines()[0][:300]) from None
         handle = HANDLES.handle(self.stream)
         stream = cupy.cuda.get_current_stream()
         best: tuple[float, int, int] | None = None
+        refused: list[str] = []
         for index in range(min(PLAN_LIMIT, graph.get_execution_plan_count())):
             try:
                 graph.build_plan_at_index(index)
@@ -244,7 +252,9 @@ class Runner:
                 scratch = HANDLES.scratch(self.stream, nbytes)
                 output[:1] = float("nan")  # what an earlier plan has left must not pass for this one's result
                 graph.execute_plan_at_index(self.pointers, scratch, index, handle)
-                if _distance(output[:1], expected) > TOLERANCE[output.dtype.name]:
+                distance = _distance(output[:1], expected)
+                if distance > TOLERANCE[output.dtype.name]:
+                    refused.append(f"plan {index}: differs from the reference by {distance:.1e}")
                     continue
                 first = _time(
                     stream, lambda i=index, s=scratch: graph.execute_plan_at_index(self.pointers, s, i, handle), 1
@@ -254,12 +264,13 @@ class Runner:
                 seconds = _time(
                     stream, lambda i=index, s=scratch: graph.execute_plan_at_index(self.pointers, s, i, handle), REPEATS
                 )
-            except (RuntimeError, cudnn.cudnnGraphNotSupportedError):
-                continue  # a plan that is listed need not build
+            except (RuntimeError, cudnn.cudnnGraphNotSupportedError) as e:
+                refused.append(f"plan {index}: {str(e).splitlines()[0][:200]}")  # a plan that is listed need not build
+                continue
             if best is None or seconds < best[0]:
                 best = (seconds, index, nbytes)
         if best is None:
-            raise RuntimeError("none of cuDNN's plans runs")
+            raise NoPlanError("; ".join(refused) or "cuDNN lists no plan")
         return graph, best[1], best[2]
 
 
@@ -270,7 +281,7 @@ def _expected(group: Group, inputs: Sequence[Any], output: Any) -> Any:
     table = {}
     for t, array in zip(group.inputs, inputs, strict=True):
         part = array[:1] if t.weight is None and array.ndim and array.shape[0] == output.shape[0] else array
-        table[id(t)] = part.astype(cupy.float32)
+        table[id(t)] = part.astype(cupy.float32) if t.dtype.is_float else part
     bind_layers(group.layers, group.outputs, {}, cupy)(table, {})
     return table[id(group.outputs[0])].astype(cupy.float32)
 

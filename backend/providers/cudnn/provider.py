@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -10,9 +11,12 @@ from trtn.backend.devices import Device
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Launch, Tactic
 from trtn.backend.providers.cudnn.epilogue import EpilogueStep, epilogue
-from trtn.backend.providers.cudnn.graphs import Runner
+from trtn.backend.providers.cudnn.graphs import NoPlanError, Runner
+from trtn.backend.providers.reference import ReferenceKernel
 
 __all__ = ["PROVIDER", "CudnnProvider"]
+
+_log = logging.getLogger(__name__)
 
 DTYPES = ("f16", "bf16")
 """f32 is left to others: on tensor cores it would be TF32, and without them cuDNN has no fused plans."""
@@ -125,16 +129,26 @@ class CudnnKernel:
         self.group = group
         self.steps = steps
         self.device = device
+        self.refused = ""
         self.packed: dict[int, Any] = {}
         """Weights in the layout that cuDNN wants, by the address of the plain ones."""
 
     def bind(self, sizes: Mapping[str, int]) -> Launch:
         runner: Runner | None = None
+        fallback: Launch | None = None
 
         def launch(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
-            nonlocal runner
-            if runner is None:
-                runner = Runner(self.group, self.steps, inputs, outputs[0], self.packed)
+            nonlocal runner, fallback
+            if runner is None and fallback is None:
+                try:
+                    runner = Runner(self.group, self.steps, inputs, outputs[0], self.packed)
+                except NoPlanError as e:
+                    self.refused = str(e)
+                    _log.warning("`%s` falls back to the reference: %s", self.group.name, e)
+                    fallback = ReferenceKernel(self.group, self.device.xp).bind(sizes)
+            if fallback is not None:
+                return fallback(inputs, outputs)
+            assert runner is not None
             runner.run()
             return outputs
 

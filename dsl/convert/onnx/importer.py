@@ -7,7 +7,7 @@ nodes the dims alone don't decide; the next one knows more. Nothing in here know
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,9 +28,11 @@ from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import ImportModelError
 from trtn.dsl.network import Assertion, Graph, Guard, Network, Tensor, walk
 from trtn.dsl.structure.deadcode import without_dead_layers
+from trtn.dsl.structure.recognise import recognise as recognised
 
-__all__ = ["import_onnx"]
+__all__ = ["import_onnx", "import_with_values"]
 
+_KINDS = {"sequence": "a list of tensors", "optional": "an optional list of tensors", "unknown": "of no declared type"}
 _MOST_WALKS = 24
 """Walks over a model before the importer gives up on fitting its dims."""
 
@@ -46,6 +48,8 @@ class _Walk:
     """Layers inside of the branches of an `if`: what they need must hold only where they run."""
     by_data: frozenset[str] = frozenset()
     """Those of them that run or not whatever the dims are."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """The model's name for each tensor outside of regions, by the tensor's own."""
 
     def always(self, domain: Domain) -> list[Relation]:
         """What layers demand that run in any case, and what fails for some values of the dims."""
@@ -77,6 +81,7 @@ def import_onnx(
     dims: Mapping[str, Range] | None = None,
     name: str | None = None,
     allow_outside: bool = False,
+    recognise: bool = True,
 ) -> Network:
     """Import a model from a path, its bytes or an onnx.ModelProto.
 
@@ -88,7 +93,17 @@ def import_onnx(
     Raises ImportModelError: E0801 where the file is no valid model, E0802 for each node that can't be imported, E0803
     for its inputs and for `dims`; codes of the checker where no ranges make the layers right.
     """
-    return _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()
+    return _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()[0]
+
+
+def import_with_values(
+    model: str | Path | bytes | Any, *, allow_outside: bool = False
+) -> tuple[Network, Mapping[str, str]]:
+    """As `import_onnx`, with the model's name for each tensor of the network's own graph, by the tensor's name.
+
+    A name need not be a value of the file: what stands for an inlined function has names of its own.
+    """
+    return _Import(read_model(model, allow_outside=allow_outside), {}, None).run()
 
 
 class _Import:
@@ -126,7 +141,7 @@ class _Import:
 
     # --- walks ---
 
-    def run(self) -> Network:
+    def run(self) -> tuple[Network, Mapping[str, str]]:
         choices = self._choices()
         found = next(choices)
         for _ in range(_MOST_WALKS):
@@ -140,7 +155,7 @@ class _Import:
                 [r for r in found.sometimes(self._domain()) if _joins_dims(r)], self.fit
             )
             if better is None:
-                return self._finished(found)
+                return self._finished(found), found.values
             self.fit = better
             choices = self._choices()
             found = next(choices)
@@ -193,6 +208,7 @@ class _Import:
             tuple(p for p in requirements if p.layer in live),
             _in_branches(network.graph),
             _in_branches(network.graph, {names.get(n, n) for n in translator.chosen_by_dims}),
+            {names.get(t.name, t.name): v for v, t in translator.scope.tensors.items() if t and t.weight is None},
         )
 
     def _shape(self, value: ValueInfo) -> tuple[Dim, ...]:
@@ -255,7 +271,11 @@ def _input_types(model: OnnxModel) -> dict[str, DType]:
     found: list[Diagnostic] = []
     for value in model.graph.inputs:
         if value.kind != "tensor":
-            found.append(Diagnostic("E0803", f"input `{value.name}` is a {value.kind}; only tensors are supported"))
+            found.append(
+                Diagnostic(
+                    "E0803", f"input `{value.name}` is {_KINDS.get(value.kind, value.kind)}; only tensors are supported"
+                )
+            )
         elif value.shape is None:
             found.append(Diagnostic("E0803", f"the rank of input `{value.name}` is not declared"))
         else:

@@ -22,7 +22,7 @@ from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import ImportModelError
 
-__all__ = ["read_model"]
+__all__ = ["read_model", "read_proto"]
 
 DEEPEST = 64
 """Levels of graphs inside graphs."""
@@ -31,7 +31,7 @@ DEEPEST = 64
 def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) -> OnnxModel:
     """Read a model from a path, its bytes, or a ModelProto, without external data. Raises ImportModelError (E0801)."""
     path = Path(model) if isinstance(model, str | Path) else None
-    proto = _load(model)
+    proto = read_proto(model)
     if not proto.HasField("graph"):
         _invalid("the model has no graph")
     if not all(isinstance(text, str) for text in _texts(proto)):
@@ -51,7 +51,8 @@ def _invalid(message: str, *notes: str) -> NoReturn:
 # --- the file ---
 
 
-def _load(model: str | Path | bytes | Any) -> Any:
+def read_proto(model: str | Path | bytes | Any) -> Any:
+    """The ModelProto as it is, without external data. Raises ImportModelError (E0801)."""
     if isinstance(model, onnx.ModelProto):
         return model
     if isinstance(model, bytes | bytearray | memoryview):

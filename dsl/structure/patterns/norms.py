@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trtn.dsl.network import Layer, Tensor
-from trtn.dsl.structure.constants import uniform
+from trtn.dsl.structure.constants import rounded, uniform
 from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PATTERNS", "NormPattern"]
@@ -80,7 +80,7 @@ def _root(rewriter: Rewriter, layer: Layer | None) -> Root | None:
         axis = _trailing(reduction)
         x = _squared(rewriter, reduction.inputs[0])
         if axis is not None and x is not None:
-            return Root(x, axis, eps)
+            return Root(x, axis, rounded(eps, reduction.output.dtype))
     return None
 
 

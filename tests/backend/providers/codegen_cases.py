@@ -324,4 +324,39 @@ def _pools() -> Iterator[Case]:
     yield case("max_pool_indices_last", pool("max_pool_with_indices", "f16", 2, 8, 7, 9, **window), layouts=last)
 
 
-CASES: list[Case] = [*_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools()]
+def _depthwise() -> Iterator[Case]:
+    def conv(
+        dtype: str, *shape: int, kernel: Sequence[int] = (3, 3), bias: bool = True, after: str = "relu6", **attrs: Any
+    ) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            c = shape[1]
+            x, w = n.x(dtype, *shape), n.random(dtype, c, 1, *kernel, scale=0.3)
+            h = n.conv(x, w, n.random(dtype, c, seed=1) if bias else None, groups=c, **attrs)
+            if after == "relu6":
+                return n.clip(h, min=0.0, max=6.0, name="y")  # type: ignore[no-any-return]
+            if after == "silu":
+                return n.silu(h, name="y")  # type: ignore[no-any-return]
+            scaled = n.mul(h, n.random(dtype, c, 1, 1, seed=2))
+            return n.relu(n.add(scaled, n.x(dtype, *shape, name="r")), name="y")  # type: ignore[no-any-return]
+
+        return make
+
+    last = dict.fromkeys("xyr", "last")
+    same = {"pads": (1, 1, 1, 1)}
+    for dtype in ("f16", "f32", "bf16"):
+        yield case(f"depthwise_{dtype}", conv(dtype, 2, 24, 9, 11, **same), layouts=last)
+    yield case("depthwise_stride", conv("f16", 2, 24, 11, 12, strides=(2, 2), **same), layouts=last)
+    yield case("depthwise_residual", conv("f16", 2, 24, 9, 11, after="residual", bias=False, **same), layouts=last)
+    yield case("depthwise_five", conv("f16", 1, 16, 9, 9, kernel=(5, 5), pads=(2, 2, 2, 2), after="silu"), layouts=last)
+    yield case("depthwise_five_stride", conv("f16", 1, 16, 13, 13, kernel=(5, 5), pads=(1, 1, 2, 2), strides=(2, 2)), layouts=last)
+    yield case("depthwise_first", conv("f16", 2, 24, 9, 11, **same))
+    yield case("depthwise_odd", conv("f16", 1, 21, 9, 11, **same), layouts=last, tactic="auto")
+    yield case("depthwise_line", conv("f32", 2, 16, 40, kernel=(5,), pads=(4, 0)), layouts=dict.fromkeys("xy", "last"), tactic="auto")
+    yield case("depthwise_dilated", conv("f32", 1, 8, 12, 12, dilations=(2, 2), pads=(2, 2, 2, 2)), layouts=last, tactic="auto")
+    yield case("depthwise_sparse", conv("f16", 1, 8, 12, 12, kernel=(1, 1), strides=(2, 2)), layouts=last, tactic="auto")
+    yield case("depthwise_wide_steps", conv("f16", 1, 8, 14, 14, kernel=(2, 2), strides=(3, 3)), layouts=last)
+
+
+CASES: list[Case] = [
+    *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(),
+]  # fmt: skip

@@ -106,6 +106,8 @@ static float __uint_as_float(u32 bits) { float x; std::memcpy(&x, &bits, 4); ret
 static u32 __float_as_uint(float x) { u32 bits; std::memcpy(&bits, &x, 4); return bits; }
 DEVICE float widen(f16 x) { _Float16 y; std::memcpy(&y, &x.bits, 2); return (float)y; }
 DEVICE float widen(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
+DEVICE float widen_here(f16 x) { return widen(x); }
+DEVICE float widen_here(bf16 x) { return widen(x); }
 DEVICE void narrow(float x, f16& y) { _Float16 z = (_Float16)x; std::memcpy(&y.bits, &z, 2); }
 DEVICE void narrow(float x, bf16& y) {
   const u32 bits = __float_as_uint(x);

@@ -1,0 +1,322 @@
+"""Depthwise convolutions with their epilogue: memory decides their speed, so each row of x is read once for a strip of columns.
+
+A thread has `vector` channels (side by side where channels are last) and `width` columns, and walks down `rows` rows of the result. A row of x
+enters the sums of all results that it takes part in, while the next one is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from trtn.backend.group import Group
+from trtn.backend.providers.base import Tactic
+from trtn.backend.providers.codegen import expressions
+from trtn.backend.providers.codegen.elementwise import copy_program, elementwise_call
+from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
+from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
+from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE
+from trtn.backend.providers.codegen.program import Program
+from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
+from trtn.dsl.ops.windows import actual_pads
+
+__all__ = ["FAMILY", "DepthwiseFamily", "DepthwiseSpec"]
+
+THREADS = 128
+STRIPS = ((8, 1), (8, 2), (8, 4), (4, 2), (4, 4), (4, 7), (2, 4), (2, 7))
+"""Channels and columns of a thread, to be timed."""
+HEIGHTS = (4, 7, 14, 28)
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Down and across: taps, steps between results and between taps, padding before."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    before: tuple[int, int]
+
+    @property
+    def live(self) -> int:
+        """Results whose sums a row of x may enter."""
+        return ceil(self.extent / self.strides[0])
+
+    @property
+    def extent(self) -> int:
+        """Rows of x from the first to the last tap."""
+        return self.dilations[0] * (self.kernel[0] - 1) + 1
+
+    def columns(self, width: int) -> int:
+        """Columns of x that `width` columns of the result need."""
+        return (width - 1) * self.strides[1] + self.dilations[1] * (self.kernel[1] - 1) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseSpec:
+    dtype: str
+    taps: Taps
+    bias: bool
+    epilogue: Program
+    channel_operands: int
+    tensor_operands: int
+    vector: int
+    width: int
+    channels_last: bool
+
+    def source(self) -> str:
+        stored, compute, taps = C_TYPES[self.dtype], COMPUTE_TYPES[self.dtype], self.taps
+        by_channel = [*["bias"] * self.bias, *(f"e{n}" for n in range(self.channel_operands))]
+        tensors = [f"r{n}" for n in range(self.tensor_operands)]
+        dtypes = dict(zip([*by_channel[self.bias :], *tensors], self.epilogue.inputs[1:], strict=True))
+        result = self.epilogue.dtype(self.epilogue.results[0])
+        pointers = [
+            f"const {stored}* __restrict__ x", f"const {stored}* __restrict__ w",
+            *(f"const {C_TYPES[dtypes.get(n, self.dtype)]}* __restrict__ {n}" for n in (*by_channel, *tensors)),
+            f"{C_TYPES[result]}* __restrict__ y",
+        ]  # fmt: skip
+        strides = [f"const i64 {name}{axis}" for name in ("x", *tensors, "y") for axis in "nchw"]
+        sizes = "const u32 total, const u32 vectors, const u32 across, const u32 down, const int H, const int W, const int P, const int Q"
+        split = ["const u32 group = t % vectors, tile = t / vectors;"]
+        if not self.channels_last:
+            split = ["const u32 tiles = total / vectors, tile = t % tiles, group = t / tiles;"]
+        channel = f"c * {'1' if self.vector > 1 else '{0}c'}"
+        walking = [f"{n} += sample * {n}n + {channel.format(n)};" for n in ("x", *tensors, "y")]
+        statements, (value,) = self.epilogue.statements(
+            ["own[j][v]", *(f"{n}_v[v]" for n in (*by_channel[self.bias :], *tensors))]
+        )
+        return "\n".join(
+            [
+                PRELUDE,
+                expressions.LIBRARY,
+                f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(pointers)}, {sizes}, const int rows, '
+                f"const int channels, {', '.join(strides)}) {{",
+                f"  typedef {compute} C;",
+                f"  constexpr int V = {self.vector}, TW = {self.width}, IW = {taps.columns(self.width)};",
+                f"  const u32 t = blockIdx.x * {THREADS}u + threadIdx.x;",
+                "  if (t >= total) return;",
+                *(f"  {line}" for line in split),
+                "  const int c = group * V, q0 = tile % across * TW, p0 = tile / across % down * rows;",
+                "  const i64 sample = tile / across / down;",
+                "  const int end = lower(p0 + rows, P);",
+                *(f"  {line}" for line in walking),
+                f"  Lanes<{stored}, V> taps[{taps.kernel[0] * taps.kernel[1]}];",
+                "  #pragma unroll",
+                f"  for (int k = 0; k < {taps.kernel[0] * taps.kernel[1]}; k++) fetch_lanes<V>(w + k * channels + c, taps[k]);",
+                *(f"  C {n}_v[V]; load<V>({n} + c, {n}_v);" for n in by_channel),
+                f"  Lanes<{stored}, V> row[IW], next[IW];",
+                f"  C sums[{taps.live}][TW][V];",
+                f"  int h = p0 * {taps.strides[0]} - {taps.before[0]};",
+                *self._functions(stored, tensors, statements, value),
+                *(f"  begin(sums[{n}]);" for n in range(taps.live)),
+                "  fetch(h);",
+                *self._walk(),
+                "}",
+                "",
+            ]
+        )
+
+    def _functions(self, stored: str, tensors: Sequence[str], statements: Sequence[str], value: str) -> list[str]:
+        taps, result = self.taps, COMPUTE_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
+        start = "bias_v[v]" if self.bias else "0"
+        reads = [f"C {n}_v[V]; load<V>({n} + p * {n}h + (q0 + j) * {n}w, {n}_v);" for n in tensors]
+        return [
+            f"  auto begin = [&](C (&own)[TW][V]) {{ for (int j = 0; j < TW; j++) for (int v = 0; v < V; v++) own[j][v] = {start}; }};",
+            # A row of x, zeros where it is outside.
+            "  auto fetch = [&](int h) {",
+            "    #pragma unroll",
+            "    for (int j = 0; j < IW; j++) {",
+            f"      const int at = q0 * {taps.strides[1]} - {taps.before[1]} + j;",
+            "      if ((u32)h < (u32)H && (u32)at < (u32)W) fetch_lanes<V>(x + h * xh + at * xw, next[j]);",
+            f"      else next[j] = Lanes<{stored}, V>{{}};",
+            "    }",
+            "  };",
+            "  auto advance = [&](bool more) {",
+            "    #pragma unroll",
+            "    for (int j = 0; j < IW; j++) row[j] = next[j];",
+            "    h++;",
+            "    if (more) fetch(h);",
+            "  };",
+            # The row enters the sums of one row of results, as that one's row `down` of taps.
+            "  auto enter = [&](C (&own)[TW][V], int down) {",
+            "    #pragma unroll",
+            "    for (int v = 0; v < V; v++)",
+            "      #pragma unroll",
+            f"      for (int k = 0; k < {taps.kernel[1]}; k++) {{",
+            f"        const C tap = widen_here(taps[down * {taps.kernel[1]} + k].at[v]);",
+            "        #pragma unroll",
+            f"        for (int j = 0; j < TW; j++) own[j][v] += widen(row[j * {taps.strides[1]} + k * {taps.dilations[1]}].at[v]) * tap;",
+            "      }",
+            "  };",
+            "  auto finish = [&](C (&own)[TW][V], int p) {",
+            "    #pragma unroll",
+            "    for (int j = 0; j < TW; j++) if (q0 + j < Q) {",
+            f"      {' '.join(reads)} {result} r[V];",
+            "      #pragma unroll",
+            f"      for (int v = 0; v < V; v++) {{ {' '.join(statements)} r[v] = {value}; }}",
+            "      store<V>(y + p * yh + (q0 + j) * yw, r);",
+            "    }",
+            "    begin(own);",
+            "  };",
+        ]
+
+    def _walk(self) -> list[str]:
+        """The rows before the first results are whole, then a loop that finishes a row of results a turn. Sums stay where they are:
+        the loop is written out until each is back at its place."""
+        taps = self.taps
+        fresh = min(taps.strides[0], taps.extent)
+        lines: list[str] = []
+        for at in range(taps.extent - fresh):
+            lines += ["  advance(true);", *self._entries(at, 0)]
+        lines += ["  int p = p0;", "  #pragma unroll 1", "  while (true) {"]
+        skipped = taps.strides[0] - fresh
+        for turn in range(taps.live):
+            for at in range(taps.extent - fresh, taps.extent):
+                more = "true" if at < taps.extent - 1 else "false" if skipped else "p + 1 < end"
+                lines += [f"    advance({more});", *(f"  {e}" for e in self._entries(at, turn))]
+            if skipped:
+                lines.append(f"    h += {skipped}; if (p + 1 < end) fetch(h);")
+            lines += [f"    finish(sums[{turn}], p);", "    if (++p >= end) return;"]
+        return [*lines, "  }"]
+
+    def _entries(self, at: int, turn: int) -> list[str]:
+        """Row `at` of the first unfinished results' window enters all sums that it belongs to."""
+        taps = self.taps
+        found = []
+        for ahead in range(taps.live):
+            offset = at - ahead * taps.strides[0]
+            if offset >= 0 and offset % taps.dilations[0] == 0 and offset // taps.dilations[0] < taps.kernel[0]:
+                found.append(f"  enter(sums[{(turn + ahead) % taps.live}], {offset // taps.dilations[0]});")
+        return found
+
+
+class DepthwiseFamily:
+    """conv of one or two spatial axes where every channel has a filter of its own."""
+
+    name = "depthwise"
+
+    def refusal(self, group: Group) -> str:
+        conv = group.layers[0]
+        if conv.op.name != "conv":
+            return "it is not a convolution"
+        x, weight = conv.inputs[:2]
+        assert x is not None and weight is not None
+        if weight.shape[1] != 1 or conv.attrs["groups"] == 1 or weight.shape[0] != conv.attrs["groups"]:
+            return "its channels are not convolved one by one"
+        if x.rank > 4:
+            return f"it has {x.rank - 2} spatial axes"
+        if weight.weight is None:
+            return "its weight is not a constant"
+        if x.dtype.name not in C_TYPES or any(t is not None and t.dtype is not x.dtype for t in conv.inputs):
+            return f"generated kernels don't take {x.dtype}"
+        if conv.attrs["dilations"][0] > 1 and conv.attrs["strides"][0] > 1 and x.rank == 4:
+            return "it has both strides and dilations"
+        if max(weight.weight.shape[2:]) > 9:
+            return f"its window of {max(weight.weight.shape[2:])} is long"
+        return epilogue_refusal(group)
+
+    def tactics(self, group: Group) -> Sequence[Tactic]:
+        timed = [f"v{v}.w{w}.r{r}" for v, w in STRIPS for r in HEIGHTS]
+        return [Tactic(name, numerics="reassociated") for name in ("auto", *timed)]
+
+    def plan(
+        self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
+    ) -> Plan:
+        import numpy as np
+
+        if outputs[0].size == 0:
+            return Plan(())
+        conv, epilogue = group.layers[0], epilogue_of(group)
+        number = {id(t): n for n, t in enumerate(group.inputs)}
+        at, weight_at, *bias_at = (number[id(t)] for t in conv.inputs if t is not None)
+        x, weight, y = (_flat_to_image(o) for o in (inputs[at], inputs[weight_at], outputs[0]))
+        tensors = [_flat_to_image(inputs[n]) for n in epilogue.tensors]
+        taps = _taps(conv.attrs, x, weight)
+        by_channel = [inputs[n] for n in (*bias_at, *epilogue.channels)]
+        vector, width, rows = _strip(tactic, x, y, tensors, by_channel, taps)
+        channels_last = x.strides[1] == 1
+        spec = DepthwiseSpec(
+            x.dtype.name, taps, bool(bias_at), epilogue.program, len(epilogue.channels), len(tensors), vector, width, channels_last
+        )
+        batch, channels, high, wide = y.shape
+        vectors, across, down = channels // vector, -(-wide // width), -(-high // rows)
+        total = batch * vectors * across * down
+        packed, pack = _packed(inputs[weight_at], weight_at, len(inputs) + len(outputs))
+        slots = (at, packed.index, *bias_at, *epilogue.channels, *epilogue.tensors, len(inputs))
+        numbers = (
+            *map(np.uint32, (total, vectors, across, down)), *map(np.int32, (*x.shape[2:], high, wide, rows, channels)),
+            *(np.int64(s) for o in (x, *tensors, y) for s in o.strides),
+        )  # fmt: skip
+        call = Call(spec, grid_for(total, THREADS), (THREADS, 1, 1), (*map(Slot, slots), *numbers))
+        return Plan((call,), (weight.size * weight.dtype.itemsize,), pack)
+
+
+FAMILY = DepthwiseFamily()
+
+
+def _flat_to_image(operand: Operand) -> Operand:
+    """[N, C, L] as [N, C, 1, L]."""
+    if len(operand.shape) == 4:
+        return operand
+    (n, c, length), (sn, sc, sl) = operand.shape, operand.strides
+    return Operand((n, c, 1, length), (sn, sc, 0, sl), operand.dtype, operand.align)
+
+
+def _taps(attrs: Mapping[str, object], x: Operand, weight: Operand) -> Taps:
+    def pair(values: object) -> tuple[int, int]:
+        given = tuple(values)  # type: ignore[call-overload]
+        return (1, given[0]) if len(given) == 1 else given
+
+    one = len(tuple(attrs["strides"])) == 1  # type: ignore[call-overload]
+    spatial, kernel = (x.shape[3:], weight.shape[3:]) if one else (x.shape[2:], weight.shape[2:])
+    pads = actual_pads(spatial, kernel, attrs["strides"], attrs["pads"], attrs["dilations"], attrs["auto_pad"])  # type: ignore[arg-type]
+    before = (0, pads[0]) if one else (pads[0], pads[1])
+    return Taps((weight.shape[2], weight.shape[3]), pair(attrs["strides"]), pair(attrs["dilations"]), before)
+
+
+def _strip(
+    tactic: str, x: Operand, y: Operand, tensors: Sequence[Operand], by_channel: Sequence[Operand], taps: Taps
+) -> tuple[int, int, int]:
+    """Channels, columns and rows of a thread: as the tactic says, where memory allows it."""
+    high, wide = y.shape[2:]
+    vector, width, rows = 8, 0, 0
+    if tactic != "auto":
+        vector, width, rows = (int(part[1:]) for part in tactic.split("."))
+    operands = (x, y, *tensors)
+    while vector > 1 and not _allows(vector, operands, by_channel):
+        vector //= 2
+    if vector == 1 and x.strides[1] != 1:
+        width = 1  # neighbouring threads have neighbouring columns then
+    if not width:
+        vector = min(vector, 8 if taps.kernel[0] * taps.kernel[1] <= 9 else 4)
+        width = 2 if wide % 4 and wide % 2 == 0 or wide < 4 else 4
+        width = min(width, wide)
+    if not rows:
+        strips = y.shape[0] * (y.shape[1] // vector) * -(-wide // width)
+        rows = max(1, min(28, high, strips * high // (MULTIPROCESSORS * 512)))
+    return vector, width, min(rows, high)
+
+
+def _allows(vector: int, operands: Sequence[Operand], by_channel: Sequence[Operand]) -> bool:
+    """Whether all operands have `vector` channels side by side, in reach of one access."""
+    for o in operands:
+        step = min(16, vector * o.dtype.itemsize)
+        others = (s for axis, s in enumerate(o.strides) if axis != 1 and o.shape[axis] > 1)
+        if o.strides[1] != 1 or o.shape[1] % vector or o.align < step or any(s * o.dtype.itemsize % step for s in others):
+            return False
+    return all(o.align >= min(16, vector * o.dtype.itemsize) for o in by_channel)
+
+
+def _packed(weight: Operand, at: int, slot: int) -> tuple[Slot, tuple[Call, ...]]:
+    """The weight [C, 1, *kernel] as [taps, C] in scratch memory, and the launch that makes it so."""
+    channels, _, *kernel = weight.shape
+    strides, step = [0] * len(kernel), channels
+    for axis in reversed(range(len(kernel))):
+        strides[axis] = step
+        step *= kernel[axis]
+    target = Operand(weight.shape, (1, 0, *strides), weight.dtype)
+    copy = copy_program(weight.dtype.name, weight.dtype.name)
+    return Slot(slot), tuple(elementwise_call(copy, weight.shape, (weight,), (target,), (Slot(at), Slot(slot))))
+
+

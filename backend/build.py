@@ -41,9 +41,11 @@ def build(
 
     network: a checked network (`trtn.load`, `trtn.import_onnx`).
     device: `cpu`, `cuda`, `cuda:sm_90`. Without it, the GPU where CuPy sees one, else the CPU.
-    precision: the dtype that float layers compute in (`f32`, `f16`, `bf16`), or a policy; None keeps the network as written.
+    precision: the dtype that float layers compute in (`f32`, `f16`, `bf16`), or a policy; None keeps the network as
+    written.
     profiles: the names of the profiles to serve; all by default.
-    lock: a lock file; it is read where it exists and written anew. With `locked` it is only read, and a miss is an error.
+    lock: a lock file; it is read where it exists and written anew. With `locked` it is only read, and a miss is an
+    error.
     workspace: the most scratch memory, in bytes, that a step may take.
     progress: called as `progress(stage, done, total)`.
     Raises BuildError.

@@ -1,4 +1,6 @@
-"""Runs layers one after another on arrays, by their ops' own evaluations. What views, folding and the reference provider share."""
+"""Runs layers one after another on arrays, by their ops' own evaluations. What views, folding and the
+reference provider share.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Table = dict[int, Any]
 def bind_layers(
     layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes, xp: Any
 ) -> Callable[[Table, dict[str, int]], None]:
-    """A function that runs layers over a table of arrays by tensor id. Arrays that are not `kept` die with their last reader."""
+    """A function that runs layers over a table of arrays by tensor id. Arrays that are not `kept` die with
+    their last reader.
+    """
     made = {id(t) for layer in layers for t in layer.outputs} - {id(t) for t in kept}
     last: dict[int, int] = {}
     for number, layer in enumerate(layers):
@@ -73,7 +77,9 @@ def bind_layer(layer: Layer, sizes: Sizes, xp: Any) -> Callable[[Table, dict[str
 
 
 def evaluate_layer(layer: Layer, arrays: Sequence[Any], attrs: Mapping[str, Any], xp: Any) -> tuple[Any, ...]:
-    """Evaluate a layer on arrays; results have exactly the declared dtypes. dtypes without arithmetic are widened first."""
+    """Evaluate a layer on arrays; results have exactly the declared dtypes. dtypes without arithmetic are
+    widened first.
+    """
     op = layer.op
     if not op.native_low_precision:
         arrays = [_widen(t, a) for t, a in zip(_padded(layer, len(arrays)), arrays, strict=True)]

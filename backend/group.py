@@ -14,8 +14,9 @@ __all__ = ["Group", "make_group"]
 class Group:
     """Layers in order, the tensors that come in (weights among them) and those that others read.
 
-    `kind` is one of: conv, gemm, attention, normalisation, softmax, reduction, pointwise, pooling, copy, view, recurrent, region,
-    plugin, reference. The first layer of a conv, gemm, .. group is the one that gives it its name, the others are its epilogue.
+    `kind` is one of: conv, gemm, attention, normalisation, softmax, reduction, pointwise, pooling, copy,
+    view, recurrent, region, plugin, reference. The first layer of a conv, gemm, .. group is the one that
+    gives it its name, the others are its epilogue.
     """
 
     kind: str
@@ -37,7 +38,9 @@ class Group:
 
 
 def make_group(kind: str, layers: tuple[Layer, ...], used_outside: set[int]) -> Group:
-    """A group of layers; `used_outside` holds the ids of the tensors that layers or outputs outside of it read."""
+    """A group of layers; `used_outside` holds the ids of the tensors that layers or outputs outside of it
+    read.
+    """
     inside = {id(t) for layer in layers for t in layer.outputs}
     inputs: dict[int, Tensor] = {}
     for layer in layers:

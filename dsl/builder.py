@@ -1,4 +1,5 @@
-"""Makes networks layer by layer: types are inferred as each is added, names are made unique, relations are kept for the checker.
+"""Makes networks layer by layer: types are inferred as each is added, names are made unique, relations are kept for
+the checker.
 
 The elaborator and the importers build through this; so can a program:
 
@@ -152,8 +153,10 @@ class Builder:
     ) -> tuple[Tensor, ...]:
         """Add a layer; gives its result tensors.
 
-        `name` is the path of the first result, `results` those of all (by default `name`, `name.h`, .. by the signature's result
-        names). `data_dims` names the data-dependent sizes of the results in the order in which the op asks for them; where it is
+        `name` is the path of the first result, `results` those of all (by default `name`, `name.h`, .. by the
+        signature's result
+        names). `data_dims` names the data-dependent sizes of the results in the order in which the op asks for them;
+        where it is
         too short, names are made from the layer's. Raises InferFailure.
         """
         found = op if isinstance(op, Op) else find_op(op)
@@ -223,7 +226,8 @@ class Builder:
         return (dim, dim) if isinstance(dim, int) else bounds(dim, self.domain())
 
     def finish(self, outputs: Sequence[tuple[str, Tensor]]) -> Network:
-        """The network with the named outputs. An output's tensor takes the output's name; where it can't (an input, a weight, a tensor
+        """The network with the named outputs. An output's tensor takes the output's name; where it can't (an input,
+        a weight, a tensor
         that is an output twice), an identity layer is added. Nothing is proven yet: see `check.check_network`."""
         renamed: dict[int, Tensor] = {}
         taken: set[int] = {id(t) for t in self.inputs}

@@ -1,4 +1,5 @@
-"""From a spec's file to a checked network: read, parse, elaborate, check. All findings are collected before anything is refused."""
+"""From a spec's file to a checked network: read, parse, elaborate, check. All findings are collected before anything
+is refused."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def load_text(
     allow_outside: bool = False,
     max_expansion: int = EXPANSION_LIMIT,
 ) -> Network:
-    """The network of a spec given as text; files that it names lie relative to the folder of `path`. Raises SpecError."""
+    """The network of a spec given as text; files that it names lie relative to the folder of `path`. Raises
+    SpecError."""
     return _one(Source(path, text), Sink(), network, allow_outside, max_expansion)
 
 

@@ -1,6 +1,8 @@
-"""What every other part speaks: a network is inputs, layers in order, outputs, over named dims, with weights by reference.
+"""What every other part speaks: a network is inputs, layers in order, outputs, over named dims, with weights by
+reference.
 
-Tensors and layers are values: a pass makes a new graph and leaves the old one as it was. A tensor is known by identity, its name
+Tensors and layers are values: a pass makes a new graph and leaves the old one as it was. A tensor is known by
+identity, its name
 is a path (`layer[3].ffn.h`) that inserting another layer doesn't change.
 """
 
@@ -26,7 +28,8 @@ __all__ = [
 
 Shape = tuple[Dim, ...]
 Attrs = Mapping[str, Any]
-"""Attribute values: int, float, bool, str, DType, Dim, None, or a tuple of these. Complete (defaults filled in) and canonical."""
+"""Attribute values: int, float, bool, str, DType, Dim, None, or a tuple of these. Complete (defaults filled in) and
+canonical."""
 
 
 def format_type(dtype: DType, shape: Shape) -> str:
@@ -53,7 +56,8 @@ class WeightSource(Protocol):
 class Weight:
     """A constant tensor that is not read until somebody needs its bytes.
 
-    `name` is its path in the manifest; an inline constant of the spec's text has none (""). `digest` is over dtype, shape and
+    `name` is its path in the manifest; an inline constant of the spec's text has none (""). `digest` is over dtype,
+    shape and
     bytes, with the scheme in front.
     """
 
@@ -78,7 +82,8 @@ class Weight:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A value that flows between layers. `value` holds its elements where they are integers known from the dims alone."""
+    """A value that flows between layers. `value` holds its elements where they are integers known from the dims
+    alone."""
 
     name: str
     dtype: DType
@@ -130,7 +135,8 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """Layers in an order in which each comes after those that it reads. A region's graph may read tensors of its outer graphs."""
+    """Layers in an order in which each comes after those that it reads. A region's graph may read tensors of its
+    outer graphs."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -173,7 +179,8 @@ class ProfileRange:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The shapes that an engine must serve: min, opt, max for each dim, and for the elements of inputs that are read as shapes."""
+    """The shapes that an engine must serve: min, opt, max for each dim, and for the elements of inputs that are read
+    as shapes."""
 
     name: str
     dims: Mapping[str, ProfileRange]
@@ -253,7 +260,8 @@ class Network:
         return make_domain(self.dims, self.data_dims, (a.relation for a in self.asserts))
 
     def to_text(self) -> str:
-        """The network as a spec, in the canonical format: repeated structure as blocks, weights by paths that they index."""
+        """The network as a spec, in the canonical format: repeated structure as blocks, weights by paths that they
+        index."""
         from trtn.dsl.structure import print_structured
 
         return print_structured(self)

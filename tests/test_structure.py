@@ -80,6 +80,7 @@ def imported(name: str, nodes: Iterator[ast.AST]) -> set[str]:
     return found
 
 
+@cache
 def everything(name: str) -> set[str]:
     return imported(name, ast.walk(tree(name)))
 
@@ -125,7 +126,9 @@ def test_modules_import_each_other_in_no_circle() -> None:
 
 
 def test_the_import_is_light() -> None:
-    """`import trtn` loads nothing of other people's, and loading a network no NumPy either until there is a need."""
+    """`import trtn` loads nothing of other people's, and loading a network no NumPy either until there is a
+    need.
+    """
     code = "import sys, trtn; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

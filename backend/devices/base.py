@@ -42,7 +42,8 @@ class Device(Protocol):
 
 @cache
 def find_device(name: str | None) -> Device:
-    """The device of a name. None stands for a GPU where CuPy sees one, else the CPU. Raises BuildError with the reason."""
+    """The device of a name. None stands for a GPU where CuPy sees one, else the CPU. Raises BuildError with the
+    reason."""
     from trtn.backend.devices.cpu import CPU
 
     if name == "cpu":

@@ -1,4 +1,5 @@
-"""An NVIDIA GPU through CuPy. Importing this module imports no CuPy; `unavailable` says why there is no GPU to be had."""
+"""An NVIDIA GPU through CuPy. Importing this module imports no CuPy; `unavailable` says why there is no GPU to be
+had."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a plan takes for granted about its dims: shown when the plan is read, or left to the runtime as a guard."""
+"""What a plan takes for granted about its dims: shown when the plan is read, or left to the runtime as a
+guard.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A network with its groups from JSON. It is checked as if a stranger had written it: every op is looked up in the catalogue, every
-attribute fits its kind, every type is inferred anew and must be the one that is stated.
+"""A network with its groups from JSON. It is checked as if a stranger had written it: every op is looked up
+in the catalogue, every attribute fits its kind, every type is inferred anew and must be the one that is
+stated.
 """
 
 from __future__ import annotations
@@ -268,7 +269,9 @@ def _origin(row: Any) -> Origin:
 
 
 def _used_outside(steps: Sequence[Sequence[Layer]], graph: Graph) -> list[set[int]]:
-    """For each step, the ids of its tensors that other steps or the network's outputs read, or that show a size."""
+    """For each step, the ids of its tensors that other steps or the network's outputs read, or that show a
+    size.
+    """
     home = {id(t): n for n, layers in enumerate(steps) for layer in layers for t in layer.outputs}
     used: list[set[int]] = [set() for _ in steps]
     for n, layers in enumerate(steps):

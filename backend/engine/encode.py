@@ -38,7 +38,9 @@ class _Numbers:
 def encode_network(
     network: Network, groups: Sequence[Group], tactics: Sequence[tuple[str, str]], weights: Mapping[int, int]
 ) -> dict[str, Any]:
-    """JSON of a network in groups. `weights` gives each constant tensor's row of the weight table, by tensor id."""
+    """JSON of a network in groups. `weights` gives each constant tensor's row of the weight table, by tensor
+    id.
+    """
     values = _Numbers()
     inputs = [values.of(t) for t in network.inputs]
     steps = [
@@ -85,8 +87,8 @@ def _layer(layer: Layer, values: _Numbers) -> dict[str, Any]:
 
 
 def _source(origin: Origin) -> str:
-    """The foreign node that a layer was, or its place in the spec: the file without its folder, which is none of the reader's
-    business.
+    """The foreign node that a layer was, or its place in the spec: the file without its folder, which is none
+    of the reader's business.
     """
     if origin.source or origin.span is None:
         return origin.source

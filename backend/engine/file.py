@@ -1,6 +1,8 @@
-"""Engine files: the plan as the header, the weights as one aligned section that is mapped when the engine is loaded.
+"""Engine files: the plan as the header, the weights as one aligned section that is mapped when the engine is
+loaded.
 
-Header: {"engine": plan, "weights": [[dtype, shape, offset], ..], "provenance": {..}}. No time stamps, no paths, no addresses.
+Header: {"engine": plan, "weights": [[dtype, shape, offset], ..], "provenance": {..}}. No time stamps, no
+paths, no addresses.
 """
 
 from __future__ import annotations
@@ -98,10 +100,11 @@ class MappedSource:
 
 
 def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
-    """Read an engine file (or its bytes). Everything is data and is checked before use; weights are mapped, not copied.
+    """Read an engine file (or its bytes). Everything is data and is checked before use; weights are mapped,
+    not copied.
 
-    verify: whether the weights' hashes are checked now (reads the whole file once).
-    Raises EngineError for a file that is damaged, of another format, or not for this machine.
+    verify: whether the weights' hashes are checked now (reads the whole file once). Raises EngineError for a
+    file that is damaged, of another format, or not for this machine.
     """
     name = "engine" if isinstance(path, bytes) else str(path)
     container = read_container(path, verify=verify)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from trtn.dsl.structure.constants import uniform
-from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dims import symbols
 from trtn.dsl.dtypes import BOOL, DType
 from trtn.dsl.network import Layer, Network, Tensor
+from trtn.dsl.structure.constants import uniform
+from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PASS", "AlgebraPass", "represents"]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trtn.dsl.network import Layer, Network, Tensor
 from trtn.dsl.structure.constants import across, wide
 from trtn.dsl.structure.rewriter import Rewriter
-from trtn.dsl.network import Layer, Network, Tensor
 
 if TYPE_CHECKING:
     import numpy as np

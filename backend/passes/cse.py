@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.network import Graph, Layer, Network, Tensor
+from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PASS", "CsePass"]
 

@@ -6,9 +6,9 @@ import logging
 
 from trtn.backend.evaluate import evaluate_layer
 from trtn.backend.passes.mentions import dims_of_attrs
-from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dims import symbols
 from trtn.dsl.network import Layer, Network, Tensor
+from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PASS", "FoldPass"]
 

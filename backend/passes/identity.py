@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trtn.dsl.network import Layer, Network, Tensor
 from trtn.dsl.structure.constants import is_uniform
 from trtn.dsl.structure.rewriter import Rewriter
-from trtn.dsl.network import Layer, Network, Tensor
 
 __all__ = ["PASS", "IdentityPass"]
 

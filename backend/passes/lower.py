@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.network import Network
+from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PASS", "LowerPass"]
 

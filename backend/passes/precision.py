@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dtypes import ALL, BY_NAME, DType
 from trtn.dsl.network import Graph, Layer, Network, Precision, Tensor
 from trtn.dsl.ops.infer import infer_layer
 from trtn.dsl.ops.signature import Input
+from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PrecisionPass"]
 

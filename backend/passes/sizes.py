@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtn.dsl.structure.rewriter import Rewriter
 from trtn.dsl.dims import Dim, symbols
 from trtn.dsl.network import Layer, Network
 from trtn.dsl.ops.infer import InferFailure
+from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PASS", "SizesPass"]
 

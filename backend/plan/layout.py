@@ -26,14 +26,16 @@ def channels_last(rank: int) -> tuple[int, ...]:
 
 
 def is_trivial(shape: Sequence[Dim]) -> bool:
-    """Whether channels last is the same memory as the logical order: all spatial dims are 1, or there is one channel."""
+    """Whether channels last is the same memory as the logical order: all spatial dims are 1, or there is one
+    channel."""
     return all(d == 1 for d in shape[2:]) or shape[1] == 1
 
 
 def plan_orders(groups: Sequence[Group]) -> Mapping[int, tuple[int, ...]]:
     """The order of each value that is not in logical order, by tensor id.
 
-    What a convolution or a pooling makes is channels last; what lies between such values (same rank, pointwise and the like)
+    What a convolution or a pooling makes is channels last; what lies between such values (same rank, pointwise and
+    the like)
     follows, and so does what only they read. What attention makes lies the way in which its heads are merged.
     """
     orders: dict[int, tuple[int, ...]] = {}

@@ -43,7 +43,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class StoragePlan:
-    """Places by tensor id, in steps' order; for each value of the arena, the first and last step in which it is alive."""
+    """Places by tensor id, in steps' order; for each value of the arena, the first and last step in which it is
+    alive."""
 
     places: Mapping[int, Place]
     parts: Mapping[int, Part]
@@ -52,7 +53,8 @@ class StoragePlan:
     dynamic: frozenset[str]
     """The names of the data-dependent dims."""
     orders: Mapping[int, tuple[int, ...]]
-    """The axes of each buffer from the slowest to the fastest in memory, by tensor id; the logical order where there is none."""
+    """The axes of each buffer from the slowest to the fastest in memory, by tensor id; the logical order where there
+    is none."""
 
     def layout(self, sizes: Mapping[str, int]) -> Arena:
         """Offsets of the arena's buffers for the given values of the dims."""
@@ -77,7 +79,8 @@ def _logical(tensor: Tensor) -> tuple[int, ...]:
 def plan_storage(
     network: Network, groups: Sequence[Group], orders: Mapping[int, tuple[int, ...]] | None = None
 ) -> StoragePlan:
-    """Places for all values that cross from one group to another. `orders` are wishes: only the arena's values follow them."""
+    """Places for all values that cross from one group to another. `orders` are wishes: only the arena's values
+    follow them."""
     return _Planner(network, groups, orders or {}).plan()
 
 
@@ -153,13 +156,15 @@ class _Planner:
         return self.memory.get(id(tensor)) == _logical(tensor)
 
     def _can_alias(self, layer: Layer, source: Tensor) -> bool:
-        """Whether the reference result of a view op shares memory with its input. An output may be the caller's: it is not aliased."""
+        """Whether the reference result of a view op shares memory with its input. An output may be the caller's: it
+        is not aliased."""
         if self.places.get(id(source)) in (Place.DYNAMIC, Place.OUTPUT):
             return False
         return layer.op.view == "always" or self._is_dense(source)
 
     def _place_parts(self, group: Group) -> None:
-        """Let the inputs of a concat be written straight into its result, where nothing else has a say in their memory."""
+        """Let the inputs of a concat be written straight into its result, where nothing else has a say in their
+        memory."""
         if len(group.layers) != 1 or group.layers[0].op.name != "concat":
             return
         layer = group.layers[0]

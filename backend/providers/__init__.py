@@ -1,4 +1,5 @@
-"""Providers offer tactics: fusion groups come in, kernels that run them come out. `discover()` finds them by scanning."""
+"""Providers offer tactics: fusion groups come in, kernels that run them come out. `discover()` finds them by
+scanning."""
 
 from trtn.backend.providers.base import Kernel, Launch, Provider, Tactic, discover, find_provider
 

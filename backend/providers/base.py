@@ -15,12 +15,14 @@ from trtn.backend.group import Group
 __all__ = ["Kernel", "Launch", "Provider", "Tactic", "discover", "find_provider"]
 
 Launch = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
-"""`launch(inputs, outputs) -> outputs`, for the sizes that it was bound for. An output that is None is allocated by the launch."""
+"""`launch(inputs, outputs) -> outputs`, for the sizes that it was bound for. An output that is None is allocated by
+the launch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tactic:
-    """One way to run a group: a stable textual id, the scratch memory that it takes, how its numbers relate to the reference's."""
+    """One way to run a group: a stable textual id, the scratch memory that it takes, how its numbers relate to the
+    reference's."""
 
     name: str
     workspace: int = 0

@@ -1,4 +1,5 @@
-"""The reference provider: every op of the catalogue by its own evaluation. It takes every group, so none is ever refused."""
+"""The reference provider: every op of the catalogue by its own evaluation. It takes every group, so none is ever
+refused."""
 
 from __future__ import annotations
 

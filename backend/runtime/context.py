@@ -1,4 +1,5 @@
-"""A context: the state of one execution of an engine. It owns the arena; an engine has as many contexts as run at one time."""
+"""A context: the state of one execution of an engine. It owns the arena; an engine has as many contexts as run at
+one time."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ class Context:
         self._shapes[name] = sizes
 
     def output_shape(self, name: str) -> tuple[int, ...]:
-        """An output's shape for the input shapes that were stated or bound. Sizes that only the data decides raise ShapeError."""
+        """An output's shape for the input shapes that were stated or bound. Sizes that only the data decides raise
+        ShapeError."""
         tensor = self._io(name, self.engine.network.outputs)
         missing = [
             t.name
@@ -90,7 +92,8 @@ class Context:
             raise refuse("E0705", f"the shape of `{name}` ({tensor.type}) is known only after a run") from None
 
     def bind(self, buffers: Mapping[str, Any]) -> None:
-        """Buffers of inputs and outputs for `execute_async`: C-contiguous arrays of the declared dtypes; outputs are written in place."""
+        """Buffers of inputs and outputs for `execute_async`: C-contiguous arrays of the declared dtypes; outputs are
+        written in place."""
         network, device = self.engine.network, self.engine.hardware
         if not isinstance(buffers, Mapping):
             raise refuse("E0705", f"buffers are arrays by name, not {type(buffers).__name__}")
@@ -163,7 +166,8 @@ class Context:
         return schedule
 
     def _reserve(self, nbytes: int) -> None:
-        """An arena of at least `nbytes`. A larger one replaces the old; what was bound to that is bound anew when it is needed."""
+        """An arena of at least `nbytes`. A larger one replaces the old; what was bound to that is bound anew when it
+        is needed."""
         if self._memory is not None and self._memory.nbytes >= nbytes:
             return
         self._schedules.clear()
@@ -210,7 +214,8 @@ class Context:
         return {t.name: self._result(t, table, into) for t in engine.network.outputs}
 
     def _result(self, tensor: Tensor, table: Mapping[int, Any], into: Mapping[str, Any]) -> Any:
-        """An output's array. Outputs that are inputs, weights or dynamic values are copied, so that the caller owns them."""
+        """An output's array. Outputs that are inputs, weights or dynamic values are copied, so that the caller owns
+        them."""
         array = table[id(tensor)]
         if self.engine.storage.places.get(id(tensor)) is Place.OUTPUT:
             return array

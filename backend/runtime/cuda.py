@@ -1,6 +1,8 @@
-"""A context on a GPU: the steps are recorded once for a shape, as CUDA graphs, and replayed; a run is a few copies and a launch.
+"""A context on a GPU: the steps are recorded once for a shape, as CUDA graphs, and replayed; a run is a few copies
+and a launch.
 
-Steps that wait for the GPU (their result's size is in the data) can't be recorded: they run from the host, between graphs.
+Steps that wait for the GPU (their result's size is in the data) can't be recorded: they run from the host, between
+graphs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ WARM_RUNS = 1
 class CudaContext(Context):
     """Runs an engine on a stream of its own (or the caller's).
 
-    `run` takes NumPy or CuPy arrays, and gives what it was given. `execute_async` returns at once; the caller's stream orders it.
+    `run` takes NumPy or CuPy arrays, and gives what it was given. `execute_async` returns at once; the caller's
+    stream orders it.
     """
 
     def __init__(self, engine: Engine, profile: str | None = None, stream: Any = None) -> None:
@@ -40,7 +43,8 @@ class CudaContext(Context):
         self._broken = ""
 
     def execute_async(self, stream: Any = None) -> None:
-        """Enqueue a run on the bound buffers on `stream` (the context's own without it); returns before it has finished."""
+        """Enqueue a run on the bound buffers on `stream` (the context's own without it); returns before it has
+        finished."""
         own, self.stream = self.stream, stream if stream is not None else self.stream
         try:
             super().execute_async()
@@ -137,7 +141,8 @@ def _copy(target: Any, source: Any) -> None:
 
 
 class Recording:
-    """The steps of a schedule over fixed addresses, as graphs and host steps in turn. Scratch memory of recorded steps comes from a pool
+    """The steps of a schedule over fixed addresses, as graphs and host steps in turn. Scratch memory of recorded
+    steps comes from a pool
     that nothing else uses while the graphs live."""
 
     def __init__(self, xp: Any, schedule: Schedule, table: dict[int, Any], stream: Any) -> None:
@@ -169,7 +174,8 @@ class Recording:
             step.run(self.table, sizes)
 
     def _record(self, steps: list[Step], stream: Any) -> None:
-        """Record the longest runs of steps that can be recorded. A step that can't stops a recording, which is then taken up to it."""
+        """Record the longest runs of steps that can be recorded. A step that can't stops a recording, which is then
+        taken up to it."""
         pending = list(steps)
         sizes = dict(self.sizes)
         while pending:
@@ -181,7 +187,8 @@ class Recording:
             self._segments.append(self._host(pending.pop(0), sizes))
 
     def _try(self, steps: list[Step], stream: Any) -> int:
-        """Record as many of the steps as can be, one graph; gives how many. Steps that wait for the GPU raise inside a recording."""
+        """Record as many of the steps as can be, one graph; gives how many. Steps that wait for the GPU raise inside
+        a recording."""
         while steps:
             done = 0
             stream.begin_capture()

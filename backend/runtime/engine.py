@@ -135,7 +135,8 @@ class Engine:
                 self._idle.append(context)
 
     def create_context(self, profile: str | None = None, stream: Any = None) -> Context:
-        """A context of its own memory. `profile` holds it to one profile; without it, shapes decide. `stream` is for GPUs."""
+        """A context of its own memory. `profile` holds it to one profile; without it, shapes decide. `stream` is for
+        GPUs."""
         if profile is not None and all(p.name != profile for p in self.profiles):
             raise refuse(
                 "E0706",

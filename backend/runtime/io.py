@@ -135,7 +135,8 @@ def sizes_of(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
 def pick_profile(
     profiles: Sequence[Profile], sizes: Mapping[str, int], arrays: Mapping[str, Any], wanted: str | None
 ) -> Profile:
-    """The profile to run in: the wanted one, or the first whose box holds the sizes and, for inputs that are read as shapes, the
+    """The profile to run in: the wanted one, or the first whose box holds the sizes and, for inputs that are read as
+    shapes, the
     values. Raises ShapeError with each one's reason."""
     reasons = []
     for p in profiles:

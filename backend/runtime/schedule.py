@@ -1,4 +1,5 @@
-"""A plan made ready for one set of sizes: arrays over the arena, views taken, kernels bound. Then a run is a short loop."""
+"""A plan made ready for one set of sizes: arrays over the arena, views taken, kernels bound. Then a run is a short
+loop."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ Sizes = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A group ready to run. `late` ones depend on what only the data decides: they are bound anew in each run, on the host."""
+    """A group ready to run. `late` ones depend on what only the data decides: they are bound anew in each run, on
+    the host."""
 
     run: Callable[[Table, Sizes], None]
     name: str
@@ -79,7 +81,8 @@ class Schedule:
                 self.steps.append(step)
 
     def run(self, table: Table) -> Sizes:
-        """Run all steps. `table` has the inputs and, where they are given, the outputs' arrays by tensor id; results are put there.
+        """Run all steps. `table` has the inputs and, where they are given, the outputs' arrays by tensor id; results
+        are put there.
         Gives the dims' values, data-dependent ones included."""
         sizes = dict(self.sizes)
         table.update(self._fixed)

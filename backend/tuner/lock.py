@@ -37,7 +37,8 @@ class Entry:
     comment: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}{f' # {self.comment}' if self.comment else ''}"
+        line = f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}"
+        return f"{line} # {self.comment}" if self.comment else line
 
 
 Lock = Mapping[str, Entry]

@@ -1,7 +1,8 @@
-"""Decides the tactic of each group: from the lock where there is one, else the best of what the providers offer.
+"""Decides the tactic of each group: from the lock where there is one, else the best of what the providers
+offer.
 
-Identical groups are decided once. With one provider nothing needs to be timed; where several offer tactics, those of the provider
-that the others come after win until a timing says otherwise.
+Identical groups are decided once. With one provider nothing needs to be timed; where several offer tactics,
+those of the provider that the others come after win until a timing says otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ __all__ = ["Tuner"]
 
 
 class Tuner:
-    """Chooses among the tactics of the providers that a device has. `locked` forbids every choice that the lock doesn't hold."""
+    """Chooses among the tactics of the providers that a device has. `locked` forbids every choice that the
+    lock doesn't hold.
+    """
 
     def __init__(
         self, providers: Sequence[Provider], device: str, lock: Lock | None = None, *, locked: bool = False
@@ -31,7 +34,9 @@ class Tuner:
         """What was decided, by group key: the lines of the lock to be written."""
 
     def choose(self, groups: Sequence[Group], progress: Callable[[int, int], None] | None = None) -> list[Choice]:
-        """A choice for each group. Raises BuildError listing every group that the lock misses, where `locked`."""
+        """A choice for each group. Raises BuildError listing every group that the lock misses, where
+        `locked`.
+        """
         choices: list[Choice] = []
         origins: dict[str, str] = {}
         missing: list[str] = []

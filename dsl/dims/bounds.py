@@ -122,7 +122,7 @@ def _without_atoms(dim: Dim, box: Box) -> tuple[Dim, int, Box]:
             dim, power = _scaled_replacement(dim, atom, image, c)
             denominator *= c**power
         else:
-            low, high = _atom_bounds(atom, box)
+            low, high = _atom_bounds(atom, wider)  # its arguments may have new symbols in them already
             shifted = fresh(atom, high - low) + low
             dim = _replacement(dim, atom, shifted)
     return dim, denominator, wider

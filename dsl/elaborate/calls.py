@@ -205,7 +205,7 @@ def _constant(ctx: Context, call: ast.Call, span: Span) -> tuple[Tensor, ...] | 
     keywords = _keywords(ctx, call)
     if isinstance(keywords, Poison):
         return POISON
-    attrs, spans = keywords
+    attrs, _ = keywords
     dtype = attrs.pop("dtype", None)
     if len(call.args) != 1 or attrs or not (dtype is None or isinstance(dtype, DType)):
         ctx.error(

@@ -1,4 +1,5 @@
-"""What an expression or a statement is elaborated in: the file, the network under construction, names, the path so far."""
+"""What an expression or a statement is elaborated in: the file, the network under construction, names, the path so
+far."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ INT_LIMIT = 2**63
 
 
 def evaluate(ctx: Context, expr: ast.Expr, name: str = "") -> Value:
-    """The value of an expression. Layers that it makes are called `name` (or after their op, below the statement's name)."""
+    """The value of an expression. Layers that it makes are called `name` (or after their op, below the statement's
+    name)."""
     match expr:
         case ast.Ref():
             return resolve(ctx, expr)

@@ -1,4 +1,5 @@
-"""Files and what they declare: imports are followed, manifests read, names of blocks, networks, profiles and targets collected."""
+"""Files and what they declare: imports are followed, manifests read, names of blocks, networks, profiles and targets
+collected."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ class Unit:
 
 
 class Loader:
-    """Reads a spec and all that it names. Every file is read once; a file outside the first one's folder is an error."""
+    """Reads a spec and all that it names. Every file is read once; a file outside the first one's folder is an
+    error."""
 
     def __init__(self, sink: Sink, *, allow_outside: bool = False) -> None:
         self.sink = sink

@@ -1,4 +1,5 @@
-"""Profiles: an entry for each dim, in order, inside the dim's range and step; lists for inputs that are read as shapes."""
+"""Profiles: an entry for each dim, in order, inside the dim's range and step; lists for inputs that are read as
+shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def elaborate_profile(
     sink: Sink,
     unknown: Collection[str] = (),
 ) -> Profile | None:
-    """A profile for a network, or None where it has errors. Asserts and layers inside the box are the checker's business.
+    """A profile for a network, or None where it has errors. Asserts and layers inside the box are the checker's
+    business.
 
     `unknown` are names whose own declarations have errors: entries for them are passed over.
     """

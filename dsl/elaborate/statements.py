@@ -27,7 +27,8 @@ REPEAT_LIMIT = 100_000
 
 
 def run_body(ctx: Context, body: Sequence[ast.Statement], path: str, results: Sequence[str]) -> list[Tensor] | Poison:
-    """A block's statements; gives the returned tensors, called `path` (or `results`) where the return itself makes them."""
+    """A block's statements; gives the returned tensors, called `path` (or `results`) where the return itself makes
+    them."""
     returned: list[Tensor] | Poison | None = None
     for statement in body:
         ctx.count(ctx.span(statement))
@@ -49,10 +50,9 @@ def _returned(ctx: Context, statement: ast.Return, path: str, results: Sequence[
         if len(values) == 1
         else [f"{path}.{n}" for n in range(len(values))]
     )
-    if len(values) == 1 and isinstance(values[0], ast.Call):
-        if static_call(ctx, values[0]) is None:
-            found = call_results(ctx, values[0], names[0], results, max(1, len(results)))
-            return POISON if isinstance(found, Poison) else list(found)
+    if len(values) == 1 and isinstance(values[0], ast.Call) and static_call(ctx, values[0]) is None:
+        found = call_results(ctx, values[0], names[0], results, max(1, len(results)))
+        return POISON if isinstance(found, Poison) else list(found)
     tensors: list[Tensor] = []
     for value, name in zip(values, names, strict=True):
         tensor = as_tensor(ctx, evaluate(ctx, value, name), ctx.span(value))
@@ -124,6 +124,7 @@ def _assign(outer: Context, statement: ast.Assign) -> None:
         named = f"{len(targets)} name{'s' * (len(targets) != 1)}"
         ctx.error("E0208", f"{named} and {len(stated)} type{'s' * (len(stated) != 1)}", ctx.span(stated[0]))
         stated = ()
+        statement = replace(statement, types=())
     values = POISON if not declare_data_dims(ctx, stated) else _right_side(ctx, statement, first, results)
     if isinstance(values, Poison):
         for target in targets:

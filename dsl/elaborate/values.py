@@ -1,4 +1,5 @@
-"""What names stand for while a spec is elaborated: compile-time values, tensors, weights by path, and scopes that hold them."""
+"""What names stand for while a spec is elaborated: compile-time values, tensors, weights by path, and scopes that
+hold them."""
 
 from __future__ import annotations
 

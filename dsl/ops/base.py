@@ -46,13 +46,15 @@ class Op:
     pointwise: ClassVar[bool] = False
     """Each output element depends on the elements at its own (broadcast) position only."""
     view: ClassVar[str] = ""
-    """`"always"`: the reference result is a strided view of input 0; `"contiguous"`: it is where input 0 is C-contiguous."""
+    """`"always"`: the reference result is a strided view of input 0; `"contiguous"`: it is where input 0 is
+    C-contiguous."""
     deterministic: ClassVar[bool] = True
     """False for ops that draw random numbers: never folded, never merged."""
     regions: ClassVar[int] = 0
     """How many regions (bodies) a layer of this op holds; they come to `evaluate` as callables."""
     native_low_precision: ClassVar[bool] = False
-    """`evaluate` takes bf16, f8 and 4-bit arrays as they are. Otherwise they are widened to f32 (i32) and the results rounded."""
+    """`evaluate` takes bf16, f8 and 4-bit arrays as they are. Otherwise they are widened to f32 (i32) and the
+    results rounded."""
 
     spec: ClassVar[Signature]
 
@@ -77,7 +79,8 @@ class Op:
         return self.where.get(variable, ALL)
 
     def infer(self, i: Infer) -> Shape | list[Shape | TensorType]:
-        """The results' shapes from the inputs' (a list where there are several results). A `TensorType` in place of a shape
+        """The results' shapes from the inputs' (a list where there are several results). A `TensorType` in place of
+        a shape
         overrides the dtype that the signature gives. Relations that must hold go to `i`; failures are raised by it."""
         raise NotImplementedError(self.name)
 
@@ -95,7 +98,8 @@ class Op:
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """The reference: `evaluate(xp, *inputs, **attrs)` on arrays of the namespace `xp` (NumPy or CuPy).
 
-        Absent inputs are None, variadic ones follow one another, dims among the attributes are integers. Returns an array, or a
+        Absent inputs are None, variadic ones follow one another, dims among the attributes are integers. Returns an
+        array, or a
         tuple where the signature has several results. Must not write to its inputs; may return a view of one.
         """
         raise NotImplementedError(self.name)

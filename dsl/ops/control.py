@@ -1,6 +1,8 @@
-"""Structured control flow: `if`, `scan`, `loop`. Bodies are regions of the layer; they may read tensors of the graphs around them.
+"""Structured control flow: `if`, `scan`, `loop`. Bodies are regions of the layer; they may read tensors of the
+graphs around them.
 
-To `evaluate` a region is a callable `region(*inputs) -> tuple of arrays` with `region.types`: the (dtype, shape) of each result for the
+To `evaluate` a region is a callable `region(*inputs) -> tuple of arrays` with `region.types`: the (dtype, shape) of
+each result for the
 sizes of this run, from which the empty result of zero iterations is made.
 """
 
@@ -58,8 +60,10 @@ class If(Op):
 class Scan(Op):
     """A body applied along an axis: `h, ys = scan over x_t = x carry h = h0 { .. yield y }`.
 
-    Inputs: the initial carried values, then the tensors that are cut into slices along `axes`. Body: carried values and slices in,
-    carried values and yields out. Results: the final carried values, then each yield stacked along its entry of `out_axes`.
+    Inputs: the initial carried values, then the tensors that are cut into slices along `axes`. Body: carried values
+    and slices in,
+    carried values and yields out. Results: the final carried values, then each yield stacked along its entry of
+    `out_axes`.
     """
 
     signature = (
@@ -150,9 +154,12 @@ class Scan(Op):
 class Loop(Op):
     """A body repeated: `x, ys = loop i in 0..limit max 64 carry x = x0, go = go0 while go { .. yield y }`.
 
-    Inputs: the limit (i64[], may be absent), the first condition (bool[], may be absent), the initial carried values. Body: the
-    iteration's number (i64[]) and the carried values in; the condition for going on, the carried values and the yields out.
-    Results: the final carried values, then each yield stacked on axis 0. There are never more iterations than `maximum`.
+    Inputs: the limit (i64[], may be absent), the first condition (bool[], may be absent), the initial carried
+    values. Body: the
+    iteration's number (i64[]) and the carried values in; the condition for going on, the carried values and the
+    yields out.
+    Results: the final carried values, then each yield stacked on axis 0. There are never more iterations than
+    `maximum`.
     """
 
     signature = "loop(limit: i64?, cond: bool?, values: any?..., *, maximum: dim?) -> any..."

@@ -1,6 +1,7 @@
 """Types and shapes of one layer: dtype variables are unified, the op's rule is asked, what must hold is written down.
 
-Relations between dims that are plainly true or false are settled here; the others are handed back for the checker to prove.
+Relations between dims that are plainly true or false are settled here; the others are handed back for the checker to
+prove.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Inferred:
 
 
 class InferFailure(Exception):
-    """A layer that can't be right whatever the dims are. `inputs` and `attr` say which parts of the call to point at."""
+    """A layer that can't be right whatever the dims are. `inputs` and `attr` say which parts of the call to point
+    at."""
 
     def __init__(
         self,
@@ -65,9 +67,11 @@ class InferFailure(Exception):
 
 
 class Infer:
-    """What an op's rule sees of its layer: the inputs' types, the attributes, and the means to demand or refuse something.
+    """What an op's rule sees of its layer: the inputs' types, the attributes, and the means to demand or refuse
+    something.
 
-    `inputs` follow the call; `fresh(low, high)` names a size that only the data decides; region results are in `region_types`.
+    `inputs` follow the call; `fresh(low, high)` names a size that only the data decides; region results are in
+    `region_types`.
     """
 
     def __init__(
@@ -181,7 +185,8 @@ class Infer:
         )
 
     def broadcast(self, *indexes: int) -> Shape:
-        """The shape that inputs have together by NumPy's rule. A symbolic dim is taken to be 1 only where its text says 1."""
+        """The shape that inputs have together by NumPy's rule. A symbolic dim is taken to be 1 only where its text
+        says 1."""
         result: Shape = ()
         for index in indexes:
             result = self.broadcast_shapes(result, self.shape(index), inputs=indexes)

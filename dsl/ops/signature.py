@@ -5,7 +5,8 @@
     lstm(x: T, w: T, r: T, bias: T?, *, hidden: int) -> (y: T, h: T, c: T)
     cast(x: any, *, to: dtype) -> to
 
-A type is a dtype variable (limited by the op's `where`), a dtype, `any`, or, for results, the name of an attribute of kind dtype.
+A type is a dtype variable (limited by the op's `where`), a dtype, `any`, or, for results, the name of an attribute
+of kind dtype.
 `?` marks what may be absent, `...` a list of inputs or results.
 """
 

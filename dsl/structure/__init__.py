@@ -1,4 +1,5 @@
-"""From a flat network to the text that a person wants to review: known patterns as their op, repeated structure as blocks."""
+"""From a flat network to the text that a person wants to review: known patterns as their op, repeated structure as
+blocks."""
 
 from __future__ import annotations
 

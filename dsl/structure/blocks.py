@@ -105,9 +105,7 @@ class _BlockWriter:
         signature = ", ".join([*tensors, *(["*", *attrs] if attrs else [])])
         promised = results[0] if len(results) == 1 else f"({', '.join(f'y{n}: {r}' for n, r in enumerate(results))})"
         lines = [(0, f"block {self.name}({signature}) -> {promised} {{"), *self.lines, (0, "}")]
-        texts = {
-            param: tuple(value_text(v, self.dims) for v in values) for param, (_, values) in self._params.items()
-        }
+        texts = {param: tuple(value_text(v, self.dims) for v in values) for param, (_, values) in self._params.items()}
         prefixes = self.members.prefixes if has_weights else None
         return Block(self.name, lines, self.occurrences, prefixes, texts, tuple(shared))
 

@@ -68,5 +68,6 @@ def literal_bytes(weight: Weight) -> tuple[str, tuple[int, ...], bytes] | None:
 
 
 def rounded(value: float, dtype: DType) -> float:
-    """The number with the fewest digits that a value of a float dtype stands for: 1e-6 for f32's 9.999999974752427e-7."""
+    """The number with the fewest digits that a value of a float dtype stands for: 1e-6 for f32's
+    9.999999974752427e-7."""
     return float(str(dtype.numpy.type(value)))

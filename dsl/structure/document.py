@@ -1,4 +1,5 @@
-"""A network as a structured spec: blocks, repeats and calls, proven to load as the same network and to print the same again."""
+"""A network as a structured spec: blocks, repeats and calls, proven to load as the same network and to print the
+same again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Finds the stretch of layers that occurs several times and is best made a block.
 
-A stretch is worth a block if it has one result that layers behind it read, needs nothing that is read again right behind
+A stretch is worth a block if it has one result that layers behind it read, needs nothing that is read again right
+behind
 it (it is no half of a residual), and occurs often enough to make the text shorter.
 """
 
@@ -109,7 +110,8 @@ class Finder:
         return best or None
 
     def _is_whole(self, length: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Which stretches of a length have one result, leave nothing that they read to the next, and may be in a block."""
+        """Which stretches of a length have one result, leave nothing that they read to the next, and may be in a
+        block."""
         rest = self._count - length + 1
         made, last = self._spans.T
         results = _counted(rest, np.maximum(made - length + 1, 0), np.minimum(made, last - length))

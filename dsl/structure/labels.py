@@ -81,4 +81,3 @@ def _stem(prefix: str) -> str:
     if last in _GENERIC:
         return "layer" if last in ("h", "layer", "layers") else "block"
     return last.removesuffix("s") if len(last) > 3 else last
-

@@ -59,7 +59,7 @@ def family(occurrences: Sequence[Sequence[Tensor]]) -> Family:
 def steps(path: str) -> list[str]:
     """`a.b[0]` in its steps: `a`, `.b`, `[0]`."""
     found = _STEP.findall(path)
-    return found if "".join(found) == path else [path]
+    return found if found and "".join(found) == path else [path]
 
 
 def indexed(prefix: str) -> str:
@@ -110,5 +110,3 @@ def _below(prefixes: Sequence[str], names: Sequence[str]) -> str | None:
     rests = {name[len(p) :] if name.startswith(f"{p}.") else "" for p, name in zip(prefixes, names, strict=True)}
     rest = rests.pop()
     return rest.removeprefix(".") if rest and not rests else None
-
-

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trtn.dsl.structure.deadcode import without_dead_layers
 from trtn.dsl.network import Layer, Network, Tensor
+from trtn.dsl.structure.deadcode import without_dead_layers
 from trtn.dsl.structure.patterns import Pattern, discover
 from trtn.dsl.structure.rewriter import Rewriter
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from trtn.dsl.network import Graph, Layer, Network, Tensor
+from trtn.dsl.network import Graph, Layer, Network, Tensor, walk
 from trtn.dsl.structure.find import Occurrence
 from trtn.dsl.structure.labels import block_name
 from trtn.dsl.structure.paths import family, indexed
 
-__all__ = ["regular_names", "renamed", "tidied"]
+__all__ = ["regular_names", "renamed", "tidied", "with_plain_names"]
 
 _FOLDED_BIAS = ".weight_bias"
 """What torch calls the bias of a layer that it has folded a batch norm into."""
@@ -87,9 +87,29 @@ def renamed(network: Network, names: Mapping[str, str]) -> Network:
     return replace(network, graph=_graph(network.graph, tensors))
 
 
+def with_plain_names(network: Network, paths: Mapping[int, str]) -> Network:
+    """The network with running numbers for names of layers, and weights under `paths` (by id of the weight).
+
+    Two networks that differ in such names only become the same. Inputs and outputs keep their names.
+    """
+    finals = {id(t) for t in network.outputs}
+    tensors: dict[int, Tensor] = {}
+    made = [t for layer in walk(network.graph) for t in layer.outputs]
+    made += [t for layer in walk(network.graph) for region in layer.regions for t in region.inputs]
+    for number, t in enumerate(made):
+        if id(t) not in finals:
+            tensors[id(t)] = replace(t, name=f"t{number}")
+    for t in network.weights:
+        if t.weight is not None and id(t.weight) in paths:
+            name = paths[id(t.weight)]
+            tensors[id(t)] = replace(t, name=name, weight=replace(t.weight, name=name))
+    return replace(network, graph=_graph(network.graph, tensors))
+
+
 def _graph(graph: Graph, tensors: Mapping[int, Tensor]) -> Graph:
+    inputs = tuple(tensors.get(id(t), t) for t in graph.inputs)
     outputs = tuple(tensors.get(id(t), t) for t in graph.outputs)
-    return Graph(graph.inputs, outputs, tuple(_layer(layer, tensors) for layer in graph.layers))
+    return Graph(inputs, outputs, tuple(_layer(layer, tensors) for layer in graph.layers))
 
 
 def _layer(layer: Layer, tensors: Mapping[int, Tensor]) -> Layer:

@@ -1,4 +1,5 @@
-"""Sizes and numbers in a block: literal where they are the same in all its calls, else by the name of a dim or parameter."""
+"""Sizes and numbers in a block: literal where they are the same in all its calls, else by the name of a dim or
+parameter."""
 
 from __future__ import annotations
 

@@ -131,12 +131,17 @@ class _Writer:
             place = _carried_place(run[0], run[1])
             assert place is not None
             start = run[0].occurrence.inputs[place]
-            if id(start) in made and id(start) not in self._outputs and not self._readers_outside(start, run[0].occurrence):
+            if (
+                id(start) in made
+                and id(start) not in self._outputs
+                and not self._readers_outside(start, run[0].occurrence)
+            ):
                 found.add(id(start))
         return found
 
     def _shared_inputs(self, runs: dict[int, list[Call]]) -> dict[int, str]:
-        """What all rounds of a repeat are given from outside, made by layers of the network: it is called as in the block."""
+        """What all rounds of a repeat are given from outside, made by layers of the network: it is called as in the
+        block."""
         own = {id(t) for x in self._network.layers if id(x) not in self._covered for t in x.outputs}
         found: dict[int, str] = {}
         for run in runs.values():

@@ -138,7 +138,8 @@ def _items(pieces: list[Piece]) -> list[list[Piece]]:
 
 
 def _is_index(pieces: list[Piece]) -> bool:
-    """One integer between brackets: in the path of a name it can't stand on a line of its own, elsewhere it need not."""
+    """One integer between brackets: in the path of a name it can't stand on a line of its own, elsewhere it need
+    not."""
     return len(pieces) == 1 and pieces[0].is_number
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +20,13 @@ _UNITS = {
     "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4,
     "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4,
 }  # fmt: skip
+_LITERALS: dict[str, Callable[[int], ast.Expr]] = {
+    "true": lambda at: ast.BoolLit(at, at + 4, True),
+    "false": lambda at: ast.BoolLit(at, at + 5, False),
+    "inf": lambda at: ast.FloatLit(at, at + 3, float("inf"), "inf"),
+    "nan": lambda at: ast.FloatLit(at, at + 3, float("nan"), "nan"),
+}
+"""Literals that look like names, by where they begin."""
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _INT = re.compile(r"-?[0-9]+")
 
@@ -87,15 +95,24 @@ class Reader:
         return ast.Ref(start, start + len(text), tuple(parts), tuple(quoted))
 
     def read_paths(self, token: Token) -> list[ast.Expr]:
-        """`h, p.fc1.weight`: each name a reference."""
+        """`h, p.fc1.weight`: each name a reference, but for the words that are literals."""
         start = token.start_pos
         if "[" in token or "`" in token:
-            return [self.read_path(start + m.start(), m.group()) for m in PATH.finditer(token)]
+            matches = PATH.finditer(token)
+            return [
+                _LITERALS[m.group()](start + m.start())
+                if m.group() in _LITERALS
+                else self.read_path(start + m.start(), m.group())
+                for m in matches
+            ]
         refs: list[ast.Expr] = []
         for piece in token.split(","):
             name = piece.strip(" \t")
             begin = start + piece.find(name)
-            refs.append(ast.Ref(begin, begin + len(name), tuple(name.split("."))))
+            literal = _LITERALS.get(name)
+            refs.append(
+                ast.Ref(begin, begin + len(name), tuple(name.split("."))) if literal is None else literal(begin)
+            )
             start += len(piece) + 1
         return refs
 

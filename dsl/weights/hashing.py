@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trtn.dsl.dtypes import DType, from_numpy
+from trtn.dsl.weights.mapped import forget
 
 __all__ = ["SCHEME", "chunks", "combine", "digest", "hasher", "is_digest", "short"]
 
 SCHEME = "sha256:"
 _CHUNK = 1 << 20
+_WINDOW = 1 << 25
+"""Bytes of a mapped file that stay in memory while it is read through."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -27,8 +30,8 @@ def digest(array: npt.NDArray[Any]) -> str:
     line feed; `f16[768,3072]\\n`, and `f32[]\\n` for a scalar. The elements follow in C order (last axis
     fastest) without padding: little-endian two's complement or IEEE 754 for numbers (bf16: the upper half of
     an f32; 8-bit floats: their 8 bits, f4e2m1: its 4 bits in a byte of its own, as in the OCP formats), one
-    byte 0 or 1 for a bool, one byte for a smaller integer (i4 and i2 sign-extended: unpacked). Bits count: -0.0 and 0.0 differ, and so do two
-    NaNs with different payloads.
+    byte 0 or 1 for a bool, one byte for a smaller integer (i4 and i2 sign-extended: unpacked). Bits count:
+    -0.0 and 0.0 differ, and so do two NaNs with different payloads.
 
     An array of any strides and byte order is taken; at most one chunk (1 MiB) of it is copied at a time.
     Raises TypeError where the language has no such dtype.
@@ -48,11 +51,16 @@ def hasher(dtype: DType, shape: Iterable[int]) -> hashlib._Hash:
 
 
 def chunks(array: npt.NDArray[Any]) -> Iterator[memoryview]:
-    """The elements' canonical bytes (see `digest`), in order, in pieces of at most 1 MiB, or one element."""
+    """The elements' canonical bytes (see `digest`), in order, in pieces of at most 1 MiB, or one element.
+
+    Mapped files are let go of piece by piece: a pass over a tensor of any size takes little memory.
+    """
     if array.flags.c_contiguous and not _needs_change(array.dtype):
-        octets = array.reshape(-1).view(np.uint8).data
-        for start in range(0, len(octets), _CHUNK):
-            yield octets[start : start + _CHUNK]
+        octets = array.reshape(-1).view(np.uint8)
+        for start in range(0, len(octets), _WINDOW):
+            window = octets[start : start + _WINDOW]
+            yield from (window[at : at + _CHUNK].data for at in range(0, len(window), _CHUNK))
+            forget(window)
     elif array.nbytes <= _CHUNK:
         yield _canonical(array).reshape(-1).view(np.uint8).data
     else:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bytes", "StorageError", "damaged", "map_file"]
+__all__ = ["Bytes", "StorageError", "damaged", "forget", "map_file"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -59,6 +59,24 @@ def map_file(path: Path) -> Bytes:
         raise _unreadable(path, error.strerror or str(error)) from None
     finally:
         os.close(descriptor)
+
+
+def forget(array: npt.NDArray[Any]) -> None:
+    """Give the memory of a contiguous array back that maps a file: it is read again where somebody looks. Others stay.
+
+    Pages that were read count as the process's memory until the system needs them elsewhere; where a limit is set
+    (containers, CI), a file larger than it could not be hashed.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if not isinstance(owner, mmap.mmap) or not memoryview(owner).readonly:  # what was written to a private map would go
+        return
+    start = array.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
+    first = start - start % mmap.PAGESIZE
+    owner.madvise(mmap.MADV_DONTNEED, first, start + array.nbytes - first)
 
 
 def _unreadable(path: Path, why: str) -> StorageError:

@@ -23,9 +23,7 @@ _LOCAL_HEADER = struct.Struct("<4s22sHH")
 _LONGEST_HEADER = 10_000  # what NumPy itself reads unless told more
 _BY_BYTES = {"i8": ("i4", "i2"), "u8": ("u4", "u2")}
 # NumPy's format has no word for ml_dtypes' types: they are saved as opaque bytes of the same size.
-_BY_VOID = {
-    size: tuple(d.name for d in ALL if d.is_narrow and d.is_float and d.itemsize == size) for size in (1, 2)
-}
+_BY_VOID = {size: tuple(d.name for d in ALL if d.is_narrow and d.is_float and d.itemsize == size) for size in (1, 2)}
 
 
 class NpyFile(Storage):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -18,7 +18,7 @@ from trtn.dsl.weights.storage import Place
 from trtn.dsl.weights.storages import FileTable, locate
 
 __all__ = [
-    "ArraySource", "FileEntry", "GeneratedSource", "Spans", "StoredSource", "array_weight",
+    "ArraySource", "FileEntry", "ForeignSource", "GeneratedSource", "Spans", "StoredSource", "array_weight",
     "generated_weight", "stored_weight", "view",
 ]  # fmt: skip
 
@@ -161,9 +161,21 @@ class ArraySource:
         return "memory"
 
 
+@runtime_checkable
+class ForeignSource(Protocol):
+    """What an importer's weights load from."""
+
+    def view(self) -> npt.NDArray[Any]:
+        """As `load`, of any strides: no copy of a tensor that can be mapped."""
+
+    def stored(self, weight: Weight) -> StoredSource | None:
+        """The same tensor as a manifest would refer to it, or None where no reader of weight files finds it."""
+
+
 def view(weight: Weight) -> npt.NDArray[Any]:
     """The weight's values in any memory layout: hashing and writing need no copy of a transposed tensor."""
-    return weight.source.view() if isinstance(weight.source, StoredSource) else weight.load()
+    source = weight.source
+    return source.view() if isinstance(source, StoredSource | ForeignSource) else weight.load()
 
 
 def array_weight(name: str, array: npt.NDArray[Any], *, digest: str | None = None) -> Weight:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,7 @@ from trtn.dsl.weights.atomic import replacing
 from trtn.dsl.weights.generators import Generator, Misuse, Value
 from trtn.dsl.weights.hashing import SCHEME, chunks, digest, hasher, short
 from trtn.dsl.weights.safetensors_file import DTYPES, PACKED_AS
-from trtn.dsl.weights.sources import GeneratedSource, StoredSource, array_weight, view
+from trtn.dsl.weights.sources import ForeignSource, GeneratedSource, StoredSource, array_weight, view
 from trtn.dsl.weights.table import natural_key
 
 __all__ = ["FileLine", "TensorLine", "format_manifest", "save_weights", "write_manifest", "write_safetensors"]
@@ -126,6 +128,8 @@ def save_weights(
 def _kept(path: str, weight: Weight, own: Path, files: dict[str, FileLine]) -> TensorLine | None:
     """The line for a weight that stays in its file, or None where that isn't below the folder, or is `own`."""
     source = weight.source
+    if isinstance(source, ForeignSource):
+        source = source.stored(weight)
     if not isinstance(source, StoredSource):
         return None
     relative = os.path.relpath(source.file.root / source.file.path, own.parent)
@@ -224,19 +228,37 @@ def write_safetensors(path: Path, weights: dict[str, Weight]) -> dict[str, str]:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     hashes: dict[str, str] = {}
-    with replacing(path) as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
+    with replacing(path) as file, _written_behind(file) as write:
+        write(len(text).to_bytes(8, "little"))
+        write(text)
         for name in order:
             weight = weights[name]
             state = hasher(weight.dtype, weight.shape)
             for chunk in chunks(view(weight)):
                 state.update(chunk)
-                file.write(chunk)
+                write(chunk)
             hashes[name] = SCHEME + state.hexdigest()
             if weight.digest not in (None, hashes[name]):
                 raise _changed(name, weight, hashes[name])
     return hashes
+
+
+@contextmanager
+def _written_behind(file: IO[bytes]) -> Iterator[Callable[[bytes | memoryview], None]]:
+    """A function that writes a piece while its caller hashes the next one. OSError may come with a later call, or at the
+    end.
+    """
+    with ThreadPoolExecutor(1, "trtn-write") as pool:
+        pending: list[Future[int]] = []
+
+        def write(piece: bytes | memoryview) -> None:
+            if pending:
+                pending.pop().result()
+            pending.append(pool.submit(file.write, piece))
+
+        yield write
+        if pending:
+            pending.pop().result()
 
 
 def _changed(name: str, weight: Weight, found: str) -> BuildError:

@@ -21,7 +21,9 @@ Feeds = Mapping[str, Any]
 
 
 def network(text: str, folder: Path | None = None, weights: str = "") -> Network:
-    """The network of a spec without its edition line. `weights` are lines of a manifest, known as `w`; it lies in `folder`."""
+    """The network of a spec without its edition line. `weights` are lines of a manifest, known as `w`; it
+    lies in `folder`.
+    """
     if not weights:
         return load_text(f"trtn 1\n{text}")
     assert folder is not None
@@ -48,8 +50,8 @@ def assert_same(actual: Feeds, expected: Feeds) -> None:
 def run_both(net: Network, feeds: Sequence[Feeds], folder: Path, *, exact: bool = True) -> Engine:
     """Run the built engine and its reloaded copy on each of `feeds`, in one context and through `Engine.run`.
 
-    Results are, to the bit, those of the reference evaluation of the network as optimised; with `exact` of the network as written,
-    too. Saving the reloaded engine gives the same file. Gives the built engine.
+    Results are, to the bit, those of the reference evaluation of the network as optimised; with `exact` of
+    the network as written, too. Saving the reloaded engine gives the same file. Gives the built engine.
     """
     engine = build(net, device="cpu")
     path = folder / "net.engine"

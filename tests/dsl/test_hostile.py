@@ -1,7 +1,8 @@
-"""Specs that somebody wrote to hurt: each ends within seconds and bounded memory, with a diagnostic and no traceback.
+"""Specs that somebody wrote to hurt: each ends within seconds and bounded memory, with a diagnostic and no
+traceback.
 
-In CI one process checks them all, at a tenth of the size or less. With TRTN_FULL_TESTS each has full size and a
-process of its own. A process has an address space of 2 GiB.
+In CI one process checks them all, at a tenth of the size or less. With TRTN_FULL_TESTS each has full size and
+a process of its own. A process has an address space of 2 GiB.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ CASES: dict[str, tuple[Callable[[], Text], str]] = {
     "a repeat of nothing": (plain(f"network n {{ {ONE} repeat i in 0..1000000000 {{ }} y = x }}"), "E0211"),
     "repeats in repeats": (
         plain(
-            f"network n {{ {ONE} h = x repeat i in 0..9999 carry h {{ repeat j in 0..9999 carry h {{ h = relu(h) }} }} y = h }}"
+            f"network n {{ {ONE} h = x repeat i in 0..9999 carry h {{ repeat j in 0..9999 carry h {{"
+            " h = relu(h) } } y = h }"
         ),
         "E0211",
     ),
@@ -145,6 +147,13 @@ CASES: dict[str, tuple[Callable[[], Text], str]] = {
             f" network n {{ {ONE} y = a(x) }}"
         ),
         "E0206",
+    ),
+    "more types than names": (
+        plain(
+            f"network n {{ {ONE} input n: i64[] y, ys = loop i in 0..n max 5 carry a = x {{ a = neg(a) yield a }}"
+            " : f32[N], bool[], f32[K in 0..5, N] }"
+        ),
+        "E0208",
     ),
     "a dim of 2^63": (
         plain("network n { dim N in 1..9223372036854775808 input x: f32[N] output y: f32[N] y = x }"),

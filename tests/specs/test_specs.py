@@ -1,4 +1,5 @@
-"""The networks of specs/: each checks, is formatted, builds, plans a tight arena and gives the reference's results.
+"""The networks of specs/: each checks, is formatted, builds, plans a tight arena and gives the reference's
+results.
 
 TRTN_FULL_TESTS runs the three large ones as well, which are only built otherwise.
 """

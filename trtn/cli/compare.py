@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "compare", "default_tolerance"]
 
-_TOLERANCES = {"f16": 1e-2, "bf16": 5e-2, "f8e4m3": 0.2, "f8e5m2": 0.4, "f8e4m3fnuz": 0.2, "f8e5m2fnuz": 0.4, "f8e8m0": 1.0, "f4e2m1": 0.5}
+_TOLERANCES = {
+    "f16": 1e-2,
+    "bf16": 5e-2,
+    "f8e4m3": 0.2,
+    "f8e5m2": 0.4,
+    "f8e4m3fnuz": 0.2,
+    "f8e5m2fnuz": 0.4,
+    "f8e8m0": 1.0,
+    "f4e2m1": 0.5,
+}
 _TOLERANCE = 1e-4
 _QUANTIZED_TOLERANCE = 5e-2
 """Rounding to 8 bits turns the least difference before it into a whole step after it."""

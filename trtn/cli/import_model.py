@@ -70,9 +70,7 @@ def onnx(
         bool, typer.Option("--keep-storage", help="Leave weights in files under the spec's folder where they are.")
     ] = False,
     provenance: Annotated[bool, typer.Option("--provenance", help="Note the model's nodes in the spec.")] = False,
-    flat: Annotated[
-        bool, typer.Option("--flat", help="One layer a node: no patterns recognised, no blocks.")
-    ] = False,
+    flat: Annotated[bool, typer.Option("--flat", help="One layer a node: no patterns recognised, no blocks.")] = False,
     format: FormatOption = Format.HUMAN,  # noqa: A002
     color: ColorOption = Color.AUTO,
     quiet: Quiet = False,

@@ -1,4 +1,5 @@
-"""Generated CUDA kernels: pointwise regions, normalisations, reductions and other things that memory decides the speed of.
+"""Generated CUDA kernels: pointwise regions, normalisations, reductions and other things that memory decides the
+speed of.
 
 A module of this package that binds FAMILY is all that a further family takes.
 """

@@ -1,6 +1,8 @@
-"""Depthwise convolutions with their epilogue: memory decides their speed, so each row of x is read once for a strip of columns.
+"""Depthwise convolutions with their epilogue: memory decides their speed, so each row of x is read once for a strip
+of columns.
 
-A thread has `vector` channels (side by side where channels are last) and `width` columns, and walks down `rows` rows of the result. A row of x
+A thread has `vector` channels (side by side where channels are last) and `width` columns, and walks down `rows` rows
+of the result. A row of x
 enters the sums of all results that it takes part in, while the next one is on its way.
 """
 
@@ -19,6 +21,7 @@ from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, gri
 from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
+from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.ops.windows import actual_pads
 
 __all__ = ["FAMILY", "DepthwiseFamily", "DepthwiseSpec"]
@@ -72,7 +75,7 @@ class DepthwiseSpec:
         dtypes = dict(zip([*by_channel[self.bias :], *tensors], self.epilogue.inputs[1:], strict=True))
         result = self.epilogue.dtype(self.epilogue.results[0])
         pointers = [
-            f"const {stored}* __restrict__ x", f"const {stored}* __restrict__ w",
+            f"const {stored}* __restrict__ x", "const float* __restrict__ w",
             *(f"const {C_TYPES[dtypes.get(n, self.dtype)]}* __restrict__ {n}" for n in (*by_channel, *tensors)),
             f"{C_TYPES[result]}* __restrict__ y",
         ]  # fmt: skip
@@ -101,9 +104,7 @@ class DepthwiseSpec:
                 "  const i64 sample = tile / across / down;",
                 "  const int end = lower(p0 + rows, P);",
                 *(f"  {line}" for line in walking),
-                f"  Lanes<{stored}, V> taps[{taps.kernel[0] * taps.kernel[1]}];",
-                "  #pragma unroll",
-                f"  for (int k = 0; k < {taps.kernel[0] * taps.kernel[1]}; k++) fetch_lanes<V>(w + k * channels + c, taps[k]);",
+                "  w += c;",
                 *(f"  C {n}_v[V]; load<V>({n} + c, {n}_v);" for n in by_channel),
                 f"  Lanes<{stored}, V> row[IW], next[IW];",
                 f"  C sums[{taps.live}][TW][V];",
@@ -120,6 +121,7 @@ class DepthwiseSpec:
     def _functions(self, stored: str, tensors: Sequence[str], statements: Sequence[str], value: str) -> list[str]:
         taps, result = self.taps, COMPUTE_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
         start = "bias_v[v]" if self.bias else "0"
+        some = min(4, self.vector)
         reads = [f"C {n}_v[V]; load<V>({n} + p * {n}h + (q0 + j) * {n}w, {n}_v);" for n in tensors]
         return [
             f"  auto begin = [&](C (&own)[TW][V]) {{ for (int j = 0; j < TW; j++) for (int v = 0; v < V; v++) own[j][v] = {start}; }};",
@@ -141,12 +143,16 @@ class DepthwiseSpec:
             # The row enters the sums of one row of results, as that one's row `down` of taps.
             "  auto enter = [&](C (&own)[TW][V], int down) {",
             "    #pragma unroll",
-            "    for (int v = 0; v < V; v++)",
+            f"    for (int first = 0; first < V; first += {some})",
             "      #pragma unroll",
             f"      for (int k = 0; k < {taps.kernel[1]}; k++) {{",
-            f"        const C tap = widen_here(taps[down * {taps.kernel[1]} + k].at[v]);",
+            f"        float tap[{some}];",
+            f"        read_here(w + (down * {taps.kernel[1]} + k) * channels + first, tap);",
             "        #pragma unroll",
-            f"        for (int j = 0; j < TW; j++) own[j][v] += widen(row[j * {taps.strides[1]} + k * {taps.dilations[1]}].at[v]) * tap;",
+            f"        for (int v = 0; v < {some}; v++)",
+            "          #pragma unroll",
+            f"          for (int j = 0; j < TW; j++) own[j][first + v] += widen(row[j * {taps.strides[1]} + k * {taps.dilations[1]}]"
+            ".at[first + v]) * tap[v];",
             "      }",
             "  };",
             "  auto finish = [&](C (&own)[TW][V], int p) {",
@@ -162,7 +168,8 @@ class DepthwiseSpec:
         ]
 
     def _walk(self) -> list[str]:
-        """The rows before the first results are whole, then a loop that finishes a row of results a turn. Sums stay where they are:
+        """The rows before the first results are whole, then a loop that finishes a row of results a turn. Sums stay
+        where they are:
         the loop is written out until each is back at its place."""
         taps = self.taps
         fresh = min(taps.strides[0], taps.extent)
@@ -208,8 +215,8 @@ class DepthwiseFamily:
             return f"it has {x.rank - 2} spatial axes"
         if weight.weight is None:
             return "its weight is not a constant"
-        if x.dtype.name not in C_TYPES or any(t is not None and t.dtype is not x.dtype for t in conv.inputs):
-            return f"generated kernels don't take {x.dtype}"
+        if x.dtype.name not in ("f16", "bf16", "f32") or any(t is not None and t.dtype is not x.dtype for t in conv.inputs):
+            return f"generated convolutions don't take {x.dtype}"
         if conv.attrs["dilations"][0] > 1 and conv.attrs["strides"][0] > 1 and x.rank == 4:
             return "it has both strides and dilations"
         if max(weight.weight.shape[2:]) > 9:
@@ -237,7 +244,15 @@ class DepthwiseFamily:
         vector, width, rows = _strip(tactic, x, y, tensors, by_channel, taps)
         channels_last = x.strides[1] == 1
         spec = DepthwiseSpec(
-            x.dtype.name, taps, bool(bias_at), epilogue.program, len(epilogue.channels), len(tensors), vector, width, channels_last
+            x.dtype.name,
+            taps,
+            bool(bias_at),
+            epilogue.program,
+            len(epilogue.channels),
+            len(tensors),
+            vector,
+            width,
+            channels_last,
         )
         batch, channels, high, wide = y.shape
         vectors, across, down = channels // vector, -(-wide // width), -(-high // rows)
@@ -249,7 +264,7 @@ class DepthwiseFamily:
             *(np.int64(s) for o in (x, *tensors, y) for s in o.strides),
         )  # fmt: skip
         call = Call(spec, grid_for(total, THREADS), (THREADS, 1, 1), (*map(Slot, slots), *numbers))
-        return Plan((call,), (weight.size * weight.dtype.itemsize,), pack)
+        return Plan((call,), (weight.size * 4,), pack)
 
 
 FAMILY = DepthwiseFamily()
@@ -290,7 +305,7 @@ def _strip(
         width = 1  # neighbouring threads have neighbouring columns then
     if not width:
         vector = min(vector, 8 if taps.kernel[0] * taps.kernel[1] <= 9 else 4)
-        width = 2 if wide % 4 and wide % 2 == 0 or wide < 4 else 4
+        width = 2 if (wide % 4 and wide % 2 == 0) or wide < 4 else 4
         width = min(width, wide)
     if not rows:
         strips = y.shape[0] * (y.shape[1] // vector) * -(-wide // width)
@@ -303,20 +318,23 @@ def _allows(vector: int, operands: Sequence[Operand], by_channel: Sequence[Opera
     for o in operands:
         step = min(16, vector * o.dtype.itemsize)
         others = (s for axis, s in enumerate(o.strides) if axis != 1 and o.shape[axis] > 1)
-        if o.strides[1] != 1 or o.shape[1] % vector or o.align < step or any(s * o.dtype.itemsize % step for s in others):
+        if (
+            o.strides[1] != 1
+            or o.shape[1] % vector
+            or o.align < step
+            or any(s * o.dtype.itemsize % step for s in others)
+        ):
             return False
     return all(o.align >= min(16, vector * o.dtype.itemsize) for o in by_channel)
 
 
 def _packed(weight: Operand, at: int, slot: int) -> tuple[Slot, tuple[Call, ...]]:
-    """The weight [C, 1, *kernel] as [taps, C] in scratch memory, and the launch that makes it so."""
+    """The weight [C, 1, *kernel] as f32 [taps, C] in scratch memory, and the launch that makes it so."""
     channels, _, *kernel = weight.shape
     strides, step = [0] * len(kernel), channels
     for axis in reversed(range(len(kernel))):
         strides[axis] = step
         step *= kernel[axis]
-    target = Operand(weight.shape, (1, 0, *strides), weight.dtype)
-    copy = copy_program(weight.dtype.name, weight.dtype.name)
+    target = Operand(weight.shape, (1, 0, *strides), BY_NAME["f32"])
+    copy = copy_program(weight.dtype.name, "f32")
     return Slot(slot), tuple(elementwise_call(copy, weight.shape, (weight,), (target,), (Slot(at), Slot(slot))))
-
-

@@ -1,4 +1,5 @@
-"""Kernels that apply a program to each position of some operands: read, compute, write, in vectors where memory allows it."""
+"""Kernels that apply a program to each position of some operands: read, compute, write, in vectors where memory
+allows it."""
 
 from __future__ import annotations
 
@@ -46,7 +47,12 @@ class ElementwiseSpec:
                 "}",
                 *body,
             ]
-        parameters = [*_pointers(self.program), "const u32 count", *(["const u32 total"] if self.tail else []), *self.walk.parameters()]
+        parameters = [
+            *_pointers(self.program),
+            "const u32 count",
+            *(["const u32 total"] if self.tail else []),
+            *self.walk.parameters(),
+        ]
         return "\n".join(
             [
                 PRELUDE,
@@ -64,7 +70,8 @@ class ElementwiseSpec:
 
 @dataclass(frozen=True, slots=True)
 class TiledSpec:
-    """For inputs that lie in another order than the results: tiles of them go through shared memory, so that both sides are
+    """For inputs that lie in another order than the results: tiles of them go through shared memory, so that both
+    sides are
     read and written along their own fastest axis.
 
     The walk's last axis is the results' fastest, the one before it that of the `staged` inputs.
@@ -81,13 +88,24 @@ class TiledSpec:
         names = _names(program)
         types = [C_TYPES[d] for d in _dtypes(program)]
         shared = [f"  __shared__ {types[n]} tile{n}[{TILE}][{TILE} + 1];" for n, held in enumerate(self.staged) if held]
-        fill = [f"      tile{n}[k][threadIdx.x] = {names[n]}[{walk.offset(n)}];" for n, held in enumerate(self.staged) if held]
-        arguments = [
-            f"&tile{n}[threadIdx.x][k]" if held else f"{names[n]} + {walk.offset(n)}" for n, held in enumerate(self.staged)
+        fill = [
+            f"      tile{n}[k][threadIdx.x] = {names[n]}[{walk.offset(n)}];"
+            for n, held in enumerate(self.staged)
+            if held
         ]
-        batch = [f"const u32 batch = tile / tiles; const u32 b = tile - batch * tiles;", *_batch(walk)]
+        arguments = [
+            f"&tile{n}[threadIdx.x][k]" if held else f"{names[n]} + {walk.offset(n)}"
+            for n, held in enumerate(self.staged)
+        ]
+        batch = ["const u32 batch = tile / tiles; const u32 b = tile - batch * tiles;", *_batch(walk)]
         place = f"      const u32 {across} = {{0}}, {along} = {{1}}; if ({across} < wd{rank - 2} && {along} < wd{rank - 1}) {{{{"
-        parameters = [*_pointers(program), "const u32 tiles", "const u32 columns", *_all_sizes(walk), *walk.parameters()[rank - 1 :]]
+        parameters = [
+            *_pointers(program),
+            "const u32 tiles",
+            "const u32 columns",
+            *_all_sizes(walk),
+            *walk.parameters()[rank - 1 :],
+        ]
         return "\n".join(
             [
                 PRELUDE,
@@ -147,7 +165,8 @@ def _pointers(program: Program) -> list[str]:
 
 
 def apply_function(program: Program, constant: Sequence[bool]) -> str:
-    """`apply<V>`: the program on V neighbours. Pointers stand at the first; an operand that is `constant` there has one element
+    """`apply<V>`: the program on V neighbours. Pointers stand at the first; an operand that is `constant` there has
+    one element
     for all of them."""
     names = _names(program)
     inputs, results = names[: len(program.inputs)], names[len(program.inputs) :]
@@ -156,7 +175,11 @@ def apply_function(program: Program, constant: Sequence[bool]) -> str:
     lines = ["template <int V> DEVICE void apply(" + ", ".join(_pointers(program)) + ") {"]
     for name in inputs:
         compute = f"typename Compute<{types[name]}>::type"
-        lines.append(f"  const {compute} a_{name} = load({name});" if held[name] else f"  {compute} a_{name}[V]; load<V>({name}, a_{name});")
+        lines.append(
+            f"  const {compute} a_{name} = load({name});"
+            if held[name]
+            else f"  {compute} a_{name}[V]; load<V>({name}, a_{name});"
+        )
     lines += [f"  typename Compute<{types[name]}>::type r_{name}[V];" for name in results]
     statements, values = program.statements([f"a_{name}" if held[name] else f"a_{name}[k]" for name in inputs])
     lines += ["  #pragma unroll", "  for (int k = 0; k < V; k++) {", *(f"    {s}" for s in statements)]
@@ -173,8 +196,6 @@ def copy_program(source: str, target: str) -> Program:
         return Program((source,), (), (0,))
     attrs = (("saturate", True), ("to", target))
     return Program((source,), (Step("cast", (0,), target, attrs),), (1,))
-
-
 
 
 def elementwise_call(
@@ -199,7 +220,9 @@ def elementwise_call(
     walk = geometry.walk()
     count = -(-geometry.count // width)
     spec = ElementwiseSpec(program, walk, width, tail)
-    return [Call(spec, grid_for(count, THREADS), (THREADS, 1, 1), _arguments(slots, count, geometry, walk, width, tail))]
+    return [
+        Call(spec, grid_for(count, THREADS), (THREADS, 1, 1), _arguments(slots, count, geometry, walk, width, tail))
+    ]
 
 
 def _arguments(
@@ -232,13 +255,15 @@ def _tiled(program: Program, geometry: Geometry, inputs: int, slots: Sequence[Sl
         return None
     across = axes.pop()
     order = [a for a in range(last) if a != across] + [across, last]
-    turned = Geometry(tuple(geometry.sizes[a] for a in order), tuple(tuple(own[a] for a in order) for own in geometry.strides))
-    staged = tuple(n < inputs and own[last - 1] == 1 and own[last] not in (0, 1) for n, own in enumerate(turned.strides))
+    turned = Geometry(
+        tuple(geometry.sizes[a] for a in order), tuple(tuple(own[a] for a in order) for own in geometry.strides)
+    )
+    staged = tuple(
+        n < inputs and own[last - 1] == 1 and own[last] not in (0, 1) for n, own in enumerate(turned.strides)
+    )
     walk = turned.walk()
     rows, columns = (-(-turned.sizes[a] // TILE) for a in (last - 1, last))
     batch = turned.count // (turned.sizes[last - 1] * turned.sizes[last])
     sizes = tuple(np.uint32(d) for d in turned.sizes)
     arguments = (*slots, np.uint32(rows * columns), np.uint32(columns), *sizes, *turned.arguments(walk)[last:])
     return Call(TiledSpec(program, walk, staged), (batch * rows * columns, 1, 1), (TILE, ROWS, 1), arguments)
-
-

@@ -13,7 +13,8 @@ __all__ = ["Epilogue", "epilogue_of", "epilogue_refusal"]
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """A program whose first input is the convolution's result, then the constants by channel, then tensors of the result's shape.
+    """A program whose first input is the convolution's result, then the constants by channel, then tensors of the
+    result's shape.
 
     `channels` and `tensors` are their numbers among the group's inputs.
     """

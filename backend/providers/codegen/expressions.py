@@ -18,7 +18,9 @@ COARSE = frozenset(
     | {"not_equal", "round", "sign", "thresholded_relu"}
 )
 """Ops that jump: a difference below their argument's precision could show."""
-MOVES = frozenset({"cast", "constant", "clip", "identity", "max", "min", "neg", "abs", "relu", "where", "round", "floor", "ceil"})
+MOVES = frozenset(
+    {"cast", "constant", "clip", "identity", "max", "min", "neg", "abs", "relu", "where", "round", "floor", "ceil"}
+)
 """Ops whose result is exact in their dtype when their arguments are."""
 
 
@@ -68,7 +70,11 @@ def literal(value: float, dtype: str) -> str:
     if kind == "b":
         return "true" if value else "false"
     if kind in "iu":
-        return f"({COMPUTE_TYPES[dtype]}){int(value)}{'ull' if kind == 'u' else 'll'}" if value >= -(2**63) + 1 else "(i64)(1ull << 63)"
+        return (
+            f"({COMPUTE_TYPES[dtype]}){int(value)}{'ull' if kind == 'u' else 'll'}"
+            if value >= -(2**63) + 1
+            else "(i64)(1ull << 63)"
+        )
     if isnan(value) or isinf(value):
         text = "not_a_number()" if isnan(value) else "infinity()" if value > 0 else "-infinity()"
         return f"({COMPUTE_TYPES[dtype]}){text}"
@@ -280,7 +286,9 @@ EXPRESSIONS: Mapping[str, Expression] = {
     "floor": _call("floor"),
     "round": _call("rint"),
     # functions
-    **{name: _call(name) for name in ("acosh", "asinh", "atan", "atan2", "atanh", "acos", "asin", "cos", "cosh", "erf")},
+    **{
+        name: _call(name) for name in ("acosh", "asinh", "atan", "atan2", "atanh", "acos", "asin", "cos", "cosh", "erf")
+    },
     **{name: _call(name) for name in ("log", "sin", "sinh", "sqrt", "tan", "tanh", "softplus", "mish")},
     "exp": _exp,
     "rsqrt": lambda s: f"{s.number(1)} / sqrt({s.x})" if not s.short else f"rsqrtf({s.x})",

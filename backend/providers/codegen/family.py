@@ -37,7 +37,8 @@ def digest(spec: KernelSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """An array as a kernel sees it. `strides` count elements; `align` is the alignment of its address in bytes, 16 at most."""
+    """An array as a kernel sees it. `strides` count elements; `align` is the alignment of its address in bytes, 16
+    at most."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -76,7 +77,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The launches of a group for given operands, in order. `once` ones run before the first (they pack weights into scratch)."""
+    """The launches of a group for given operands, in order. `once` ones run before the first (they pack weights into
+    scratch)."""
 
     calls: tuple[Call, ...]
     scratch: tuple[int, ...] = ()

@@ -1,4 +1,5 @@
-"""group_norm and instance_norm in either layout: moments of each channel, a factor and an offset from those of its group, and
+"""group_norm and instance_norm in either layout: moments of each channel, a factor and an offset from those of its
+group, and
 one pass that applies them."""
 
 from __future__ import annotations

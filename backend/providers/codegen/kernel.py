@@ -1,4 +1,5 @@
-"""A group's kernels on a GPU: planned for the arrays of the first call, compiled and loaded then, launched from there on."""
+"""A group's kernels on a GPU: planned for the arrays of the first call, compiled and loaded then, launched from
+there on."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class CodegenKernel:
         ready: dict[object, Launches] = {}
 
         def launch(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
-            results = [self._empty(t, sizes) if a is None else a for t, a in zip(self.group.outputs, outputs, strict=True)]
+            results = [
+                self._empty(t, sizes) if a is None else a for t, a in zip(self.group.outputs, outputs, strict=True)
+            ]
             arrays = [*inputs, *results]
             key = tuple((a.shape, a.strides, a.data.ptr & 15) for a in arrays)
             run = ready.get(key)

@@ -22,7 +22,8 @@ TEAMS = (32, 64, 96, 128, 192, 256)
 
 @dataclass(frozen=True, slots=True)
 class NormalisationSpec:
-    """Operands of the walks, in order: the program's inputs, scale and bias where there are, the sum where it leaves, y."""
+    """Operands of the walks, in order: the program's inputs, scale and bias where there are, the sum where it
+    leaves, y."""
 
     program: Program
     """Makes the row that is normalised."""
@@ -77,7 +78,8 @@ class NormalisationSpec:
     def _fetch(self, inputs: Sequence[str], at: Mapping[str, str], one: Mapping[str, bool]) -> list[str]:
         """`fetch(o, v)`: the program on the row's elements from `o` on."""
         loads = [
-            f"    const C a_{n} = load({at[n]});" if one[n] else f"    C a_{n}[V]; load<V>({at[n]}, a_{n});" for n in inputs
+            f"    const C a_{n} = load({at[n]});" if one[n] else f"    C a_{n}[V]; load<V>({at[n]}, a_{n});"
+            for n in inputs
         ]
         statements, (value,) = self.program.statements([f"a_{n}" if one[n] else f"a_{n}[j]" for n in inputs])
         return [
@@ -96,7 +98,9 @@ class NormalisationSpec:
         held = bool(self.team.items)
         leaves = f"if (inside) store<V>({at['total']}, v);" if self.sum_leaves else ""
         walk = " ".join(self._decode()) if leaves else ""
-        first = f"C (&v)[V] = values[k]; fetch(o, v); {walk} {leaves}" if held else f"C v[V]; fetch(o, v); {walk} {leaves}"
+        first = (
+            f"C (&v)[V] = values[k]; fetch(o, v); {walk} {leaves}" if held else f"C v[V]; fetch(o, v); {walk} {leaves}"
+        )
         again = "C (&v)[V] = values[k];" if held else "C v[V]; fetch(o, v);"
         lines = [f"  C values[{self.team.items}][V];"] if held else []
         if self.centred:
@@ -126,7 +130,11 @@ class NormalisationSpec:
         result = "(v[j] - mean) * factor" if self.centred else "v[j] * factor"
         for name, sign, there in (("scale", "*", self.scale), ("bias", "+", self.bias)):
             if there:
-                lines.append(f"const C {name}1 = load({at[name]});" if one[name] else f"C {name}s[V]; load<V>({at[name]}, {name}s);")
+                lines.append(
+                    f"const C {name}1 = load({at[name]});"
+                    if one[name]
+                    else f"C {name}s[V]; load<V>({at[name]}, {name}s);"
+                )
                 result += f" {sign} {f'{name}1' if one[name] else f'{name}s[j]'}"
         lines.append(f"C r[V]; for (int j = 0; j < V; j++) r[j] = {result}; store<V>({at['y']}, r);")
         return ["  if (!inside) return;", *(f"  {line}" for line in self.team.each(" ".join(lines)))]
@@ -175,7 +183,15 @@ class NormalisationFamily:
         team = choose_team(rows, operands, int(tactic.removeprefix("team")) if tactic.startswith("team") else 0)
         walk, elements = rows.rows.walk("w"), rows.elements.walk("e")
         spec = NormalisationSpec(
-            program, norm.op.name == "layer_norm", norm.attrs["eps"], scale is not None, bias is not None, leaves, team, walk, elements
+            program,
+            norm.op.name == "layer_norm",
+            norm.attrs["eps"],
+            scale is not None,
+            bias is not None,
+            leaves,
+            team,
+            walk,
+            elements,
         )
         count, n = rows.rows.count, rows.elements.count
         numbers = (np.uint32(count), np.uint32(n), *rows.rows.arguments(walk), *rows.elements.arguments(elements))

@@ -35,7 +35,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PoolingSpec:
-    """The walk's operands are y and, where there are, the indices; `order` says which axis of [N, C, *spatial] each of its axes is."""
+    """The walk's operands are y and, where there are, the indices; `order` says which axis of [N, C, *spatial] each
+    of its axes is."""
 
     op: str
     dtype: str
@@ -69,7 +70,10 @@ class PoolingSpec:
                 "  if (i >= count) return;",
                 *(f"  {line}" for line in self.walk.decode("i")),
                 *(f"  const int p{axis} = {place};" for axis, place in sorted(places.items())),
-                *(f"  const int s{n} = p{n + 2} * {self.window.strides[n]} - {self.window.before[n]};" for n in spatial),
+                *(
+                    f"  const int s{n} = p{n + 2} * {self.window.strides[n]} - {self.window.before[n]};"
+                    for n in spatial
+                ),
                 f"  x += ({kind})p0 * x0 + ({kind})p1 * x1;",
                 *(f"  {line}" for line in self._start()),
                 *self._loops(),
@@ -88,7 +92,8 @@ class PoolingSpec:
         return lines
 
     def _loops(self) -> list[str]:
-        """Nested loops over the taps. Those along the last axis are all read before the first is used, so that they are on their way
+        """Nested loops over the taps. Those along the last axis are all read before the first is used, so that they
+        are on their way
         together."""
         lines: list[str] = []
         kind, last = self.walk.offset_type, len(self.window.kernel) - 1
@@ -185,7 +190,9 @@ class PoolingFamily:
         pads = actual_pads(x.shape[2:], kernel, strides, attrs["pads"], dilations, attrs["auto_pad"])
         window = Window(kernel, strides, dilations, pads[: rank - 2], pads[rank - 2 :])
         order = tuple(sorted(range(rank), key=lambda a: (-abs(y.strides[a]), a)))
-        geometry = Geometry(tuple(y.shape[a] for a in order), tuple(tuple(o.strides[a] for a in order) for o in outputs))
+        geometry = Geometry(
+            tuple(y.shape[a] for a in order), tuple(tuple(o.strides[a] for a in order) for o in outputs)
+        )
         read = Geometry(geometry.sizes, (*geometry.strides, tuple(x.strides[a] for a in order)))
         operands = (*outputs, x)
         vector = 1
@@ -194,7 +201,14 @@ class PoolingFamily:
         walk = geometry.walk()
         walk = Walk(walk.patterns, walk.wide or x.reach() > 2**31 - 1, walk.name)
         spec = PoolingSpec(
-            layer.op.name, x.dtype.name, window, bool(attrs.get("count_include_pad")), attrs.get("p", 0), order, vector, walk
+            layer.op.name,
+            x.dtype.name,
+            window,
+            bool(attrs.get("count_include_pad")),
+            attrs.get("p", 0),
+            order,
+            vector,
+            walk,
         )
         count = geometry.count // vector
         offset = np.int64 if walk.wide else np.int32

@@ -1,6 +1,8 @@
-"""The CUDA C++ that every generated kernel starts with: storage types, vector loads and stores, reductions over threads.
+"""The CUDA C++ that every generated kernel starts with: storage types, vector loads and stores, reductions over
+threads.
 
-It needs no header, so that NVRTC alone compiles it, anywhere. Values are computed in `Compute<T>::type`: f32 for the 16-bit
+It needs no header, so that NVRTC alone compiles it, anywhere. Values are computed in `Compute<T>::type`: f32 for the
+16-bit
 floats, T itself for everything else.
 """
 
@@ -27,9 +29,6 @@ struct pair { u32 bits; };
 #define DEVICE __device__ __forceinline__
 DEVICE float widen(f16 x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }
 DEVICE float widen(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
-// The same, but done where it is written: the compiler does not move it out of a loop, where results would fill registers.
-DEVICE float widen_here(f16 x) { float y; asm volatile("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }
-DEVICE float widen_here(bf16 x) { u32 y; asm volatile("shl.b32 %0, %1, 16;" : "=r"(y) : "r"((u32)x.bits)); return __uint_as_float(y); }
 DEVICE void narrow(float x, f16& y) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x)); }
 DEVICE void narrow(float x, bf16& y) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x)); }
 DEVICE u32 narrow2(float x, float y, f16) { u32 z; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(z) : "f"(y), "f"(x)); return z; }
@@ -38,6 +37,15 @@ DEVICE float maximum(float x, float y) { float z; asm("max.NaN.f32 %0, %1, %2;" 
 DEVICE float minimum(float x, float y) { float z; asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y)); return z; }
 DEVICE float quick_exp(float x) { return __expf(x); }
 DEVICE float quick_div(float x, float y) { return __fdividef(x, y); }
+// Reads that stay where they are written: constants of a loop that are read again in each turn leave registers free for more work
+// at a time. They come from the first-level cache.
+DEVICE void read_here(const float* from, float (&to)[1]) { asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(to[0]) : "l"(from)); }
+DEVICE void read_here(const float* from, float (&to)[2]) {
+  asm volatile("ld.global.nc.v2.f32 {%0, %1}, [%2];" : "=f"(to[0]), "=f"(to[1]) : "l"(from));
+}
+DEVICE void read_here(const float* from, float (&to)[4]) {
+  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3]) : "l"(from));
+}
 DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
 DEVICE float not_a_number() { return __uint_as_float(0x7fffffffu); }
 """
@@ -48,7 +56,6 @@ template <typename T> struct Compute { typedef T type; };
 template <> struct Compute<f16> { typedef float type; };
 template <> struct Compute<bf16> { typedef float type; };
 template <typename T> DEVICE T widen(T x) { return x; }
-template <typename T> DEVICE T widen_here(T x) { return x; }
 template <typename T> DEVICE void narrow(T x, T& y) { y = x; }
 template <typename T> DEVICE T maximum(T x, T y) { return x > y || x != x ? x : y; }
 template <typename T> DEVICE T minimum(T x, T y) { return x < y || x != x ? x : y; }

@@ -1,4 +1,5 @@
-"""What is done to each element, as plain data: the layers of a region without names, ready to be written as C++ statements."""
+"""What is done to each element, as plain data: the layers of a region without names, ready to be written as C++
+statements."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Program:
     def statements(self, names: Sequence[str], prefix: str = "v") -> tuple[list[str], list[str]]:
         """C++ statements over variables that hold the inputs in compute types, and the names of the results.
 
-        16-bit floats stay f32 between steps, so a result is rounded once, when it is stored; steps that would magnify the
+        16-bit floats stay f32 between steps, so a result is rounded once, when it is stored; steps that would
+        magnify the
         difference (comparisons, roundings) see their arguments rounded.
         """
         known = list(names)
@@ -112,5 +114,3 @@ def constant_of(tensor: Tensor) -> float | int | bool | None:
 def _plain(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Attributes as values that compare and print the same everywhere."""
     return tuple((k, v.name if isinstance(v, DType) else v) for k, v in sorted(attrs.items()))
-
-

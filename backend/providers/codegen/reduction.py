@@ -1,6 +1,7 @@
 """Reductions over axes: sums, means, extremes, norms, positions of extremes, global pooling, masked means.
 
-Where the fastest axis is reduced, a team of threads takes each row; where it is kept, each thread takes some neighbouring columns
+Where the fastest axis is reduced, a team of threads takes each row; where it is kept, each thread takes some
+neighbouring columns
 and the block shares the elements. A few long rows are cut into parts that a second kernel merges.
 """
 
@@ -16,7 +17,15 @@ from trtn.backend.providers.codegen import reductions
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE, SUPPORTED
 from trtn.backend.providers.codegen.reductions import REDUCTIONS, Recipe, recipe_of
-from trtn.backend.providers.codegen.rows import ACCUMULATORS, MULTIPROCESSORS, Rows, Team, choose_team, element_offset, rows_of
+from trtn.backend.providers.codegen.rows import (
+    ACCUMULATORS,
+    MULTIPROCESSORS,
+    Rows,
+    Team,
+    choose_team,
+    element_offset,
+    rows_of,
+)
 from trtn.backend.providers.codegen.walk import SAME, Geometry, Walk, vector_width
 
 __all__ = [
@@ -31,7 +40,8 @@ ACCUMULATOR_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """What is computed: the op over elements of `dtype`, into `result`; without one the accumulators leave as they are, by the
+    """What is computed: the op over elements of `dtype`, into `result`; without one the accumulators leave as they
+    are, by the
     number of their row. `last` is arg_max's choice among equals."""
 
     op: str
@@ -64,7 +74,8 @@ class Reduced:
 
 @dataclass(frozen=True, slots=True)
 class RowsSpec:
-    """A team a row. Operands of the walks: x, the mask where there is one, y. Where accumulators leave, rows are cut into `gridDim.y`
+    """A team a row. Operands of the walks: x, the mask where there is one, y. Where accumulators leave, rows are cut
+    into `gridDim.y`
     parts."""
 
     reduced: Reduced
@@ -81,12 +92,18 @@ class RowsSpec:
         ]  # fmt: skip
         cut = ["const u32 begin = 0, n = length;"]
         if parts:
-            cut = ["const u32 begin = blockIdx.y * part;", "const u32 n = begin < length ? lower(part, length - begin) : 0;"]
+            cut = [
+                "const u32 begin = blockIdx.y * part;",
+                "const u32 n = begin < length ? lower(part, length - begin) : 0;",
+            ]
         walking = " ".join(
-            f"{name} += {self.rows.offset(n)}{'' if self.elements.patterns[n] == SAME else ' + begin'};" for n, name in enumerate(names)
+            f"{name} += {self.rows.offset(n)}{'' if self.elements.patterns[n] == SAME else ' + begin'};"
+            for n, name in enumerate(names)
         )
         loads = _loads(self.reduced, [element_offset(self.elements, n) for n in range(len(names))], self._fixed())
-        body = f"{' '.join(self._decode())} {loads} for (int j = 0; j < V; j++) {_enter(recipe, names, 'o + j + begin')}"
+        body = (
+            f"{' '.join(self._decode())} {loads} for (int j = 0; j < V; j++) {_enter(recipe, names, 'o + j + begin')}"
+        )
         ending = "y[row * gridDim.y + blockIdx.y] = a;"
         if not parts:
             ending = f"store(y + {self.rows.offset(len(names))}, {self.reduced.finished('length')});"
@@ -221,7 +238,9 @@ def _loads(reduced: Reduced, offsets: Sequence[str], fixed: Sequence[bool]) -> s
         compute = COMPUTE_TYPES[reduced.dtype] if name == "x" else "bool"
         lines.append(f"{compute} {name}_v[V];")
         if one:
-            lines.append(f"{{ const {compute} u = load({name} + {offset}); for (int j = 0; j < V; j++) {name}_v[j] = u; }}")
+            lines.append(
+                f"{{ const {compute} u = load({name} + {offset}); for (int j = 0; j < V; j++) {name}_v[j] = u; }}"
+            )
         else:
             lines.append(f"load<V>({name} + {offset}, {name}_v);")
     return " ".join(lines)
@@ -300,12 +319,19 @@ def columns_call(reduced: Reduced, rows: Rows, operands: Sequence[Operand], targ
     import numpy as np
 
     inner, outer = rows.elements, rows.rows
-    both = Geometry((*inner.sizes, *outer.sizes), tuple((*e, *r) for e, r in zip(inner.strides, outer.strides, strict=True)))
+    both = Geometry(
+        (*inner.sizes, *outer.sizes), tuple((*e, *r) for e, r in zip(inner.strides, outer.strides, strict=True))
+    )
     vector = vector_width(both, [o.dtype.itemsize for o in operands], [o.align for o in operands], 8)
     columns, n = outer.count // vector, inner.count
     across = min(32, 1 << max(0, (columns - 1).bit_length()))
     along = 1
-    while along < 32 and across * along < 512 and along * 2 <= n and (across * along < 64 or columns * along < 512 * MULTIPROCESSORS):
+    while (
+        along < 32
+        and across * along < 512
+        and along * 2 <= n
+        and (across * along < 64 or columns * along < 512 * MULTIPROCESSORS)
+    ):
         along *= 2
     walk, elements = outer.walk("w"), inner.walk("e")
     spec = ColumnsSpec(reduced, across, along, vector, walk, elements)
@@ -327,14 +353,22 @@ def parts_call(reduced: Reduced, rows: Rows, operands: Sequence[Operand], parts:
     walk, elements = rows.rows.walk("w"), rows.elements.walk("e")
     spec = RowsSpec(replace(reduced, result=""), team, walk, elements)
     slots = (*map(Slot, range(len(operands) - 1)), target)
-    numbers = (np.uint32(count), np.uint32(n), np.uint32(part), *rows.rows.arguments(walk), *rows.elements.arguments(elements))
+    numbers = (
+        np.uint32(count),
+        np.uint32(n),
+        np.uint32(part),
+        *rows.rows.arguments(walk),
+        *rows.elements.arguments(elements),
+    )
     return Call(spec, (count, parts, 1), (team.block, 1, 1), (*slots, *numbers))
 
 
 def _read(rows: Rows) -> Rows:
     """The rows of what is read: a result has one element a row, so it does not decide how wide vectors are."""
     return Rows(
-        Geometry(rows.rows.sizes, rows.rows.strides[:-1]), Geometry(rows.elements.sizes, rows.elements.strides[:-1]), rows.dense
+        Geometry(rows.rows.sizes, rows.rows.strides[:-1]),
+        Geometry(rows.elements.sizes, rows.elements.strides[:-1]),
+        rows.dense,
     )
 
 

@@ -64,7 +64,8 @@ template <typename T, bool GREATEST, bool LAST> struct Best {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """C++ texts over `v` (the element, in its compute type), `o` (its number), `a` (the accumulator), `total` (elements)."""
+    """C++ texts over `v` (the element, in its compute type), `o` (its number), `a` (the accumulator), `total`
+    (elements)."""
 
     accumulator: str
     start: str
@@ -74,7 +75,8 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class _Reduction:
-    """`wide` is the type of the accumulator for floats (F: the compute type), integers (I: 64 bits, D: f64, T: their own)."""
+    """`wide` is the type of the accumulator for floats (F: the compute type), integers (I: 64 bits, D: f64, T: their
+    own)."""
 
     accumulator: str
     start: str
@@ -109,7 +111,11 @@ def recipe_of(op: str, dtype: str, last: bool = False) -> Recipe:
     wide = compute
     if kind in "iu" and found.integers != "T":
         wide = "double" if found.integers == "D" else "u64" if kind == "u" else "i64"
-    extra = f", {'true' if op == 'arg_max' else 'false'}, {'true' if last else 'false'}" if found.accumulator == "Best" else ""
+    extra = (
+        f", {'true' if op == 'arg_max' else 'false'}, {'true' if last else 'false'}"
+        if found.accumulator == "Best"
+        else ""
+    )
     bounds = {"least": extreme(dtype, greatest=False), "greatest": extreme(dtype, greatest=True)}
     finish = found.finish
     if kind in "iu":

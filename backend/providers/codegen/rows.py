@@ -1,6 +1,7 @@
 """What kernels over rows share: some axes are reduced, the others count rows; a team of threads takes a row.
 
-A team is from one thread (neighbouring threads then take neighbouring rows, for reduced axes that are not the fastest in memory)
+A team is from one thread (neighbouring threads then take neighbouring rows, for reduced axes that are not the
+fastest in memory)
 to a block of 1024. Short rows are held in registers, longer ones are read again in each pass.
 """
 
@@ -49,7 +50,8 @@ HELD = 64
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """How threads share rows: `threads` a row, `rows` a block, each thread `items` vectors of `vector` elements that it holds
+    """How threads share rows: `threads` a row, `rows` a block, each thread `items` vectors of `vector` elements that
+    it holds
     in registers (0: it reads them again in each pass)."""
 
     threads: int
@@ -159,5 +161,3 @@ def element_offset(walk: Walk, operand: int) -> str:
     if walk.rank == 1:
         return {SAME: "0", FREE: f"({walk.offset_type})o * {walk.name}s{operand}_0"}.get(walk.patterns[operand], "o")
     return walk.offset(operand)
-
-

@@ -17,6 +17,7 @@ __all__ = ["FAMILY", "SoftmaxFamily", "SoftmaxSpec"]
 
 TEAMS = (32, 64, 128, 256)
 
+
 @dataclass(frozen=True, slots=True)
 class SoftmaxSpec:
     """Operands of the walks are x and y."""

@@ -1,6 +1,8 @@
-"""Walks over the positions that some operands share: axes put in memory order, joined where they can be, and offsets as C++ text.
+"""Walks over the positions that some operands share: axes put in memory order, joined where they can be, and offsets
+as C++ text.
 
-`Geometry` has the numbers of one call, `Walk` what a kernel has to know of them when it is compiled: which operand moves along
+`Geometry` has the numbers of one call, `Walk` what a kernel has to know of them when it is compiled: which operand
+moves along
 which axis. Sizes and strides are arguments of the kernel, so that another shape of the same form needs no other kernel.
 """
 
@@ -91,9 +93,12 @@ class Geometry:
         """The form of this geometry."""
         last = len(self.sizes) - 1
         patterns = tuple(
-            "".join(SAME if s == 0 else UNIT if s == 1 and axis == last else FREE for axis, s in enumerate(own)) for own in self.strides
+            "".join(SAME if s == 0 else UNIT if s == 1 and axis == last else FREE for axis, s in enumerate(own))
+            for own in self.strides
         )
-        reach = max((sum(abs(s) * (d - 1) for s, d in zip(own, self.sizes, strict=True)) for own in self.strides), default=0)
+        reach = max(
+            (sum(abs(s) * (d - 1) for s, d in zip(own, self.sizes, strict=True)) for own in self.strides), default=0
+        )
         return Walk(patterns, reach > _INT32, name)
 
     def arguments(self, walk: Walk, unit: int = 1) -> tuple[Any, ...]:
@@ -107,7 +112,9 @@ class Geometry:
     def moved_last(self, axis: int) -> Geometry:
         """The same with one axis made the last."""
         order = [a for a in range(len(self.sizes)) if a != axis] + [axis]
-        return Geometry(tuple(self.sizes[a] for a in order), tuple(tuple(own[a] for a in order) for own in self.strides))
+        return Geometry(
+            tuple(self.sizes[a] for a in order), tuple(tuple(own[a] for a in order) for own in self.strides)
+        )
 
     def without(self, *axes: int) -> Geometry:
         keep = [a for a in range(len(self.sizes)) if a not in axes]
@@ -121,7 +128,8 @@ def broadcast_strides(shape: Sequence[int], strides: Sequence[int], to: Sequence
 
 
 def join(sizes: Sequence[int], strides: Sequence[Sequence[int]], leader: int = -1) -> Geometry:
-    """The walk with its axes in the memory order of operand `leader`, axes of one place dropped, neighbours joined where every
+    """The walk with its axes in the memory order of operand `leader`, axes of one place dropped, neighbours joined
+    where every
     operand allows. At least one axis is left."""
     axes = [a for a, d in enumerate(sizes) if d != 1]
     axes.sort(key=lambda a: (-abs(strides[leader][a]), *(-abs(own[a]) for own in strides), a))
@@ -136,11 +144,14 @@ def join(sizes: Sequence[int], strides: Sequence[Sequence[int]], leader: int = -
         joined.append((sizes[a], own))
     if not joined:
         joined.append((1, [0] * len(strides)))
-    return Geometry(tuple(size for size, _ in joined), tuple(tuple(own[n] for _, own in joined) for n in range(len(strides))))
+    return Geometry(
+        tuple(size for size, _ in joined), tuple(tuple(own[n] for _, own in joined) for n in range(len(strides)))
+    )
 
 
 def vector_width(geometry: Geometry, itemsizes: Sequence[int], aligns: Sequence[int], limit: int = 16) -> int:
-    """How many neighbours along the last axis may be moved at once: as many as make 16 bytes of the narrowest operand, where
+    """How many neighbours along the last axis may be moved at once: as many as make 16 bytes of the narrowest
+    operand, where
     each operand is dense or constant there, and every address that is met is a multiple of what is moved."""
     if not geometry.sizes:
         return 1
@@ -153,7 +164,9 @@ def vector_width(geometry: Geometry, itemsizes: Sequence[int], aligns: Sequence[
     return width
 
 
-def _fits(geometry: Geometry, width: int, dense: Sequence[int], itemsizes: Sequence[int], aligns: Sequence[int]) -> bool:
+def _fits(
+    geometry: Geometry, width: int, dense: Sequence[int], itemsizes: Sequence[int], aligns: Sequence[int]
+) -> bool:
     if geometry.sizes[-1] % width:
         return False
     for n in dense:

@@ -1,4 +1,5 @@
-"""cuDNN graphs for given arrays: built, timed and run. Strides are those of the arrays, so any layout is taken as it lies."""
+"""cuDNN graphs for given arrays: built, timed and run. Strides are those of the arrays, so any layout is taken as it
+lies."""
 
 from __future__ import annotations
 
@@ -167,7 +168,8 @@ class Runner:
         return graph
 
     def _mask(self, graph: Any, mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-        """The mask as a bias of one head. A bool mask becomes 0 where it keeps and the lowest number where it does not, in each run.
+        """The mask as a bias of one head. A bool mask becomes 0 where it keeps and the lowest number where it does
+        not, in each run.
 
         A query that may look at no key then gets the mean of all values, where the reference gives zeros.
         """
@@ -275,7 +277,8 @@ class Runner:
 
 
 def _expected(group: Group, inputs: Sequence[Any], output: Any) -> Any:
-    """The reference's result for the first row of the batch, in f32: what a plan must agree with before its time counts."""
+    """The reference's result for the first row of the batch, in f32: what a plan must agree with before its time
+    counts."""
     import cupy
 
     table = {}

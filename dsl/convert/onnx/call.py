@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 
 from trtn.dsl.convert.onnx.initializers import TransposedSource
 from trtn.dsl.convert.onnx.model import ModelGraph
@@ -154,6 +155,10 @@ class Call:
         value: ModelGraph = self._attribute(name, None, ModelGraph, "a graph")
         return value
 
+    def tensor_proto(self, name: str) -> Any:
+        """An onnx.TensorProto."""
+        return self._attribute(name, None, onnx.TensorProto, "a tensor")
+
     def _attribute(self, name: str, default: Any, kind: Any, words: str) -> Any:
         value = self.node.attributes.get(name, default)
         if value is None:
@@ -217,5 +222,5 @@ class Call:
 
 
 def _transposed_weight(weight: Weight) -> Weight:
-    source = weight.source.stored if isinstance(weight.source, TransposedSource) else TransposedSource(weight.source)
+    source = weight.source.source if isinstance(weight.source, TransposedSource) else TransposedSource(weight.source)
     return Weight(weight.name, weight.dtype, weight.shape[::-1], source)

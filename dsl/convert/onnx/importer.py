@@ -88,12 +88,14 @@ def import_onnx(
     `dims` gives ranges to the open dims of its inputs, by the name that they get in the network or by the model's own
     dim_param; the others are `DEFAULT_RANGE`. `name` names the network. Files of external data must lie in the model's
     folder unless `allow_outside`. Weights stay references: nothing large is read. An input of type optional must be
-    given when the network is run: it is imported for that case.
+    given when the network is run: it is imported for that case. With `recognise`, what exporters spell out in several
+    nodes (attention, norms, activations, linear layers..) is one layer; without, each node is its own.
 
     Raises ImportModelError: E0801 where the file is no valid model, E0802 for each node that can't be imported, E0803
     for its inputs and for `dims`; codes of the checker where no ranges make the layers right.
     """
-    return _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()[0]
+    network, _ = _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()
+    return recognised(network) if recognise else network
 
 
 def import_with_values(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from onnx import numpy_helper
 from trtn.dsl.convert.onnx.registry import refuse
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.weights.packing import packed_size, unpack
+from trtn.dsl.weights.sources import FileEntry, ForeignSource, StoredSource
+from trtn.dsl.weights.storage import Place
 
 if TYPE_CHECKING:
-    from trtn.dsl.network import WeightSource
+    from trtn.dsl.network import Weight, WeightSource
 
 __all__ = [
     "ExternalSource",
@@ -57,11 +59,19 @@ class InitializerSource:
     """A tensor that the model's file holds itself."""
 
     proto: Any
+    file: FileEntry | None = None
+    """The model's file, where the tensor can be found in it by its name."""
 
     def load(self) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = numpy_helper.to_array(self.proto)
         array.flags.writeable = False
         return array
+
+    def view(self) -> np.ndarray[Any, Any]:
+        return self.load()
+
+    def stored(self, weight: Weight) -> StoredSource | None:
+        return _stored(self.file, self.proto.name, weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +82,8 @@ class ExternalSource:
     offset: int
     dtype: DType
     shape: tuple[int, ...]
+    name: str = ""
+    file: FileEntry | None = None
 
     def load(self) -> np.ndarray[Any, Any]:
         count = prod(self.shape)
@@ -82,19 +94,39 @@ class ExternalSource:
             return unpack(np.memmap(self.path, np.uint8, "r", self.offset, (size,)), self.dtype, self.shape)
         return np.memmap(self.path, self.dtype.numpy, "r", self.offset, self.shape)
 
+    def view(self) -> np.ndarray[Any, Any]:
+        return self.load()
+
+    def stored(self, weight: Weight) -> StoredSource | None:
+        return _stored(self.file, self.name, weight)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransposedSource:
     """A matrix whose file holds it the other way round: a manifest says `transpose`."""
 
-    stored: WeightSource
+    source: WeightSource
 
     def load(self) -> np.ndarray[Any, Any]:
-        return np.ascontiguousarray(self.stored.load().T)
+        return np.ascontiguousarray(self.view())
+
+    def view(self) -> np.ndarray[Any, Any]:
+        return self.source.load().T
+
+    def stored(self, weight: Weight) -> StoredSource | None:
+        straight = replace(weight, shape=weight.shape[::-1])
+        inner = self.source.stored(straight) if isinstance(self.source, ForeignSource) else None
+        return None if inner is None else replace(inner, shape=weight.shape, transpose=True)
 
 
-def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple[DType, tuple[int, ...], WeightSource]:
-    """Dtype, shape and source of a TensorProto.
+def _stored(file: FileEntry | None, name: str, weight: Weight) -> StoredSource | None:
+    return None if file is None else StoredSource(file, Place(name), weight.dtype, weight.shape)
+
+
+def tensor_source(
+    proto: Any, folder: Path | None, allow_outside: bool, file: FileEntry | None = None
+) -> tuple[DType, tuple[int, ...], WeightSource]:
+    """Dtype, shape and source of a TensorProto. `file` is the model's, where readers find the tensor in it by its name.
 
     Raises Unsupported where its data is missing, outside of the folder, or of a wrong size.
     """
@@ -103,7 +135,7 @@ def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple
     if any(d < 0 for d in shape):
         refuse(f"initialiser `{proto.name}` has a negative dim: {list(shape)}")
     if proto.data_location == onnx.TensorProto.EXTERNAL:
-        return dtype, shape, _external(proto, dtype, shape, folder, allow_outside)
+        return dtype, shape, replace(_external(proto, dtype, shape, folder, allow_outside), file=file)
     count = prod(shape)
     if proto.HasField("raw_data"):
         wanted = packed_size(shape, dtype)
@@ -112,17 +144,11 @@ def tensor_source(proto: Any, folder: Path | None, allow_outside: bool) -> tuple
                 f"initialiser `{proto.name}` has {len(proto.raw_data)} bytes, but {dtype}{list(shape)} takes {wanted}"
             )
     else:
-        stored = max(
-            len(proto.float_data),
-            len(proto.int32_data),
-            len(proto.int64_data),
-            len(proto.double_data),
-            len(proto.uint64_data),
-        )
+        stored = len(getattr(proto, onnx.helper.tensor_dtype_to_field(proto.data_type)))
         wanted = packed_size(shape, dtype) if dtype.bits < 8 else count
         if stored != wanted:
             refuse(f"initialiser `{proto.name}` has {stored} stored elements, but {dtype}{list(shape)} takes {wanted}")
-    return dtype, shape, InitializerSource(proto)
+    return dtype, shape, InitializerSource(proto, file)
 
 
 def _external(
@@ -148,4 +174,4 @@ def _external(
         )
     if offset < 0 or offset + wanted > path.stat().st_size:
         refuse(f"`{location}` ends before initialiser `{proto.name}` (bytes {offset} to {offset + wanted})")
-    return ExternalSource(path, offset, dtype, shape)
+    return ExternalSource(path, offset, dtype, shape, proto.name)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trtn.dsl.weights.sources import FileEntry
 
 __all__ = ["ModelGraph", "Node", "OnnxModel", "ValueInfo"]
 
@@ -77,6 +80,8 @@ class OnnxModel:
     """The name of the model's file without its ending; "" where it came from memory."""
     folder: Path | None
     allow_outside: bool
+    storage: FileEntry | None = None
+    """The file as a manifest refers to it; None where it came from memory or has another ending than `.onnx`."""
 
     def opset(self, domain: str) -> int:
         """The version of a domain; a domain that isn't imported counts as version 1."""

@@ -65,7 +65,7 @@ def _assumed(n: Call, branches: Sequence[ModelGraph], relation: Relation) -> Res
 
 def _decided(n: Call, cond: Tensor) -> bool | None:
     value = n.known(0)
-    if value is not None and isinstance(value[0], int):
+    if value and isinstance(value[0], int):
         return bool(value[0])
     array = n.array(0)
     return bool(array.reshape(-1)[0]) if array is not None and array.size == 1 else None

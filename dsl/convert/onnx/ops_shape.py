@@ -35,7 +35,7 @@ def _constant(n: Call) -> Results:
     if not n.has("value"):
         refuse("its value is of a kind that is not supported (text, sparse)")
     model = n.translator.model
-    _, _, source = tensor_source(n.node.attributes["value"], model.folder, model.allow_outside)
+    _, _, source = tensor_source(n.tensor_proto("value"), model.folder, model.allow_outside)
     return n.constant(source.load())
 
 
@@ -55,7 +55,7 @@ def _size(n: Call) -> Results:
 def _fill(n: Call) -> Results:
     value: Any = np.float32(0)
     if n.has("value"):
-        value = tensor_source(n.node.attributes["value"], None, False)[2].load().reshape(-1)[0]
+        value = tensor_source(n.tensor_proto("value"), None, False)[2].load().reshape(-1)[0]
     dtype = dtype_of(n.node.attributes["value"].data_type) if n.has("value") else BY_NAME["f32"]
     sizes = n.known(0)
     attrs: dict[str, Any] = {"value": _plain(value), "dtype": dtype}

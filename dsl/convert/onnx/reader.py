@@ -21,6 +21,8 @@ from trtn.dsl.convert.onnx.composites import all_nodes, plain_domain, without_co
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import ImportModelError
+from trtn.dsl.weights.sources import FileEntry
+from trtn.dsl.weights.storages import FileTable
 
 __all__ = ["read_model", "read_proto"]
 
@@ -41,7 +43,12 @@ def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) 
     proto = without_composites(proto, opsets)
     graph = _graph(proto.graph, frozenset(), 0)
     file = "" if path is None else path.stem
-    return OnnxModel(graph, opsets, file, None if path is None else path.parent, allow_outside)
+    if path is None:
+        return OnnxModel(graph, opsets, file, None, allow_outside)
+    storage = None
+    if path.suffix == ".onnx":
+        storage = FileEntry(file, path.name, path.parent, FileTable(allow_outside=allow_outside), allow_outside)
+    return OnnxModel(graph, opsets, file, path.parent, allow_outside, storage)
 
 
 def _invalid(message: str, *notes: str) -> NoReturn:

@@ -140,6 +140,8 @@ class Translator:
     # --- nodes ---
 
     def _node(self, node: Node) -> None:
+        if not any(node.outputs):
+            return  # nothing can come of it
         handler = find_handler(node.op, node.domain, self.model.opset(node.domain))
         inputs = [self._lookup(name, node, n) if name else None for n, name in enumerate(node.inputs)]
         owed = any(n and t is None and self.tensor_list(n) is None for n, t in zip(node.inputs, inputs, strict=True))
@@ -208,7 +210,8 @@ class Translator:
 
     def _initializer(self, proto: Any, reader: Node | None, position: int) -> Tensor | None:
         try:
-            dtype, shape, source = tensor_source(proto, self.model.folder, self.model.allow_outside)
+            storage = self.model.storage if self.model.graph.initializers.get(proto.name) is proto else None
+            dtype, shape, source = tensor_source(proto, self.model.folder, self.model.allow_outside, storage)
         except Unsupported as e:
             node = reader or Node("initializer", "", proto.name, (), (proto.name,), {})
             self._problem(node, e.reason)

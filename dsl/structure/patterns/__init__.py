@@ -1,4 +1,5 @@
-"""What exporters spell out in several layers, as the one layer that it is: a module here that binds PATTERNS is all that it takes.
+"""What exporters spell out in several layers, as the one layer that it is: a module here that binds PATTERNS is all
+that it takes.
 
 A pattern looks at one layer and what is before it. Patterns are exact but for rounding: their layers compute the same
 in a different order, or with constants whose last digits differ.

@@ -116,7 +116,10 @@ class SharedHeadsPattern:
             for role, t in (("k", source), ("v", other))
         ]
         inputs = (q, *(x.output for x in before), *layer.inputs[3:])
-        return (*before, rewriter.layer("attention", *inputs, outputs=layer.outputs, origin=layer.origin, **layer.attrs))
+        return (
+            *before,
+            rewriter.layer("attention", *inputs, outputs=layer.outputs, origin=layer.origin, **layer.attrs),
+        )
 
 
 PATTERNS = (AttentionPattern(), CausalPattern(), SharedHeadsPattern())
@@ -214,8 +217,10 @@ def _fits(scores: _Scores, v: Tensor) -> bool:
     q, keys = scores.q, scores.keys
     if not q.rank == keys.rank == v.rank >= 3 or not q.dtype.is_float:
         return False
-    return q.shape[:-2] == keys.shape[:-2] == v.shape[:-2] and q.shape[-1] == keys.shape[-2] and (
-        keys.shape[-1] == v.shape[-2]
+    return (
+        q.shape[:-2] == keys.shape[:-2] == v.shape[:-2]
+        and q.shape[-1] == keys.shape[-2]
+        and (keys.shape[-1] == v.shape[-2])
     )
 
 

@@ -43,9 +43,7 @@ class BiasPattern:
             bias = _bias(rewriter, maker, constant) if product.type == layer.output.type else None
             if bias is not None:
                 inputs = (*maker.inputs, bias)
-                return rewriter.layer(
-                    maker.op.name, *inputs, outputs=layer.outputs, origin=maker.origin, **maker.attrs
-                )
+                return rewriter.layer(maker.op.name, *inputs, outputs=layer.outputs, origin=maker.origin, **maker.attrs)
         return None
 
 

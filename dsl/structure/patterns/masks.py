@@ -55,13 +55,13 @@ class BroadcastPattern:
         if not all(symbols(d) <= known for d in layer.output.shape):
             return None
         try:
-            made = rewriter.layer(layer.op.name, *sources, name=f"{layer.name}.narrow", origin=layer.origin, **layer.attrs)
+            made = rewriter.layer(
+                layer.op.name, *sources, name=f"{layer.name}.narrow", origin=layer.origin, **layer.attrs
+            )
         except InferFailure:
             return None
         if made.output.shape == layer.output.shape:
-            return rewriter.layer(
-                layer.op.name, *sources, outputs=layer.outputs, origin=layer.origin, **layer.attrs
-            )
+            return rewriter.layer(layer.op.name, *sources, outputs=layer.outputs, origin=layer.origin, **layer.attrs)
         whole = rewriter.layer(
             "expand", made.output, outputs=layer.outputs, origin=layer.origin, shape=layer.output.shape
         )

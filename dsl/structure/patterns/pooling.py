@@ -13,7 +13,8 @@ _POOLS = {"reduce_mean": "global_avg_pool", "reduce_max": "global_max_pool"}
 
 
 class GlobalPoolPattern:
-    """The mean (or greatest element) over all spatial axes: [N, C, *spatial] -> [N, C, 1, ..], or [N, C] without them."""
+    """The mean (or greatest element) over all spatial axes: [N, C, *spatial] -> [N, C, 1, ..], or [N, C] without
+    them."""
 
     name = "global pool"
     ops = frozenset(_POOLS)

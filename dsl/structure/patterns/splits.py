@@ -75,7 +75,9 @@ class GatherPattern:
         split = rewriter.layer(
             "split",
             x,
-            outputs=[rewriter.tensor(p.output.dtype, (*wide[:cut], *wide[cut + 1 :]), f"{layer.name}.part") for p in pieces]
+            outputs=[
+                rewriter.tensor(p.output.dtype, (*wide[:cut], *wide[cut + 1 :]), f"{layer.name}.part") for p in pieces
+            ]
             if moved
             else [p.output for p in pieces],
             origin=layer.origin,
@@ -140,5 +142,3 @@ def _in_place_of(
         if piece is not last:
             rewriter.exchange(piece, *(layers if piece is first else ()))
     return layers if last is first else ()
-
-

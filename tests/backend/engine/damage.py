@@ -1,8 +1,10 @@
-"""Damages an engine file in random ways, and counts what comes of it: `python -m tests.backend.engine.damage COUNT SEED`.
+"""Damages an engine file in random ways, and counts what comes of it: `python -m tests.backend.engine.damage
+COUNT SEED`.
 
-Half of the files are damaged blindly (flipped bytes, cut, spliced), half by somebody who knows the format: the plan's JSON is changed
-and every hash is made anew. A file of the first kind is refused. One of the second kind may be a plan all the same: then it runs, to a
-result or one of trtn's errors. Anything else is a finding and ends the process with status 1. Runs with an address space of 2 GiB.
+Half of the files are damaged blindly (flipped bytes, cut, spliced), half by somebody who knows the format:
+the plan's JSON is changed and every hash is made anew. A file of the first kind is refused. One of the second
+kind may be a plan all the same: then it runs, to a result or one of trtn's errors. Anything else is a finding
+and ends the process with status 1. Runs with an address space of 2 GiB.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ network n {
   output s: f32[M, 4]
   output l: f32[L, 4]
   h = relu(linear(x, w.k, w.b))
-  y = if c { yield softmax(h) } else { yield concat(slice(h, start=[0], end=[2], axes=[1]), tanh(reshape(w.k2, shape=[1, 2])) * slice(h, start=[2], end=[4], axes=[1]), axis=1) }
+  left, right = split(h, axis=1, parts=2)
+  y = if c { yield softmax(h) } else { yield concat(left, tanh(reshape(w.k2, shape=[1, 2])) * right, axis=1) }
   i = nonzero(h) : i64[2, K in 0..4*N]
   g = fill(shape=[K], value=2.0)
   last, s = scan over v = m carry a = w.b { a = tanh(a + v) yield a }
@@ -59,10 +62,11 @@ FEEDS = {"x": floats(3, 6), "m": floats(2, 4), "c": np.array(False), "n": np.arr
 
 LOAD_SECONDS, RUN_SECONDS = 10, 5
 ODD: list[Any] = [
-    None, True, False, -1, 0, 1, 2, 3, 7, 64, 2**31 - 1, 2**31, 2**53, 2**62, -(2**62), 10**25, 0.5, -0.0, 1e308, "", "N", "K", "L", "M",
-    "N*N*N*N*N*N*N", "N - 17", "Z", "(" * 5000, "N//0", "N%(M - 1)", "min(N, M)", "`x`", "-1", "1" * 90, "é\u2028", [], {}, [[]], [-1], [0] * 2000,
-    {"dtype": "f16"}, {"dim": "N"}, {"dim": "K"}, {"float": "nan"}, "relu", "reshape", "concat", "loop", "scan", "if", "nonzero", "tile", "split",
-    "f64", "i64", "bool", "i4", "view", "reference",
+    None, True, False, -1, 0, 1, 2, 3, 7, 64, 2**31 - 1, 2**31, 2**53, 2**62, -(2**62), 10**25, 0.5, -0.0, 1e308,
+    "", "N", "K", "L", "M", "N*N*N*N*N*N*N", "N - 17", "Z", "(" * 5000, "N//0", "N%(M - 1)", "min(N, M)", "`x`", "-1",
+    "1" * 90, "é\u2028", [], {}, [[]], [-1], [0] * 2000, {"dtype": "f16"}, {"dim": "N"}, {"dim": "K"}, {"float": "nan"},
+    "relu", "reshape", "concat", "loop", "scan", "if", "nonzero", "tile", "split", "f64", "i64", "bool", "i4", "view",
+    "reference",
 ]  # fmt: skip
 
 

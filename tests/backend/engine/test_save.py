@@ -1,4 +1,6 @@
-"""Saving: equal input gives equal bytes, and an old engine stays until the new one is complete. TRTN_FULL_TESTS does all of it."""
+"""Saving: equal input gives equal bytes, and an old engine stays until the new one is complete.
+TRTN_FULL_TESTS does all of it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The cases that every generated kernel is held against: small, but with each shape of memory that a kernel treats differently."""
+"""The cases that every generated kernel is held against: small, but with each shape of memory that a kernel treats
+differently."""
 
 from __future__ import annotations
 
@@ -74,7 +75,9 @@ def _every_op() -> Iterator[Case]:
         takes = [
             name
             for name, op in catalogue().items()
-            if op.pointwise and not op.view and all(_accepts(op, i.type, dtype) for i in op.spec.inputs)
+            if op.pointwise
+            and not op.view
+            and all(_accepts(op, i.type, dtype) for i in op.spec.inputs)
             and (dtype == "bool" or any(i.type != "bool" for i in op.spec.inputs))
         ]
         names = [n for n in takes if dtype in ("f16", "f32", "i32", "i8", "u8", "bool") or n in SOME]
@@ -157,7 +160,10 @@ def _pointwise() -> Iterator[Case]:
     yield case("tail_constant", lambda n: n.mul(n.x("f32", 999), n.x("f32", 1, name="s"), name="y"))
     yield case("scalar", lambda n: n.exp(n.x("f32"), name="y"))
     yield case("outer", lambda n: n.add(n.x("f32", 6, 1, 5), n.x("f32", 4, 1, name="r"), name="y"))
-    yield case("mask", lambda n: n.where(n.x("bool", 2, 1, 1, 33, name="m"), n.x("f16", 2, 4, 33, 33), n.w([-1e4], "f16"), name="y"))
+    yield case(
+        "mask",
+        lambda n: n.where(n.x("bool", 2, 1, 1, 33, name="m"), n.x("f16", 2, 4, 33, 33), n.w([-1e4], "f16"), name="y"),
+    )
     yield case("square", lambda n: n.pow(n.x("f32", 64), n.w(2.0), name="y"))
     yield case("root", lambda n: n.pow(n.x("f32", 64), n.w(0.5), name="y"))
     yield case("half_root", lambda n: n.div(n.x("f16", 64), n.w(8.0, "f16"), name="y"))
@@ -184,7 +190,12 @@ def _softmax() -> Iterator[Case]:
     yield case("softmax_streamed", along("softmax", -1, "f32", 2, 70001), tactic="auto")
     yield case("softmax_channels", along("softmax", 1, "f16", 2, 21, 14, 11), tactic="auto")
     yield case("log_softmax_channels", along("log_softmax", 1, "f32", 1, 9, 20, 20), tactic="auto", accumulated=8)
-    yield case("softmax_channels_last", along("softmax", 1, "f16", 2, 24, 3, 5), layouts=dict.fromkeys("xy", "last"), tactic="auto")
+    yield case(
+        "softmax_channels_last",
+        along("softmax", 1, "f16", 2, 24, 3, 5),
+        layouts=dict.fromkeys("xy", "last"),
+        tactic="auto",
+    )
     yield case("softmax_first_axis", along("softmax", 0, "f32", 12, 9), tactic="auto")
     yield case("softmax_masked", along("softmax", -1, "f16", 6, 40), data=_some_infinite)
     yield case("softmax_masked_streamed", along("softmax", 1, "f32", 3, 40, 99), data=_some_infinite, tactic="auto")
@@ -198,7 +209,9 @@ def _some_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.rand
 
 
 def _norms() -> Iterator[Case]:
-    def norm(op: str, dtype: str, *shape: Any, residual: bool = False, leaves: bool = False, **attrs: Any) -> Callable[[Net], list[Tensor]]:
+    def norm(
+        op: str, dtype: str, *shape: Any, residual: bool = False, leaves: bool = False, **attrs: Any
+    ) -> Callable[[Net], list[Tensor]]:
         def make(n: Net) -> list[Tensor]:
             x = n.x(dtype, *shape)
             total = n.add(x, n.x(dtype, *shape, name="r"), name="s") if residual else x
@@ -210,16 +223,30 @@ def _norms() -> Iterator[Case]:
         return make
 
     for dtype in ("f16", "f32", "bf16", "f64"):
-        yield case(f"layer_norm_{dtype}", norm("layer_norm", dtype, "B", 5, 72, residual=True), sizes={"B": 3}, accumulated=12)
+        yield case(
+            f"layer_norm_{dtype}", norm("layer_norm", dtype, "B", 5, 72, residual=True), sizes={"B": 3}, accumulated=12
+        )
         yield case(f"rms_norm_{dtype}", norm("rms_norm", dtype, 7, 31), tactic="auto")
     yield case("layer_norm_768", norm("layer_norm", "f16", 6, 768, residual=True, leaves=True), accumulated=12)
     yield case("layer_norm_many", norm("layer_norm", "f16", 600, 40), tactic="auto", accumulated=12)
     yield case("layer_norm_long", norm("layer_norm", "f32", 2, 70001), tactic="auto", accumulated=12)
-    yield case("layer_norm_image", norm("layer_norm", "f32", 2, 24, 5, 5, axis=1, residual=True, leaves=True), tactic="auto", accumulated=12)
+    yield case(
+        "layer_norm_image",
+        norm("layer_norm", "f32", 2, 24, 5, 5, axis=1, residual=True, leaves=True),
+        tactic="auto",
+        accumulated=12,
+    )
     last = dict.fromkeys("xrsy", "last")
-    yield case("layer_norm_image_last", norm("layer_norm", "f16", 2, 24, 5, 5, axis=1, leaves=True, residual=True), layouts=last, tactic="auto")
+    yield case(
+        "layer_norm_image_last",
+        norm("layer_norm", "f16", 2, 24, 5, 5, axis=1, leaves=True, residual=True),
+        layouts=last,
+        tactic="auto",
+    )
     yield case("rms_norm_plain", lambda n: n.rms_norm(n.x("f16", 9, 64), name="y"))
-    yield case("layer_norm_plain", lambda n: n.layer_norm(n.x("f32", 9, 64), n.w(1.5), eps=1e-3, name="y"), accumulated=12)
+    yield case(
+        "layer_norm_plain", lambda n: n.layer_norm(n.x("f32", 9, 64), n.w(1.5), eps=1e-3, name="y"), accumulated=12
+    )
     yield case("layer_norm_offset", norm("layer_norm", "f32", 4, 256), data=_far_from_zero, accumulated=3000)
 
 
@@ -237,11 +264,18 @@ def _reductions() -> Iterator[Case]:
         return make
 
     for op in ("sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"):
-        dtypes = {"sum": ("f16", "f32", "f64", "i32", "i8"), "mean": ("bf16", "i64", "u8"), "max": ("f16", "i32", "bool"), "l1": ("f16", "i32")}
+        dtypes = {
+            "sum": ("f16", "f32", "f64", "i32", "i8"),
+            "mean": ("bf16", "i64", "u8"),
+            "max": ("f16", "i32", "bool"),
+            "l1": ("f16", "i32"),
+        }
         for dtype in dtypes.get(op, ("f32",)):
             wide = {"accumulated": 20, "data": _positive if op == "log_sum" else _away_from_zero}
             yield case(f"reduce_{op}_{dtype}", over(f"reduce_{op}", dtype, 5, 72, axes=(1,)), **wide)
-            yield case(f"reduce_{op}_outer_{dtype}", over(f"reduce_{op}", dtype, 3, 37, 40, axes=(1,), keepdims=True), **wide)
+            yield case(
+                f"reduce_{op}_outer_{dtype}", over(f"reduce_{op}", dtype, 3, 37, 40, axes=(1,), keepdims=True), **wide
+            )
     for op in ("arg_max", "arg_min"):
         for last in (False, True):
             yield case(f"{op}_{last}", over(op, "f16", 5, 300, axis=1, last=last), data=_coarse)
@@ -261,7 +295,11 @@ def _reductions() -> Iterator[Case]:
             lambda n, dtype=dtype: n.masked_mean(n.x(dtype, 3, 50, 24), n.x("bool", 3, 50, name="m"), axis=1, name="y"),
             accumulated=20,
         )
-    yield case("masked_mean_rows", lambda n: n.masked_mean(n.x("f32", 3, 50), n.x("bool", 3, 50, name="m"), axis=1, name="y"), accumulated=20)
+    yield case(
+        "masked_mean_rows",
+        lambda n: n.masked_mean(n.x("f32", 3, 50), n.x("bool", 3, 50, name="m"), axis=1, name="y"),
+        accumulated=20,
+    )
 
 
 def _coarse(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -293,7 +331,9 @@ def _group_norms() -> Iterator[Case]:
     yield case("instance_norm", norm("f16", 3, 21, 40), accumulated=20)
     yield case("instance_norm_last", norm("f32", 3, 40, 5, 5), layouts=last, accumulated=20)
     yield case("group_norm_far", norm("f32", 2, 8, 9, 9, groups=2), data=_far_from_zero, accumulated=3000)
-    yield case("group_norm_far_last", norm("f32", 2, 8, 9, 9, groups=2), layouts=last, data=_far_from_zero, accumulated=3000)
+    yield case(
+        "group_norm_far_last", norm("f32", 2, 8, 9, 9, groups=2), layouts=last, data=_far_from_zero, accumulated=3000
+    )
     yield case("group_norm_flat", norm("f32", 5, 64, groups=8), accumulated=20)
 
 
@@ -317,7 +357,11 @@ def _pools() -> Iterator[Case]:
     yield case("avg_pool_plain", pool("avg_pool", "f32", 1, 8, 8, 8, kernel=(2, 2), strides=(2, 2)), layouts=last)
     yield case("avg_pool_1d", pool("avg_pool", "f32", 2, 5, 30, kernel=(4,), strides=(3,), pads=(2,)))
     yield case("max_pool_3d", pool("max_pool", "f32", 1, 3, 6, 7, 8, kernel=(2, 3, 2), dilations=(2, 1, 2)))
-    yield case("max_pool_same", pool("max_pool", "f16", 1, 8, 7, 7, kernel=(3, 3), strides=(2, 2), auto_pad="same_upper"), layouts=last)
+    yield case(
+        "max_pool_same",
+        pool("max_pool", "f16", 1, 8, 7, 7, kernel=(3, 3), strides=(2, 2), auto_pad="same_upper"),
+        layouts=last,
+    )
     yield case("lp_pool", pool("lp_pool", "f32", 1, 8, 7, 7, kernel=(3, 3), p=2))
     yield case("lp_pool_3", pool("lp_pool", "f32", 1, 8, 7, 7, kernel=(3, 3), p=3), layouts=last, accumulated=12)
     yield case("max_pool_indices", pool("max_pool_with_indices", "f16", 2, 8, 7, 9, **window))
@@ -348,12 +392,25 @@ def _depthwise() -> Iterator[Case]:
     yield case("depthwise_stride", conv("f16", 2, 24, 11, 12, strides=(2, 2), **same), layouts=last)
     yield case("depthwise_residual", conv("f16", 2, 24, 9, 11, after="residual", bias=False, **same), layouts=last)
     yield case("depthwise_five", conv("f16", 1, 16, 9, 9, kernel=(5, 5), pads=(2, 2, 2, 2), after="silu"), layouts=last)
-    yield case("depthwise_five_stride", conv("f16", 1, 16, 13, 13, kernel=(5, 5), pads=(1, 1, 2, 2), strides=(2, 2)), layouts=last)
+    yield case(
+        "depthwise_five_stride",
+        conv("f16", 1, 16, 13, 13, kernel=(5, 5), pads=(1, 1, 2, 2), strides=(2, 2)),
+        layouts=last,
+    )
     yield case("depthwise_first", conv("f16", 2, 24, 9, 11, **same))
     yield case("depthwise_odd", conv("f16", 1, 21, 9, 11, **same), layouts=last, tactic="auto")
-    yield case("depthwise_line", conv("f32", 2, 16, 40, kernel=(5,), pads=(4, 0)), layouts=dict.fromkeys("xy", "last"), tactic="auto")
-    yield case("depthwise_dilated", conv("f32", 1, 8, 12, 12, dilations=(2, 2), pads=(2, 2, 2, 2)), layouts=last, tactic="auto")
-    yield case("depthwise_sparse", conv("f16", 1, 8, 12, 12, kernel=(1, 1), strides=(2, 2)), layouts=last, tactic="auto")
+    yield case(
+        "depthwise_line",
+        conv("f32", 2, 16, 40, kernel=(5,), pads=(4, 0)),
+        layouts=dict.fromkeys("xy", "last"),
+        tactic="auto",
+    )
+    yield case(
+        "depthwise_dilated", conv("f32", 1, 8, 12, 12, dilations=(2, 2), pads=(2, 2, 2, 2)), layouts=last, tactic="auto"
+    )
+    yield case(
+        "depthwise_sparse", conv("f16", 1, 8, 12, 12, kernel=(1, 1), strides=(2, 2)), layouts=last, tactic="auto"
+    )
     yield case("depthwise_wide_steps", conv("f16", 1, 8, 14, 14, kernel=(2, 2), strides=(3, 3)), layouts=last)
 
 

@@ -1,4 +1,5 @@
-"""Groups of a few layers with arrays in any memory order, and what their kernels are to give: the same for GPU and emulator."""
+"""Groups of a few layers with arrays in any memory order, and what their kernels are to give: the same for GPU and
+emulator."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from trtn.backend.evaluate import resolve_attr
 from trtn.backend.fusion import partition
 from trtn.backend.group import Group
 from trtn.backend.providers.codegen.family import Operand, Plan
 from trtn.backend.providers.codegen.kernel import operand_of
 from trtn.backend.providers.codegen.provider import families
-from trtn.backend.evaluate import resolve_attr
 from trtn.dsl.builder import Builder
 from trtn.dsl.dims import Range, evaluate
 from trtn.dsl.dtypes import DType
@@ -37,9 +38,11 @@ class Case:
     make: Callable[[Builder], Sequence[Tensor]]
     sizes: Mapping[str, int] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)
-    """By tensor name: `last` (channels last), `slice` (a part of a larger tensor), `odd` (an address of no alignment)."""
+    """By tensor name: `last` (channels last), `slice` (a part of a larger tensor), `odd` (an address of no
+    alignment)."""
     accumulated: float = 4.0
-    """How many f32 roundings of the largest intermediate value the result may be off, beside the rounding to its dtype."""
+    """How many f32 roundings of the largest intermediate value the result may be off, beside the rounding to its
+    dtype."""
     loose: Mapping[str, float] = field(default_factory=dict)
     """The same for single results, by name."""
     stepwise: bool = False
@@ -156,9 +159,7 @@ def guards_of(array: Array) -> Array:
     return raw[mask]
 
 
-def reference(
-    group: Group, inputs: Sequence[Array], sizes: Mapping[str, int], stepwise: bool = False
-) -> list[Array]:
+def reference(group: Group, inputs: Sequence[Array], sizes: Mapping[str, int], stepwise: bool = False) -> list[Array]:
     """The group's results by the ops' own evaluation in f64; casts round."""
     table = {id(t): _wide(a) for t, a in zip(group.inputs, inputs, strict=True)}
     for layer in group.layers:
@@ -201,11 +202,15 @@ def check(case: Case, outputs: Sequence[Array]) -> None:
             finite = np.isfinite(rounded)
             scale = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)
             tiny = float(np.finfo(np.float16).smallest_subnormal) if t.dtype.name == "f16" else 1e-38
-            allowed = 1.01 * eps * np.abs(expected) + case.loose.get(t.name, case.accumulated) * work * np.maximum(np.abs(expected), scale) + tiny
+            allowed = (
+                1.01 * eps * np.abs(expected)
+                + case.loose.get(t.name, case.accumulated) * work * np.maximum(np.abs(expected), scale)
+                + tiny
+            )
             off = np.abs(wide - expected)
         np.testing.assert_array_equal(wide[~finite], rounded[~finite], err_msg=f"{case.name}: {t.name}")
         worst = np.argmax(np.where(finite, off - allowed, -np.inf)) if off.size else 0
-        ok = off.size == 0 or not (off[finite] > allowed[finite]).any() and np.isfinite(wide[finite]).all()
-        assert ok, f"{case.name}: {t.name}: {wide.flat[worst]} for {expected.flat[worst]} at {np.unravel_index(worst, off.shape)}"
-
-
+        ok = off.size == 0 or (not (off[finite] > allowed[finite]).any() and np.isfinite(wide[finite]).all())
+        assert ok, (
+            f"{case.name}: {t.name}: {wide.flat[worst]} for {expected.flat[worst]} at {np.unravel_index(worst, off.shape)}"
+        )

@@ -106,8 +106,6 @@ static float __uint_as_float(u32 bits) { float x; std::memcpy(&x, &bits, 4); ret
 static u32 __float_as_uint(float x) { u32 bits; std::memcpy(&bits, &x, 4); return bits; }
 DEVICE float widen(f16 x) { _Float16 y; std::memcpy(&y, &x.bits, 2); return (float)y; }
 DEVICE float widen(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
-DEVICE float widen_here(f16 x) { return widen(x); }
-DEVICE float widen_here(bf16 x) { return widen(x); }
 DEVICE void narrow(float x, f16& y) { _Float16 z = (_Float16)x; std::memcpy(&y.bits, &z, 2); }
 DEVICE void narrow(float x, bf16& y) {
   const u32 bits = __float_as_uint(x);
@@ -119,5 +117,6 @@ DEVICE float minimum(float x, float y) { return x < y || x != x ? x : y; }
 DEVICE float quick_exp(float x) { return std::exp(x); }
 DEVICE float quick_div(float x, float y) { return x / y; }
 DEVICE float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+template <int N> static void read_here(const float* from, float (&to)[N]) { for (int k = 0; k < N; k++) to[k] = from[k]; }
 DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
 DEVICE float not_a_number() { return __uint_as_float(0x7fffffffu); }

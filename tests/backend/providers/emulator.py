@@ -1,6 +1,8 @@
-"""Generated CUDA kernels on the CPU: compiled by g++ with every thread of a block as a fiber. For tests only, where no GPU is.
+"""Generated CUDA kernels on the CPU: compiled by g++ with every thread of a block as a fiber. For tests only, where
+no GPU is.
 
-What it shows: that the arithmetic and the indexing are right, with barriers and shuffles taken by every thread that has to. What
+What it shows: that the arithmetic and the indexing are right, with barriers and shuffles taken by every thread that
+has to. What
 it can't show: races between threads (fibers take turns) and speed.
 """
 

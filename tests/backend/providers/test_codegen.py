@@ -1,4 +1,5 @@
-"""Generated kernels without a GPU: what their sources are, that they compile for sm_90, and, in an emulator, that they are right."""
+"""Generated kernels without a GPU: what their sources are, that they compile for sm_90, and, in an emulator, that
+they are right."""
 
 from __future__ import annotations
 

@@ -211,7 +211,10 @@ def test_recent_shapes_are_kept_ready(engine: Engine, monkeypatch: pytest.Monkey
 
 
 def test_an_arena_that_does_not_fit_into_memory() -> None:
-    text = "network n { dim N in 1..2000000000 input x: bool[N] output y: f32[] y = reduce_sum(softmax(fill(shape=[N, N]))) }"
+    text = (
+        "network n { dim N in 1..2000000000 input x: bool[N] output y: f32[]"
+        " y = reduce_sum(softmax(fill(shape=[N, N]))) }"
+    )
     engine = build(network(text))
     context = engine.create_context()
     with refused("out of memory"):

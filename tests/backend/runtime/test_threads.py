@@ -1,4 +1,6 @@
-"""One engine, many threads: every result is that of a serial run, to the bit. Set TRTN_FULL_TESTS for the long version."""
+"""One engine, many threads: every result is that of a serial run, to the bit. Set TRTN_FULL_TESTS for the
+long version.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def expected(engine: Engine) -> dict[int, dict[str, Any]]:
 
 
 def hammer(jobs: list[Callable[[int], None]]) -> None:
-    """Run each job in a thread of its own, round after round, until the time is over. What one raises is raised here."""
+    """Run each job in a thread of its own, round after round, until the time is over. What one raises is
+    raised here.
+    """
     failures: list[BaseException] = []
     end = time.monotonic() + SECONDS
     start = threading.Barrier(len(jobs))

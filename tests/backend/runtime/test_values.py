@@ -1,4 +1,6 @@
-"""Engines give what the reference evaluation gives, whatever lives in the arena, is a view, or has a size that the data decides."""
+"""Engines give what the reference evaluation gives, whatever lives in the arena, is a view, or has a size
+that the data decides.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ def test_a_value_of_two_concats_lies_in_one_and_is_copied_to_the_other(tmp_path:
 def test_a_part_with_strides_is_read_by_views_and_reshape(tmp_path: Path) -> None:
     net = network(
         rows(
-            "output y: f32[N, 8] output z: f32[4*N] output t: f32[4, N] a = relu(x) b = tanh(x) c = concat(a, b, axis=1)"
+            "output y: f32[N, 8] output z: f32[4*N] output t: f32[4, N]"
+            " a = relu(x) b = tanh(x) c = concat(a, b, axis=1)"
             " y = neg(c) z = neg(reshape(transpose(a), shape=[4*N])) t = exp(transpose(b))"
         )
     )
@@ -76,7 +79,8 @@ def test_a_part_with_strides_is_read_by_views_and_reshape(tmp_path: Path) -> Non
 def test_a_value_under_a_contiguous_view_is_no_part(tmp_path: Path) -> None:
     net = network(
         rows(
-            "output y: f32[N, 8] output z: f32[4*N] a = relu(x) c = concat(a, x, axis=1) y = neg(c) z = neg(reshape(a, shape=[4*N]))"
+            "output y: f32[N, 8] output z: f32[4*N] a = relu(x) c = concat(a, x, axis=1) y = neg(c)"
+            " z = neg(reshape(a, shape=[4*N]))"
         )
     )
     where = places(run_both(net, ROWS, tmp_path))
@@ -206,7 +210,8 @@ def test_low_precision_rounds_each_layer(tmp_path: Path) -> None:
 def test_quantised_values(tmp_path: Path) -> None:
     net = network(
         rows(
-            "output y: f32[N, 4] output q: i8[N, 4] q = quantize_linear(x, w.s, w.z, dtype=i8) y = dequantize_linear(q, w.s, w.z)"
+            "output y: f32[N, 4] output q: i8[N, 4] q = quantize_linear(x, w.s, w.z, dtype=i8)"
+            " y = dequantize_linear(q, w.s, w.z)"
         ),
         tmp_path,
         "tensor s: f32[] = full(0.05)\ntensor z: i8[] = zeros",
@@ -279,7 +284,8 @@ def test_a_body_that_only_names_the_size(tmp_path: Path, condition: bool) -> Non
 def test_a_data_dependent_size_inside_a_block(tmp_path: Path) -> None:
     """Its name is a path, `a.K` and `b.K`."""
     net = network(
-        "block positive(x: T[N]) -> T[M] { i = nonzero(relu(x)) : i64[1, K in 0..N] return gather(x, squeeze(i, axes=[0])) * 2 }"
+        "block positive(x: T[N]) -> T[M] {"
+        " i = nonzero(relu(x)) : i64[1, K in 0..N] return gather(x, squeeze(i, axes=[0])) * 2 }"
         " network n { dim N in 0..8 input x: f32[N] output y: f32[] a = positive(x) b = positive(neg(x))"
         " y = reduce_sum(a, axes=[0]) - reduce_sum(b, axes=[0]) }"
     )
@@ -296,7 +302,8 @@ def test_if_runs_one_branch(tmp_path: Path) -> None:
 
 def test_scan_forwards_backwards_and_over_nothing(tmp_path: Path) -> None:
     net = network(
-        "network n { dim S in 0..8 input x: f32[S, 4] input h0: f32[4] output h: f32[4] output ys: f32[S, 4] output zs: f32[S, 4]"
+        "network n { dim S in 0..8 input x: f32[S, 4] input h0: f32[4]"
+        " output h: f32[4] output ys: f32[S, 4] output zs: f32[S, 4]"
         " h, ys = scan over v = x carry s = h0 { s = tanh(s + v) yield s * 2 }"
         " last, zs = scan over v = x reverse carry s = h0 { s = tanh(s - v) yield s } }"
     )
@@ -361,7 +368,8 @@ def test_bodies_yield_weights_and_captured_values(tmp_path: Path) -> None:
 
 def test_weights_of_bodies_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = network(
-        "network n { input x: f32[4] input n: i64[] output y: f32[4] y = loop i in 0..n max 9 carry a = x { a = tanh(linear(a, w.k)) } }",
+        "network n { input x: f32[4] input n: i64[] output y: f32[4]"
+        " y = loop i in 0..n max 9 carry a = x { a = tanh(linear(a, w.k)) } }",
         tmp_path,
         "tensor k: f32[4, 4] = normal(3, 0.5)",
     )

@@ -82,7 +82,8 @@ def test_op(case: Case) -> None:
 
 
 def test_every_op_has_a_case() -> None:
-    assert {c.op for c in CASES} == catalogue().keys()
+    drawn = {op.name for op in catalogue().values() if not op.deterministic}  # their tests: test_export_random
+    assert {c.op for c in CASES} | drawn == catalogue().keys()
 
 
 @pytest.mark.parametrize("opset", [17, 18, 20, 23])

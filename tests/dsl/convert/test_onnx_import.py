@@ -228,7 +228,7 @@ def test_every_unsupported_node_is_listed_once() -> None:
     [
         (helper.make_tensor_value_info("x", TensorProto.STRING, [2]), "STRING"),
         (helper.make_tensor_value_info("x", TensorProto.COMPLEX64, [2]), "COMPLEX64"),
-        (helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [2]), "sequence"),
+        (helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [2]), "a list of tensors"),
         (helper.make_tensor_value_info("x", TensorProto.FLOAT, None), "rank"),
     ],
 )

@@ -73,10 +73,10 @@ def indexed(prefix: str) -> str:
 
 def split_index(path: str) -> tuple[str, int] | None:
     """`layer[3]` as `layer` and 3."""
-    *before, last = steps(path)
-    if not before or not last.startswith("[") or not last[1:-1].isdigit():
+    parts = steps(path)
+    if len(parts) < 2 or not parts[-1].startswith("[") or not parts[-1][1:-1].isdigit():
         return None
-    return "".join(before), int(last[1:-1])
+    return "".join(parts[:-1]), int(parts[-1][1:-1])
 
 
 def _name(tensor: Tensor) -> str:

@@ -215,7 +215,9 @@ class DepthwiseFamily:
             return f"it has {x.rank - 2} spatial axes"
         if weight.weight is None:
             return "its weight is not a constant"
-        if x.dtype.name not in ("f16", "bf16", "f32") or any(t is not None and t.dtype is not x.dtype for t in conv.inputs):
+        if x.dtype.name not in ("f16", "bf16", "f32") or any(
+            t is not None and t.dtype is not x.dtype for t in conv.inputs
+        ):
             return f"generated convolutions don't take {x.dtype}"
         if conv.attrs["dilations"][0] > 1 and conv.attrs["strides"][0] > 1 and x.rank == 4:
             return "it has both strides and dilations"

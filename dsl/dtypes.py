@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class DType:
         return self if not self.is_narrow else BY_NAME["f32" if self.is_float else "i32"]
 
     @property
-    def numpy(self) -> np.dtype:  # type: ignore[type-arg]
+    def numpy(self) -> np.dtype[Any]:
         """The NumPy dtype that arrays of this type have."""
         return _numpy_dtype(self.name)
 
@@ -86,14 +86,15 @@ _ML_NAMES = {
 
 
 @cache
-def _numpy_dtype(name: str) -> np.dtype:  # type: ignore[type-arg]
+def _numpy_dtype(name: str) -> np.dtype[Any]:
     import numpy as np
 
     if name in _NUMPY_NAMES:
         return np.dtype(_NUMPY_NAMES[name])
     import ml_dtypes
 
-    return np.dtype(getattr(ml_dtypes, _ML_NAMES[name]))
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_NAMES[name]))
+    return found
 
 
 @cache
@@ -105,6 +106,6 @@ def _from_numpy_name(name: str) -> DType | None:
     return None
 
 
-def from_numpy(dtype: np.dtype) -> DType | None:  # type: ignore[type-arg]
+def from_numpy(dtype: np.dtype[Any]) -> DType | None:
     """The language's dtype for a NumPy dtype in native byte order, or None where there is none (strings, objects)."""
     return _from_numpy_name(dtype.name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from trtn.dsl.dims import Expr
 from trtn.dsl.dtypes import BY_NAME
-from trtn.dsl.elaborate.expressions import CONSTANT_LIMIT
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.signature import Attr
 from trtn.dsl.printer.attributes import written_attributes
@@ -20,6 +20,7 @@ from trtn.dsl.structure.labels import module_labels
 from trtn.dsl.structure.paths import Family
 from trtn.dsl.structure.roles import attended, role_of
 from trtn.dsl.structure.sizes import SizeBook, Vector
+from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
 from trtn.dsl.syntax.names import RESERVED, is_plain_name, quote_name
 
 __all__ = ["Block", "Unwritable", "make_block"]
@@ -154,7 +155,8 @@ class _BlockWriter:
     # --- the body, as a packer asks for it ---
 
     def operands(self, layer: Layer) -> list[Operand]:
-        return [self._operand(t) for t in layer.inputs]
+        layers = self._vectors[id(layer)]
+        return [self._operand(layer, [x.inputs[n] for x in layers]) for n in range(len(layer.inputs))]
 
     def attributes(self, layer: Layer) -> list[str]:
         layers = self._vectors[id(layer)]
@@ -175,6 +177,10 @@ class _BlockWriter:
     def may_be_inside(self, layer: Layer) -> bool:
         return len(layer.outputs) == 1 and self._reads.get(id(layer.output)) == 1
 
+    def fits(self, layer: Layer, expression: Expression) -> bool:
+        target = len(f"{_identifier(expression.label)} = ")
+        return len(layer.outputs) > 1 or len(INDENT) + target + len(expression.text) <= LINE_LENGTH
+
     def bind(self, layer: Layer, expression: Expression) -> None:
         names = []
         for t in layer.outputs:
@@ -183,7 +189,9 @@ class _BlockWriter:
             self._texts[id(t)] = names[-1]
         self.lines.append((1, f"{', '.join(names)} = {expression.text}"))
 
-    def _operand(self, tensor: Tensor | None) -> Operand:
+    def _operand(self, layer: Layer, tensors: Sequence[Tensor | None]) -> Operand:
+        """An input, from what it is in each occurrence."""
+        tensor = tensors[0]
         if tensor is None:
             return Operand(None)
         if tensor.weight is None:
@@ -191,17 +199,22 @@ class _BlockWriter:
         if is_weight(tensor):
             suffix = self._suffixes.get(id(tensor.weight))
             return Operand(tensor, self._texts[id(tensor.weight)] if suffix is None else f"p.{quote_name(suffix)}")
-        text = constant_text(tensor.weight.load(), tensor.dtype) if tensor.weight.nbytes <= CONSTANT_LIMIT * 8 else None
-        if text is None:
+        texts = [constant_text(t.weight.load(), t.dtype) for t in tensors if t is not None and t.weight is not None]
+        if any(text is None for text in texts):
             raise Unwritable
-        return Operand(tensor, literal=text)
+        if len(set(texts)) == 1:
+            return Operand(tensor, literal=texts[0] or "")
+        if tensor.shape or not tensor.dtype.is_float or not all(math.isfinite(float(text or "nan")) for text in texts):
+            raise Unwritable
+        role = {"add": "offset", "sub": "offset", "mul": "factor", "div": "divisor"}.get(layer.op.name, "value")
+        return Operand(tensor, literal=self._param(role, "float", [float(text or 0) for text in texts]))
 
     def _attribute(self, spec: Attr, layers: Sequence[Layer], written: Sequence[dict[str, Any]]) -> str:
         """An attribute's value: what is written for all, or parameters for what varies."""
         short = [w.get(spec.name) for w in written]
-        if spec.name in written[0] and all(repr(v) == repr(short[0]) for v in short):
-            if not _mentions_dims(short[0]):
-                return value_text(short[0], self.dims)
+        same = spec.name in written[0] and all(repr(v) == repr(short[0]) for v in short)
+        if same and not _mentions_dims(short[0]):
+            return value_text(short[0], self.dims)
         values = [x.attrs[spec.name] for x in layers]
         if isinstance(short[0], tuple) and all(isinstance(v, tuple) and len(v) == len(short[0]) for v in short):
             values = short  # lists that are written shorter than they are
@@ -224,10 +237,14 @@ class _BlockWriter:
                 return text
         if all(repr(v) == repr(values[0]) for v in values) and not _mentions_dims(values[0]):
             return value_text(values[0], self.dims)
+        return self._param(_SHORT.get(spec.name, spec.name), kind, values)
+
+    def _param(self, wanted: str, kind: str, values: Sequence[Any]) -> str:
+        """The parameter that has these values in the calls."""
         for name, (known, others) in self._params.items():
             if known == kind and repr(others) == repr(tuple(values)):
                 return name_text(name)
-        name = self._free(_SHORT.get(spec.name, spec.name))
+        name = self._free(wanted)
         self._params[name] = (kind, tuple(values))
         return name_text(name)
 

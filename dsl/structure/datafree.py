@@ -44,9 +44,9 @@ class DataFree:
         self._dims = rewriter.network.dims
         self._known: set[int] = set()
         for layer in rewriter.network.layers:
-            if layer.op.name in _OPS and all(t is None or self._is_constant(t) for t in layer.inputs):
-                if all(symbols(d) <= self._dims.keys() for t in layer.outputs for d in t.shape):
-                    self._known |= {id(t) for t in layer.outputs}
+            constant = layer.op.name in _OPS and all(t is None or self._is_constant(t) for t in layer.inputs)
+            if constant and all(symbols(d) <= self._dims.keys() for t in layer.outputs for d in t.shape):
+                self._known |= {id(t) for t in layer.outputs}
         self._samples: dict[int, list[Array] | None] = {}
 
     def __contains__(self, tensor: Tensor | None) -> bool:
@@ -62,7 +62,7 @@ class DataFree:
             return []
         used = sorted({s for layer in layers for t in layer.outputs for d in t.shape for s in symbols(d)})
         reach = sum(map(abs, constants)) + len(layers) + 2
-        found = []
+        found: list[tuple[Mapping[str, int], Array]] = []
         for env in _sizes({name: self._dims[name] for name in used}, min(reach, 64)):
             array = self._evaluate(layers, tensor, env)
             if array is None:

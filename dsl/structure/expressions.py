@@ -34,7 +34,7 @@ class Expression:
     """The text of a layer with what is inside of it.
 
     ops: how many layers; label: what its result could be called; stem: what other results are called after it;
-    has_line: whether a layer with a line of its own is in it.
+    has_line: whether a layer with a line of its own is in it; inside: the layers that are directly inside.
     """
 
     text: str
@@ -43,6 +43,7 @@ class Expression:
     label: str
     stem: str
     has_line: bool
+    inside: tuple[tuple[Layer, Expression], ...] = ()
 
 
 class Voice(Protocol):
@@ -64,6 +65,9 @@ class Voice(Protocol):
 
     def may_be_inside(self, layer: Layer) -> bool:
         """Whether a layer's result is read once, by a layer of the same body, and nothing needs its name."""
+
+    def fits(self, layer: Layer, expression: Expression) -> bool:
+        """Whether a statement would fit into a line."""
 
     def bind(self, layer: Layer, expression: Expression) -> None:
         """Write a statement."""
@@ -93,14 +97,22 @@ class Packer:
         """Write what waits for a reader."""
         waiting, self._waiting = self._waiting, []
         for layer, expression in waiting:
-            self._voice.bind(layer, expression)
+            self._bind(layer, expression)
+
+    def _bind(self, layer: Layer, expression: Expression) -> None:
+        """Write a statement; one that is too long without what is inside of it, which gets statements of its own."""
+        if expression.inside and not self._voice.fits(layer, expression):
+            for inner, part in expression.inside:
+                self._bind(inner, part)
+            expression = self._expression(layer, [])
+        self._voice.bind(layer, expression)
 
     def _put(self, layer: Layer, expression: Expression) -> None:
         if self._voice.may_be_inside(layer):
             self._waiting.append((layer, expression))
             return
         self.flush()
-        self._voice.bind(layer, expression)
+        self._bind(layer, expression)
 
     def _are_last(self, layer: Layer, inside: Sequence[tuple[Layer, Expression]]) -> bool:
         """Whether what a layer reads was made last and in the order of its operands."""
@@ -136,6 +148,7 @@ class Packer:
             1 + sum(e.ops for e in parts.values()),
             *self._label(layer, [e for _, e in inside]),
             is_line(layer) or any(e.has_line for e in parts.values()),
+            tuple(inside),
         )
 
     def _wrapped(self, operand: Operand, number: int, parts: dict[int, Expression], strength: int) -> Operand:

@@ -23,6 +23,8 @@ __all__ = ["Finder", "Occurrence", "is_weight"]
 
 _LONGEST = 400
 """Layers of a block."""
+_SHORTEST = 4
+"""Layers of a block: fewer are an expression."""
 _LEAST_GAIN = 3
 """Lines that a block must save."""
 _HEAD = 3
@@ -87,9 +89,12 @@ class Finder:
         best: list[Occurrence] = []
         score: tuple[bool, int, bool, int] = (False, _LEAST_GAIN - 1, False, 0)
         sums = self._tokens.copy()
-        for length in range(2, min(_LONGEST, self._count // 2) + 1):
+        for length in range(1, min(_LONGEST, self._count // 2) + 1):
             rest = self._count - length + 1
-            sums = sums[:rest] * np.uint64(0x9E3779B97F4A7C15) + self._tokens[length - 1 :]
+            if length > 1:
+                sums = sums[:rest] * np.uint64(0x9E3779B97F4A7C15) + self._tokens[length - 1 :]
+            if length < _SHORTEST:
+                continue
             lines = self._lines[length:] - self._lines[:rest]
             starts = np.flatnonzero(self._is_whole(length) & (lines >= 2))
             for group in _groups(sums[starts], starts, length):

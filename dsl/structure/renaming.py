@@ -8,7 +8,7 @@ from dataclasses import replace
 from trtn.dsl.network import Graph, Layer, Network, Tensor, walk
 from trtn.dsl.structure.find import Occurrence
 from trtn.dsl.structure.labels import block_name
-from trtn.dsl.structure.paths import family, indexed
+from trtn.dsl.structure.paths import family, indexed, split_index
 
 __all__ = ["regular_names", "renamed", "tidied", "with_plain_names"]
 
@@ -56,7 +56,7 @@ def regular_names(network: Network, blocks: Sequence[Sequence[Occurrence]]) -> d
             stem = f"{stem}_2"
         old = members.prefixes
         better = tuple(map(indexed, old)) if known else tuple(f"{stem}[{n}]" for n in range(len(occurrences)))
-        if known and not _are_new(old, better, names):
+        if known and not (_are_new(old, better, names) and _follow(better)):
             better = old
         if known and better != old:
             for before, after in zip(old, better, strict=True):
@@ -147,6 +147,12 @@ def _role_names(occurrence: Occurrence, suffixes: Sequence[str | None]) -> dict[
                 break
         labels |= {role: f"{module}.{name}" for role, name in open_roles}
     return labels
+
+
+def _follow(prefixes: Sequence[str]) -> bool:
+    """Whether two of the indexes at least follow each other: then a repeat can count them."""
+    found = {split for p in prefixes if (split := split_index(p)) is not None}
+    return any((stem, number + 1) in found for stem, number in found)
 
 
 def _are_new(old: Sequence[str], better: Sequence[str], names: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trtn.dsl.builder import ArraySource
+from trtn.dsl.builder import ArraySource, make_weight
 from trtn.dsl.dims import Dim, symbol
 from trtn.dsl.dtypes import DType, from_numpy
 from trtn.dsl.network import Graph, Layer, Network, Origin, Shape, Tensor, Weight, walk
@@ -129,6 +129,14 @@ class Rewriter:
         if values.ndim <= 1 and values.size <= VALUE_LIMIT and dtype.kind in "iub":
             known = tuple(int(v) for v in values.reshape(-1))
         return Tensor(label, dtype, values.shape, Weight(label, dtype, values.shape, ArraySource(values)), known)
+
+    def nameless(self, array: np.ndarray[Any, Any]) -> Tensor:
+        """A constant that has no path in a manifest: a number in the text."""
+        weight = make_weight(array)
+        known = None
+        if array.ndim <= 1 and array.size <= VALUE_LIMIT and weight.dtype.kind in "iub":
+            known = tuple(int(v) for v in array.reshape(-1))
+        return Tensor("", weight.dtype, weight.shape, weight, known)
 
     def tensor(self, dtype: DType, shape: Shape, name: str) -> Tensor:
         """A new tensor for one of several results of a layer."""

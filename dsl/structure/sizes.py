@@ -81,10 +81,10 @@ class SizeBook:
 def _letter(place: int, rank: int, result: bool) -> str:
     if rank >= 4:
         spatial = "LHW"[-(rank - 2) :] if rank <= 5 else ""
-        letters = ["N", "C", *(spatial or [f"D{n}" for n in range(rank - 2)])]
+        letters: list[str] = ["N", "C", *(spatial or [f"D{n}" for n in range(rank - 2)])]
     else:
         letters = {1: ["D"], 2: ["N", "D"], 3: ["N", "S", "D"]}.get(rank, [f"D{n}" for n in range(rank)])
     letter = letters[place]
     if not result:
         return letter
-    return {"C": "O"}.get(letter, f"O{letter}")
+    return "O" if letter == "C" else f"O{letter}"

@@ -40,7 +40,7 @@ def _input(tensor: Tensor | None) -> Hashable:
         return "tensor"
     literal = literal_bytes(tensor.weight)
     if literal is not None:
-        return literal
+        return ("number", tensor.dtype.name) if not tensor.shape and tensor.dtype.is_float else literal
     return "weight", tensor.dtype.name, tensor.rank, tensor.weight.shape[2:]
 
 

@@ -15,6 +15,7 @@ from trtn.dsl.structure.expressions import Expression, Packer
 from trtn.dsl.structure.find import Occurrence
 from trtn.dsl.structure.labels import word
 from trtn.dsl.structure.paths import split_index, steps
+from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
 from trtn.dsl.syntax.names import quote_name
 
 __all__ = ["Call", "write_statements"]
@@ -268,6 +269,10 @@ class _Writer:
         if len(readers) != 1 or id(layer.output) in self._outputs or id(layer.output) in self._carried:
             return False
         return readers[0].origin.precision is None and not readers[0].regions and id(readers[0]) not in self._covered
+
+    def fits(self, layer: Layer, expression: Expression) -> bool:
+        target = len(f"{quote_name(layer.output.name)} = ")
+        return len(layer.outputs) > 1 or len(INDENT) * self.depth + target + len(expression.text) <= LINE_LENGTH
 
     def bind(self, layer: Layer, expression: Expression) -> None:
         if len(layer.outputs) == 1 and id(layer.output) in self._carried:

@@ -60,7 +60,9 @@ class _Pieces:
     @classmethod
     def of(cls, shape: Shape) -> _Pieces:
         """Axes of size 1 have no pieces."""
-        sizes, axes, roots = [], [], []
+        sizes: list[Dim] = []
+        axes: list[list[int]] = []
+        roots: list[int] = []
         for axis, size in enumerate(shape):
             axes.append([] if size == 1 else [len(sizes)])
             if size != 1:

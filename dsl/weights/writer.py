@@ -127,9 +127,8 @@ def save_weights(
 
 def _kept(path: str, weight: Weight, own: Path, files: dict[str, FileLine]) -> TensorLine | None:
     """The line for a weight that stays in its file, or None where that isn't below the folder, or is `own`."""
-    source = weight.source
-    if isinstance(source, ForeignSource):
-        source = source.stored(weight)
+    given = weight.source
+    source = given.stored(weight) if isinstance(given, ForeignSource) else given
     if not isinstance(source, StoredSource):
         return None
     relative = os.path.relpath(source.file.root / source.file.path, own.parent)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic
@@ -280,14 +281,14 @@ def _flat_to_image(operand: Operand) -> Operand:
     return Operand((n, c, 1, length), (sn, sc, 0, sl), operand.dtype, operand.align)
 
 
-def _taps(attrs: Mapping[str, object], x: Operand, weight: Operand) -> Taps:
-    def pair(values: object) -> tuple[int, int]:
-        given = tuple(values)  # type: ignore[call-overload]
+def _taps(attrs: Mapping[str, Any], x: Operand, weight: Operand) -> Taps:
+    def pair(values: Any) -> tuple[int, int]:
+        given = tuple(values)
         return (1, given[0]) if len(given) == 1 else given
 
-    one = len(tuple(attrs["strides"])) == 1  # type: ignore[call-overload]
+    one = len(tuple(attrs["strides"])) == 1
     spatial, kernel = (x.shape[3:], weight.shape[3:]) if one else (x.shape[2:], weight.shape[2:])
-    pads = actual_pads(spatial, kernel, attrs["strides"], attrs["pads"], attrs["dilations"], attrs["auto_pad"])  # type: ignore[arg-type]
+    pads = actual_pads(spatial, kernel, attrs["strides"], attrs["pads"], attrs["dilations"], attrs["auto_pad"])
     before = (0, pads[0]) if one else (pads[0], pads[1])
     return Taps((weight.shape[2], weight.shape[3]), pair(attrs["strides"]), pair(attrs["dilations"]), before)
 

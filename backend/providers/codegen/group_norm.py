@@ -96,8 +96,11 @@ class GroupNormFamily:
         per_channel = Operand((batch, channels, *(1,) * (rank - 2)), (channels, 1, *(0,) * (rank - 2)), compute)
         rows = rows_of(x.shape, range(2, rank), (x, per_channel), leader=1)
         reduced = Reduced("moments", x.dtype.name, "")
-        call = columns_call if by_columns(rows) else lambda *a: parts_call(*a[:3], 1, a[3])
-        moments = call(reduced, rows, (x, per_channel), Slot(first))
+        read = (x, per_channel)
+        if by_columns(rows):
+            moments = columns_call(reduced, rows, read, Slot(first))
+        else:
+            moments = parts_call(reduced, rows, read, 1, Slot(first))
         steps = [inputs[n].strides[0] if inputs[n].shape[0] > 1 else 0 for n in (scale, bias)]
         finish = Call(
             CoefficientsSpec(x.dtype.name, layer.attrs["eps"]),

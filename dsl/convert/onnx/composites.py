@@ -16,7 +16,7 @@ __all__ = ["all_nodes", "plain_domain", "without_composites"]
 _ROUNDS = 64
 """Bodies within bodies."""
 _BODIES = "trtn.bodies"
-_FAILURES = (RuntimeError, ValueError, onnx.shape_inference.InferenceError)
+_FAILURES = (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
 
 def plain_domain(domain: str) -> str:

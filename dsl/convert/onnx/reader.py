@@ -138,7 +138,7 @@ def _without_functions(proto: Any) -> Any:
         _invalid(f"function `{circle[1]}` of the model calls itself")
     try:
         return onnx.inliner.inline_local_functions(proto)
-    except (RuntimeError, ValueError) as e:
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as e:
         _invalid("the model's functions can't be inlined", _first_line(e))
 
 

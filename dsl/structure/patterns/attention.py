@@ -91,7 +91,7 @@ class CausalPattern:
             allowed = array if mask.dtype is BOOL else array == 0
             if mask.dtype is not BOOL and not bool(((array == 0) | (array <= _HUGE)).all()):
                 return None
-            if array.ndim < 2 or not bool((allowed == np.tri(*array.shape[-2:], dtype=bool)).all()):
+            if array.ndim < 2 or not bool((allowed == np.tril(np.ones(array.shape[-2:], dtype=np.bool_))).all()):
                 return None
         attrs = {**layer.attrs, "causal": True}
         return rewriter.layer("attention", q, k, v, outputs=layer.outputs, origin=layer.origin, **attrs)
@@ -227,8 +227,8 @@ def _fits(scores: _Scores, v: Tensor) -> bool:
 def _added(rewriter: Rewriter, scores: _Scores, layer: Layer) -> Layer:
     """A mask of bools as numbers to add."""
     dtype = scores.q.dtype.numpy
-    zero = rewriter.constant(np.zeros((), dtype), "")
-    fill = rewriter.constant(np.asarray(scores.fill, dtype), "")
+    zero = rewriter.nameless(np.zeros((), dtype))
+    fill = rewriter.nameless(np.asarray(scores.fill, dtype))
     return rewriter.layer("where", scores.mask, zero, fill, name=f"{layer.name}.mask", origin=layer.origin)
 
 

@@ -98,7 +98,7 @@ PATTERNS = (GatherPattern(), SlicePattern())
 
 def _bounds(layer: Layer) -> tuple[int, Dim, Dim] | None:
     """Axis, start and end of a slice with known bounds along one axis, with steps of 1."""
-    x, axes, start, end = layer.inputs[0], layer.attrs["axes"], layer.attrs["start"], layer.attrs["end"]
+    x, axes, start = layer.inputs[0], layer.attrs["axes"], layer.attrs["start"]
     if x is None or len(layer.inputs) > 1 or axes is None or len(axes) != 1 or layer.attrs["step"] != (1,):
         return None
     first: Dim = 0 if start is None else start[0]

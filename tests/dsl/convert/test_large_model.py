@@ -41,13 +41,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = ROWS * WIDTH * 4
     nodes, tensors = [], []
     source = "x"
-    piece = bytes(range(1, 252)) * (size // 251 + 1)
+    piece = bytes(range(1, 252)) * (size // 251 + 2)
     with (folder / "large.data").open("wb") as file:
         for n in range(LAYERS):
             shape = [ROWS, WIDTH] if n % 2 == 0 else [WIDTH, ROWS]
-            tensor = TensorProto(
-                name=f"layers.{n}.weight", data_type=1, dims=shape, data_location=TensorProto.EXTERNAL
-            )
+            tensor = TensorProto(name=f"layers.{n}.weight", data_type=1, dims=shape, data_location=TensorProto.EXTERNAL)
             for key, value in (("location", "large.data"), ("offset", str(file.tell())), ("length", str(size))):
                 tensor.external_data.add(key=key, value=value)
             tensors.append(tensor)

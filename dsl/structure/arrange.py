@@ -24,7 +24,7 @@ def arranged(network: Network) -> Network:
     readers = _Readers(network)
     groups = _groups(network, readers)
     early = _without_weights(network)
-    shared = [g for g in groups if id(g[-1]) in early and len(readers.of(g[-1])) > 1]
+    shared = [g for g in groups if id(g[-1]) in early and readers.of(g[-1]) not in ([], [None])]
     first = {id(g[-1]) for g in shared}
     ordered = [*shared, *(g for g in groups if id(g[-1]) not in first)]
     layers = tuple(layer for group in ordered for layer in group)

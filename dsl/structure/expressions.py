@@ -84,14 +84,33 @@ class Packer:
         """The next layer."""
         read = {id(t) for t in layer.inputs if t is not None}
         inside = [entry for entry in self._waiting if id(entry[0].output) in read]
-        if inside:
-            found = self._joined(layer, inside) if self._are_last(layer, inside) else None
-            if found is not None:
-                del self._waiting[-len(inside) :]
-                self._put(layer, found)
-                return
+        if not inside:
+            self._put(layer, self._expression(layer, []))
+            return
+        found = self._joined(layer, inside) if self._are_last(layer, inside) else None
+        if found is None and not is_line(layer) and len(inside) == 1 and inside[0] is self._waiting[-1]:
+            inside = [self._unpacked()]
+            found = self._joined(layer, inside)
+        if found is None:
             self.flush()
-        self._put(layer, self._expression(layer, []))
+            found = self._expression(layer, [])
+        else:
+            del self._waiting[-len(inside) :]
+        self._put(layer, found)
+
+    def _unpacked(self) -> tuple[Layer, Expression]:
+        """The last layer that waits, with what is inside of it in statements of its own: `q = linear(..)` and
+        `transpose(reshape(q))` read better than `q = reshape(linear(..))` and `transpose(q)`.
+        """
+        layer, expression = self._waiting[-1]
+        if is_line(layer) or not expression.inside:
+            return layer, expression
+        del self._waiting[-1]
+        self.flush()
+        for inner, part in expression.inside:
+            self._bind(inner, part)
+        self._waiting.append((layer, self._expression(layer, [])))
+        return self._waiting[-1]
 
     def flush(self) -> None:
         """Write what waits for a reader."""

@@ -25,8 +25,10 @@ _LONGEST = 400
 """Layers of a block."""
 _SHORTEST = 4
 """Layers of a block: fewer are an expression."""
-_LEAST_GAIN = 3
+_LEAST_GAIN = 2
 """Lines that a block must save."""
+_BONUS = 1.3
+"""What it counts that the weights of a stretch belong together: where it begins and ends is right then."""
 _HEAD = 3
 """Lines of a block that are not its statements."""
 _MOST_INPUTS = 8
@@ -80,6 +82,10 @@ class Finder:
         self._again = np.asarray(again, dtype=np.int64).reshape(-1, 4)
         """Each read but the last one: the one before, itself, the last one, from the first to the last."""
         self._finals = {id(t) for t in network.outputs}
+        self._ends = np.concatenate(
+            [[0], np.cumsum([any(id(t) in self._finals for t in x.outputs) for x in self.layers], dtype=np.int64)]
+        )
+        """How many layers up to each place make results of the network."""
         self._literals = {
             id(t) for x in self.layers for t in x.inputs if t is not None and t.weight is not None and not is_weight(t)
         }
@@ -87,7 +93,7 @@ class Finder:
     def best(self) -> list[Occurrence] | None:
         """The occurrences of the best block, in order; None where there is none worth it. They are taken."""
         best: list[Occurrence] = []
-        score: tuple[bool, int, bool, int] = (False, _LEAST_GAIN - 1, False, 0)
+        score = (False, 0.0, False, 0)
         sums = self._tokens.copy()
         for length in range(1, min(_LONGEST, self._count // 2) + 1):
             rest = self._count - length + 1
@@ -100,14 +106,15 @@ class Finder:
             for group in _groups(sums[starts], starts, length):
                 count = int(lines[group[0]])
                 gain = _gain(len(group), count)
-                if gain < _LEAST_GAIN or (True, gain, True, length) <= score:
+                if gain < _LEAST_GAIN or (True, _BONUS * gain, True, length) <= score:
                     continue
                 found = self._same(group, length)
                 gain = _gain(len(found), count)
                 if gain < _LEAST_GAIN:
                     continue
-                regular = family([x.weights for x in found]).regular
-                new = (regular, gain, is_line(found[0].layers[0]), length)
+                members = family([x.weights for x in found])
+                bonus = _BONUS if members.regular else 1.0
+                new = (members.fits, bonus * gain, is_line(found[0].layers[0]), length)
                 if new > score:
                     best, score = found, new
         for occurrence in best:
@@ -123,8 +130,9 @@ class Finder:
         before, place, last, _ = self._again[self._again[:, 3] < 2 * length].T
         passing = _counted(rest, np.maximum(place - length + 1, before + 1), np.minimum(place, last - length))
         blocked = np.concatenate([[0], np.cumsum(self._barrier)])
+        final = self._ends[length:] - self._ends[:rest] > 0
         whole: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
-            (results == 1) & (passing == 0) & (blocked[length:] - blocked[:rest] == 0)
+            ((results == 1) | ((results == 0) & final)) & (passing == 0) & (blocked[length:] - blocked[:rest] == 0)
         )
         return whole
 

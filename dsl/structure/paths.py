@@ -22,11 +22,13 @@ class Family:
     prefixes: the common path of each occurrence's weights; "" where there is none.
     suffixes: the rest of the path for each role; None for a role whose paths don't fit the others.
     shared: the roles that are one and the same weight in all occurrences.
+    fits: whether no weight belongs to another family: those whose paths don't fit have made-up ones.
     """
 
     prefixes: tuple[str, ...]
     suffixes: tuple[str | None, ...]
     shared: frozenset[int]
+    fits: bool = True
 
     @property
     def regular(self) -> bool:
@@ -53,7 +55,8 @@ def family(occurrences: Sequence[Sequence[Tensor]]) -> Family:
     for number in range(len(roles)):
         found = parted.get(number)
         suffixes.append(_below(shorter, [_name(t) for t in roles[number]]) if found is not None else None)
-    return Family(shorter, tuple(suffixes), shared)
+    foreign = any(suffixes[n] is None and len(steps(rest)) > 1 for n, (_, rest) in parted.items())
+    return Family(shorter, tuple(suffixes), shared, not foreign)
 
 
 def steps(path: str) -> list[str]:

@@ -194,20 +194,24 @@ class _Writer:
         weights = f"{MANIFEST}.{quote_name(call.prefix)}" if call.block.prefixes is not None else None
         text = self._call_text(call, weights)
         names: list[str] = []
-        for number, t in enumerate(call.occurrence.outputs):
-            if id(t) in self._outputs:
-                names.append(self.body.names.output(self._scope, t))
-            elif number == 0 or id(t) in self._reads:
-                names.append(self.body.names.fresh(self._scope, self._result_name(call, t)))
+        wanted = self._result_name(call)
+        for t in call.occurrence.outputs:
+            is_output = id(t) in self._outputs
+            names.append(
+                self.body.names.output(self._scope, t) if is_output else self.body.names.fresh(self._scope, wanted)
+            )
+        kinds = {tuple(t.type for t in o.outputs) for o in call.block.occurrences}
         types = ", ".join(self.type_text(t) for t in call.occurrence.outputs)
-        self.body.line(f"{', '.join(map(quote_name, names))} = {text} : {types}")
+        stated = f" : {types}" if len(kinds) > 1 else ""  # else the block's signature says it
+        self.body.line(f"{', '.join(map(quote_name, names))} = {text}{stated}")
         for t, name in zip(call.occurrence.outputs, names, strict=True):
             self.body.names.enter(self._scope, t, name)
 
-    def _result_name(self, call: Call, tensor: Tensor) -> str:
+    def _result_name(self, call: Call) -> str:
+        """What a result is called: after the weights of the call, or its block."""
+        if not call.prefix:
+            return f"{call.block.name}_{call.number}"
         found = split_index(call.prefix)
-        if len(call.occurrence.outputs) > 1 or not call.prefix:
-            return tensor.name
         if found is None:
             return word(steps(call.prefix)[-1])
         stem = word(steps(found[0])[-1])

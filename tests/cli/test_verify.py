@@ -14,7 +14,7 @@ from trtn.cli.compare import compare, default_tolerance
 from trtn.cli.corners import corners
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.errors import ShapeError
-from trtn.dsl.load import load_text
+from trtn.dsl.load import load, load_text
 from trtn.dsl.network import Tensor
 
 pytest.importorskip("onnxruntime")
@@ -206,9 +206,9 @@ def test_layers_that_agree(trtn: Trtn, deep: Path) -> None:
 def test_an_altered_weight_is_found(trtn: Trtn, deep: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "deep.weights.trtn"
     lines = manifest.read_text().splitlines()
-    altered = [n for n, line in enumerate(lines) if "tensor body[1].weight:" in line]
+    altered = [n for n, line in enumerate(lines) if "[1].weight:" in line]
     assert len(altered) == 1
-    lines[altered[0]] = "  tensor body[1].weight: f32[8, 8] = normal(7, 0.02)"
+    lines[altered[0]] = lines[altered[0]].partition("=")[0] + "= normal(7, 0.02)"
     manifest.write_text("\n".join(lines) + "\n")
     result = trtn("verify", "deep.trtn", "--against", "deep.onnx", "--layers", "--format", "json")
     assert result.exit_code == 1
@@ -222,16 +222,31 @@ def test_an_altered_weight_is_found(trtn: Trtn, deep: Path, tmp_path: Path) -> N
     assert "DEPARTS" in text.stdout
 
 
-def test_layers_are_matched_by_place_where_names_were_changed(trtn: Trtn, deep: Path, tmp_path: Path) -> None:
-    from trtn.dsl.convert.onnx.counterparts import counterparts
-    from trtn.dsl.load import load
+RENAMED = """\
+trtn 1
+weights w = "deep.weights.trtn"
 
-    spec = tmp_path / "deep.trtn"
-    spec.write_text(spec.read_text().replace("act[1].Relu", "middle").replace("body[2].", "last."))
-    manifest = tmp_path / "deep.weights.trtn"
-    manifest.write_text(manifest.read_text().replace("tensor body[2].", "tensor last."))
-    network = load(spec)
-    found = counterparts(network, deep)
-    assert {t.name: found.get(id(t)) for layer in network.layers for t in layer.outputs}["middle"] == (
-        "/act/1/Relu_output_0"
+network deep {
+  dim N in 1..64
+  input x: f32[N, 8]
+  output y: f32[N, 8]
+
+  first = relu(linear(x, w.body[0].weight, w.body[0].bias))
+  middle = relu(linear(first, w.body[1].weight, w.body[1].bias))
+  y = softmax(relu(linear(middle, w.body[2].weight, w.body[2].bias)))
+}
+"""
+
+
+def test_layers_are_matched_by_place_where_names_were_changed(deep: Path, tmp_path: Path) -> None:
+    from trtn.dsl.convert.onnx.counterparts import counterparts
+
+    names = "".join(
+        f"  tensor body[{n}].weight: f32[8, 8] = zeros\n  tensor body[{n}].bias: f32[8] = zeros\n" for n in range(3)
     )
+    (tmp_path / "deep.weights.trtn").write_text(f"trtn 1\n\nmanifest deep {{\n{names}}}\n")
+    (tmp_path / "renamed.trtn").write_text(RENAMED)
+    network = load(tmp_path / "renamed.trtn")
+    found = counterparts(network, deep)
+    values = {t.name: found.get(id(t)) for layer in network.layers for t in layer.outputs}
+    assert (values["first"], values["middle"], values["y"]) == ("/act/0/Relu_output_0", "/act/1/Relu_output_0", "y")

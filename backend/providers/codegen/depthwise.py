@@ -31,6 +31,8 @@ THREADS = 128
 STRIPS = ((8, 1), (8, 2), (8, 4), (4, 2), (4, 4), (4, 7), (2, 4), (2, 7))
 """Channels and columns of a thread, to be timed."""
 HEIGHTS = (4, 7, 14, 28)
+MOST_HELD = 144
+"""Bytes of taps that a thread keeps in registers: 3 x 3 of 8 channels of 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class DepthwiseSpec:
         dtypes = dict(zip([*by_channel[self.bias :], *tensors], self.epilogue.inputs[1:], strict=True))
         result = self.epilogue.dtype(self.epilogue.results[0])
         pointers = [
-            f"const {stored}* __restrict__ x", "const float* __restrict__ w",
+            f"const {stored}* __restrict__ x", f"const {C_TYPES[self.packed]}* __restrict__ w",
             *(f"const {C_TYPES[dtypes.get(n, self.dtype)]}* __restrict__ {n}" for n in (*by_channel, *tensors)),
             f"{C_TYPES[result]}* __restrict__ y",
         ]  # fmt: skip
@@ -105,7 +107,7 @@ class DepthwiseSpec:
                 "  const i64 sample = tile / across / down;",
                 "  const int end = lower(p0 + rows, P);",
                 *(f"  {line}" for line in walking),
-                "  w += c;",
+                *self._taps_held(),
                 *(f"  C {n}_v[V]; load<V>({n} + c, {n}_v);" for n in by_channel),
                 f"  Lanes<{stored}, V> row[IW], next[IW];",
                 f"  C sums[{taps.live}][TW][V];",
@@ -118,6 +120,33 @@ class DepthwiseSpec:
                 "",
             ]
         )
+
+    @property
+    def holds_taps(self) -> bool:
+        """Whether a thread's taps fit into registers beside all else. Otherwise they are read for each row, from the nearest cache."""
+        size = {"f32": 4}.get(self.dtype, 2) * self.vector * self.taps.kernel[0] * self.taps.kernel[1]
+        return size <= MOST_HELD
+
+    @property
+    def packed(self) -> str:
+        """The dtype that the taps [taps, C] are packed in."""
+        return self.dtype if self.holds_taps else "f32"
+
+    def _taps_held(self) -> list[str]:
+        if not self.holds_taps:
+            return ["  w += c;"]
+        count = self.taps.kernel[0] * self.taps.kernel[1]
+        return [
+            f"  Lanes<{C_TYPES[self.dtype]}, V> held[{count}];",
+            "  #pragma unroll",
+            f"  for (int k = 0; k < {count}; k++) fetch_lanes<V>(w + k * channels + c, held[k]);",
+        ]
+
+    def _tap(self, some: int) -> str:
+        number = f"down * {self.taps.kernel[1]} + k"
+        if self.holds_taps:
+            return f"for (int v = 0; v < {some}; v++) tap[v] = widen(held[{number}].at[first + v]);"
+        return f"read_here(w + ({number}) * channels + first, tap);"
 
     def _functions(self, stored: str, tensors: Sequence[str], statements: Sequence[str], value: str) -> list[str]:
         taps, result = self.taps, COMPUTE_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
@@ -148,7 +177,7 @@ class DepthwiseSpec:
             "      #pragma unroll",
             f"      for (int k = 0; k < {taps.kernel[1]}; k++) {{",
             f"        float tap[{some}];",
-            f"        read_here(w + (down * {taps.kernel[1]} + k) * channels + first, tap);",
+            f"        {self._tap(some)}",
             "        #pragma unroll",
             f"        for (int v = 0; v < {some}; v++)",
             "          #pragma unroll",
@@ -164,38 +193,37 @@ class DepthwiseSpec:
             f"      for (int v = 0; v < V; v++) {{ {' '.join(statements)} r[v] = {value}; }}",
             "      store<V>(y + p * yh + (q0 + j) * yw, r);",
             "    }",
-            "    begin(own);",
             "  };",
         ]
 
     def _walk(self) -> list[str]:
-        """The rows before the first results are whole, then a loop that finishes a row of results a turn. Sums stay
-        where they are:
-        the loop is written out until each is back at its place."""
+        """The rows before the first results are whole, then a loop that finishes a row of results a turn."""
         taps = self.taps
         fresh = min(taps.strides[0], taps.extent)
+        skipped = taps.strides[0] - fresh
         lines: list[str] = []
         for at in range(taps.extent - fresh):
-            lines += ["  advance(true);", *self._entries(at, 0)]
-        lines += ["  int p = p0;", "  #pragma unroll 1", "  while (true) {"]
-        skipped = taps.strides[0] - fresh
-        for turn in range(taps.live):
-            for at in range(taps.extent - fresh, taps.extent):
-                more = "true" if at < taps.extent - 1 else "false" if skipped else "p + 1 < end"
-                lines += [f"    advance({more});", *(f"  {e}" for e in self._entries(at, turn))]
-            if skipped:
-                lines.append(f"    h += {skipped}; if (p + 1 < end) fetch(h);")
-            lines += [f"    finish(sums[{turn}], p);", "    if (++p >= end) return;"]
-        return [*lines, "  }"]
+            lines += ["  advance(true);", *self._entries(at)]
+        lines += ["  #pragma unroll 1", "  for (int p = p0; p < end; p++) {"]
+        for at in range(taps.extent - fresh, taps.extent):
+            more = "true" if at < taps.extent - 1 else "false" if skipped else "p + 1 < end"
+            lines += [f"    advance({more});", *(f"  {e}" for e in self._entries(at))]
+        if skipped:
+            lines.append(f"    h += {skipped}; if (p + 1 < end) fetch(h);")
+        lines.append("    finish(sums[0], p);")
+        moves = " ".join(f"sums[{n}][j][v] = sums[{n + 1}][j][v];" for n in range(taps.live - 1))
+        if moves:
+            lines.append(f"    for (int j = 0; j < TW; j++) for (int v = 0; v < V; v++) {{ {moves} }}")
+        return [*lines, f"    begin(sums[{taps.live - 1}]);", "  }"]
 
-    def _entries(self, at: int, turn: int) -> list[str]:
+    def _entries(self, at: int) -> list[str]:
         """Row `at` of the first unfinished results' window enters all sums that it belongs to."""
         taps = self.taps
         found = []
         for ahead in range(taps.live):
             offset = at - ahead * taps.strides[0]
             if offset >= 0 and offset % taps.dilations[0] == 0 and offset // taps.dilations[0] < taps.kernel[0]:
-                found.append(f"  enter(sums[{(turn + ahead) % taps.live}], {offset // taps.dilations[0]});")
+                found.append(f"  enter(sums[{ahead}], {offset // taps.dilations[0]});")
         return found
 
 
@@ -260,7 +288,7 @@ class DepthwiseFamily:
         batch, channels, high, wide = y.shape
         vectors, across, down = channels // vector, -(-wide // width), -(-high // rows)
         total = batch * vectors * across * down
-        packed, pack = _packed(inputs[weight_at], weight_at, len(inputs) + len(outputs))
+        packed, pack = _packed(inputs[weight_at], weight_at, len(inputs) + len(outputs), spec.packed)
         slots = (at, packed.index, *bias_at, *epilogue.channels, *epilogue.tensors, len(inputs))
         numbers = (
             *map(np.uint32, (total, vectors, across, down)), *map(np.int32, (*x.shape[2:], high, wide, rows, channels)),
@@ -307,13 +335,21 @@ def _strip(
     if vector == 1 and x.strides[1] != 1:
         width = 1  # neighbouring threads have neighbouring columns then
     if not width:
-        vector = min(vector, 8 if taps.kernel[0] * taps.kernel[1] <= 9 else 4)
-        width = 2 if (wide % 4 and wide % 2 == 0) or wide < 4 else 4
-        width = min(width, wide)
+        vector, width = _untimed(y, vector, taps)
     if not rows:
         strips = y.shape[0] * (y.shape[1] // vector) * -(-wide // width)
         rows = max(1, min(28, high, strips * high // (MULTIPROCESSORS * 512)))
     return vector, width, min(rows, high)
+
+
+def _untimed(y: Operand, most: int, taps: Taps) -> tuple[int, int]:
+    """Channels and columns for a size that nothing was timed for: much a thread where there is much to do."""
+    large = taps.kernel[0] * taps.kernel[1] > 9
+    choices = [(4, 2), (4, 1), (2, 1)] if large else [(4, 4), (4, 2), (4, 1), (2, 1)]
+    for vector, width in choices:
+        if y.size // (vector * width) >= MULTIPROCESSORS * 256:
+            break
+    return min(vector, most), min(width, y.shape[3])
 
 
 def _allows(vector: int, operands: Sequence[Operand], by_channel: Sequence[Operand]) -> bool:
@@ -331,13 +367,13 @@ def _allows(vector: int, operands: Sequence[Operand], by_channel: Sequence[Opera
     return all(o.align >= min(16, vector * o.dtype.itemsize) for o in by_channel)
 
 
-def _packed(weight: Operand, at: int, slot: int) -> tuple[Slot, tuple[Call, ...]]:
-    """The weight [C, 1, *kernel] as f32 [taps, C] in scratch memory, and the launch that makes it so."""
+def _packed(weight: Operand, at: int, slot: int, dtype: str) -> tuple[Slot, tuple[Call, ...]]:
+    """The weight [C, 1, *kernel] as [taps, C] in scratch memory, and the launch that makes it so."""
     channels, _, *kernel = weight.shape
     strides, step = [0] * len(kernel), channels
     for axis in reversed(range(len(kernel))):
         strides[axis] = step
         step *= kernel[axis]
-    target = Operand(weight.shape, (1, 0, *strides), BY_NAME["f32"])
-    copy = copy_program(weight.dtype.name, "f32")
+    target = Operand(weight.shape, (1, 0, *strides), BY_NAME[dtype])
+    copy = copy_program(weight.dtype.name, dtype)
     return Slot(slot), tuple(elementwise_call(copy, weight.shape, (weight,), (target,), (Slot(at), Slot(slot))))

@@ -101,11 +101,14 @@ template <int V> DEVICE void put_lanes(const float (&from)[V], Lanes<float, V>& 
   #pragma unroll
   for (int k = 0; k < V; k++) lanes.at[k] = from[k];
 }
+template <int V, typename T> DEVICE void put_chunks(T* __restrict__ to, const Lanes<T, V>& lanes) {
+  #pragma unroll
+  for (int k = 0; k < lanes.bytes / lanes.step; k++) ((typename Chunk<Lanes<T, V>::step>::type*)to)[k] = lanes.chunk[k];
+}
 template <int V, typename T> DEVICE void store(T* __restrict__ to, const typename Compute<T>::type (&from)[V]) {
   Lanes<T, V> lanes;
   put_lanes(from, lanes, T());
-  #pragma unroll
-  for (int k = 0; k < lanes.bytes / lanes.step; k++) ((typename Chunk<Lanes<T, V>::step>::type*)to)[k] = lanes.chunk[k];
+  put_chunks<V>(to, lanes);
 }
 template <typename T> DEVICE typename Compute<T>::type load(const T* from) { return widen(*from); }
 template <typename T> DEVICE void store(T* to, typename Compute<T>::type x) { T y; narrow(x, y); *to = y; }

@@ -98,7 +98,8 @@ class ExternalSource:
         return self.load()
 
     def stored(self, weight: Weight) -> StoredSource | None:
-        return _stored(self.file, self.name, weight)
+        below = self.file is not None and self.path.is_relative_to(self.file.root.resolve())
+        return _stored(self.file, self.name, weight) if below else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -414,6 +414,74 @@ def _depthwise() -> Iterator[Case]:
     yield case("depthwise_wide_steps", conv("f16", 1, 8, 14, 14, kernel=(2, 2), strides=(3, 3)), layouts=last)
 
 
+def _copies() -> Iterator[Case]:
+    def one(op: str, dtype: str, *shape: int, **attrs: Any) -> Callable[[Net], list[Tensor]]:
+        def make(n: Net) -> list[Tensor]:
+            results = n.op(op, n.x(dtype, *shape), name="y", **attrs)
+            return list(results) if isinstance(results, tuple) else [results]
+
+        return make
+
+    last = {"x": "last"}
+    yield case(
+        "concat", lambda n: n.concat(n.x("f16", 2, 8, 5, 5), n.x("f16", 2, 21, 5, 5, name="r"), axis=1, name="y")
+    )
+    yield case(
+        "concat_last",
+        lambda n: n.concat(n.x("f16", 2, 8, 5, 5), n.x("f16", 2, 16, 5, 5, name="r"), axis=1, name="y"),
+        layouts=dict.fromkeys("xry", "last"),
+    )
+    yield case("flatten_last", one("flatten", "f16", 2, 24, 5, 7), layouts=last)
+    yield case("flatten_small", one("flatten", "f32", 2, 40, 1, 1), layouts=last)
+    yield case(
+        "reshape_last", one("reshape", "f16", 2, 24, 4, 6, shape=(2, 48, 12)), layouts={"x": "last", "y": "last"}
+    )
+    yield case("transpose", one("transpose", "f16", 3, 40, 50, perm=(0, 2, 1)))
+    yield case("transpose_heads", one("transpose", "f16", 2, 9, 4, 16, perm=(0, 2, 1, 3)))
+    yield case("transpose_reversed", one("transpose", "i64", 3, 5, 7))
+    yield case("slice_steps", one("slice", "f32", 5, 33, start=(1, 30), end=(4, 2), step=(1, -3), axes=(0, 1)))
+    yield case("split", one("split", "f16", 2, 24, 5, axis=1, sizes=(8, 16)))
+    yield case("flip", one("flip", "f16", 4, 33, axes=(1,)))
+    yield case("expand", one("expand", "f32", 4, 1, 9, shape=(2, 4, 5, 9)))
+    yield case("tile", one("tile", "f16", 2, 3, 8, times=(2, 1, 3)))
+    for mode in ("dcr", "crd"):
+        yield case(f"depth_to_space_{mode}", one("depth_to_space", "f16", 2, 24, 5, 3, block=2, mode=mode))
+    yield case(
+        "space_to_depth_last", one("space_to_depth", "f16", 2, 8, 6, 4, block=2), layouts={"x": "last", "y": "last"}
+    )
+    for mode in ("constant", "edge", "reflect", "wrap"):
+        yield case(f"pad_{mode}", one("pad", "f32", 2, 5, 7, pads=(1, 3, 2, 4), axes=(1, 2), mode=mode, fill=1.5))
+    yield case(
+        "pad_last", one("pad", "f16", 1, 16, 6, 5, pads=(1, 2, 1, 0), axes=(2, 3)), layouts={"x": "last", "y": "last"}
+    )
+    yield case("pad_crop", one("pad", "i32", 6, 9, pads=(-1, 2, -2, -3)))
+    yield case("roll", one("roll", "f16", 6, 40, shifts=(2, -7), axes=(0, 1)))
+
+    def embedding(ids: str, dtype: str, width: int) -> Callable[[Net], Tensor]:
+        return lambda n: n.embedding(n.x(ids, 3, 9, name="ids"), n.random(dtype, 11, width), name="y")  # type: ignore[no-any-return]
+
+    yield case("embedding_f16", embedding("i64", "f16", 64), data=_indices)
+    yield case("embedding_odd", embedding("i32", "f32", 21), data=_indices)
+    for axis in (0, 1, 2):
+        yield case(
+            f"gather_{axis}",
+            lambda n, axis=axis: n.gather(n.x("f16", 11, 12, 16), n.x("i64", 2, 5, name="ids"), axis=axis, name="y"),
+            data=_indices,
+        )
+    yield case(
+        "gather_scalar", lambda n: n.gather(n.x("f32", 11, 8), n.x("i32", name="ids"), axis=0, name="y"), data=_indices
+    )
+    yield case(
+        "gather_elements",
+        lambda n: n.gather_elements(n.x("bf16", 4, 12, 6), n.x("i64", 4, 7, 6, name="ids"), axis=1, name="y"),
+        data=_indices,
+    )
+
+
+def _indices(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    return rng.integers(-11, 11, shape) if name == "ids" else None
+
+
 CASES: list[Case] = [
-    *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(),
+    *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(),
 ]  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 
 import trtn
 from tests.corpus.models import Model, models
+from tests.corpus.test_corpus import REFERENCE_OFF
 from tests.dsl.convert.export_case import Array, Case
 from tests.dsl.convert.export_cases import CASES
 from tests.interpreter import evaluate_network
@@ -383,4 +384,6 @@ def test_round_trip(model: Model) -> None:
     for name, want in expected.items():
         assert (results[name].dtype, results[name].shape) == (want.dtype, want.shape)
         distance = np.linalg.norm(results[name].astype(np.float64) - want)
+        if distance > tolerance * np.linalg.norm(want.astype(np.float64)) and model.name in REFERENCE_OFF:
+            pytest.xfail(REFERENCE_OFF[model.name])
         assert distance <= tolerance * max(np.linalg.norm(want.astype(np.float64)), 1e-30), name

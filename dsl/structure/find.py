@@ -94,6 +94,25 @@ class Finder:
         """The occurrences of the best block, in order; None where there is none worth it. They are taken."""
         best: list[Occurrence] = []
         score = (False, 0.0, False, 0)
+        # The most promising come first: then most of the others need no closer look.
+        for gain, length, starts in sorted(self._candidates(), key=lambda c: c[:2], reverse=True):
+            if (True, _BONUS * gain, True, length) <= score:
+                continue
+            found = self._same(starts, length)
+            gain = _gain(len(found), int(self._lines[starts[0] + length] - self._lines[starts[0]]))
+            if gain < _LEAST_GAIN:
+                continue
+            members = family([x.weights for x in found])
+            bonus = _BONUS if members.regular else 1.0
+            new = (members.fits, bonus * gain, is_line(found[0].layers[0]), length)
+            if new > score:
+                best, score = found, new
+        for occurrence in best:
+            self._barrier[occurrence.start : occurrence.start + len(occurrence.layers)] = True
+        return best or None
+
+    def _candidates(self) -> Iterator[tuple[int, int, list[int]]]:
+        """Stretches with equal tokens that don't overlap: the lines that they may save, their length, where they begin."""
         sums = self._tokens.copy()
         for length in range(1, min(_LONGEST, self._count // 2) + 1):
             rest = self._count - length + 1
@@ -104,22 +123,9 @@ class Finder:
             lines = self._lines[length:] - self._lines[:rest]
             starts = np.flatnonzero(self._is_whole(length) & (lines >= 2))
             for group in _groups(sums[starts], starts, length):
-                count = int(lines[group[0]])
-                gain = _gain(len(group), count)
-                if gain < _LEAST_GAIN or (True, _BONUS * gain, True, length) <= score:
-                    continue
-                found = self._same(group, length)
-                gain = _gain(len(found), count)
-                if gain < _LEAST_GAIN:
-                    continue
-                members = family([x.weights for x in found])
-                bonus = _BONUS if members.regular else 1.0
-                new = (members.fits, bonus * gain, is_line(found[0].layers[0]), length)
-                if new > score:
-                    best, score = found, new
-        for occurrence in best:
-            self._barrier[occurrence.start : occurrence.start + len(occurrence.layers)] = True
-        return best or None
+                gain = _gain(len(group), int(lines[group[0]]))
+                if gain >= _LEAST_GAIN:
+                    yield gain, length, group
 
     def _is_whole(self, length: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which stretches of a length have one result, leave nothing that they read to the next, and may be in a

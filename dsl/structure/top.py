@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trtn.dsl.network import Layer, Network, Tensor, captures
@@ -166,7 +166,7 @@ class _Writer:
         if id(start) not in self._carried or name is None:
             fresh = self.body.names.fresh(self._scope, "x")
             self.body.line(f"{quote_name(fresh)} = {name}")
-            self.body.names.enter(self._scope, start, fresh)
+            self._scope.taken.add(fresh)  # a second name: the first one stays what the tensor is called
             name = quote_name(fresh)
         variable = next(v for v in ("i", "j", "k", "n", "i_1") if not self._scope.is_taken(v))
         index = split_index(first.prefix) if first.block.prefixes is not None else ("", 0)
@@ -176,7 +176,7 @@ class _Writer:
         weights = f"{MANIFEST}.{quote_name(stem)}[{variable}]" if stem else None
         self.body.line(f"repeat {variable} in {low}..{low + len(run)} carry {name} as {label} {{")
         self.body.depth += 1
-        self.body.line(f"{name} = {self._call_text(first, weights)}")
+        self.body.line(f"{name} = {self._call_text(first, weights, {place: name})}")
         self.body.depth -= 1
         self.body.line("}")
         for call in run[1:]:
@@ -220,8 +220,10 @@ class _Writer:
     def type_text(self, tensor: Tensor) -> str:
         return f"{tensor.dtype}[{', '.join(map(self.body.names.dims, tensor.shape))}]"
 
-    def _call_text(self, call: Call, weights: str | None) -> str:
-        arguments = [self._name(t) for t in call.occurrence.inputs]
+    def _call_text(self, call: Call, weights: str | None, known: Mapping[int, str] | None = None) -> str:
+        """known: what inputs are called in a repeat, by their places."""
+        known = known or {}
+        arguments = [known.get(n) or self._name(t) for n, t in enumerate(call.occurrence.inputs)]
         for t in call.block.shared:
             assert t.weight is not None
             layer, index = _reader_of(call.occurrence, t)

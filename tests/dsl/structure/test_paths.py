@@ -7,57 +7,52 @@ import pytest
 
 from trtn.dsl.builder import Builder
 from trtn.dsl.structure.labels import module_labels
-from trtn.dsl.structure.paths import family, indexed, split_index
+from trtn.dsl.structure.paths import Family, family, indexed, split_index
 
 
-def members(*occurrences: list[str]) -> tuple[tuple[str, ...], tuple[str | None, ...], bool]:
+def paths(*occurrences: list[str]) -> Family:
     b = Builder("net")
-    made = [[b.constant(np.zeros(40, np.float32), name) for name in names] for names in occurrences]
-    found = family(made)
-    return found.prefixes, found.suffixes, found.regular
+    return family([[b.constant(np.zeros(40, np.float32), name) for name in names] for names in occurrences])
 
 
 @pytest.mark.parametrize(
-    ("occurrences", "prefixes", "suffixes", "regular"),
+    ("occurrences", "prefixes", "suffixes"),
     [
         (
-            (["e.layer[0].q.weight", "e.layer[0].q.bias"], ["e.layer[1].q.weight", "e.layer[1].q.bias"]),
-            ("e.layer[0].q", "e.layer[1].q"),
-            ("weight", "bias"),
-            True,
+            (["e.layer[0].q.weight", "e.layer[0].k.weight"], ["e.layer[1].q.weight", "e.layer[1].k.weight"]),
+            ("e.layer[0]", "e.layer[1]"),
+            ("q.weight", "k.weight"),
         ),
         (
             (["l1[0].conv1.weight", "l1[0].down[0].weight"], ["l2[0].conv1.weight", "l2[0].down[0].weight"]),
             ("l1[0]", "l2[0]"),
             ("conv1.weight", "down[0].weight"),
-            True,
         ),
-        (
-            (["a[0].fc.weight", "val_3"], ["a[1].fc.weight", "val_9"]),
-            ("a[0].fc", "a[1].fc"),
-            ("weight", None),
-            False,
-        ),
-        (
-            (["embed.norm.weight", "l[0].q.weight"], ["l[0].norm.weight", "l[1].q.weight"]),
-            ("embed", "l[0]"),
-            ("norm.weight", None),
-            False,
-        ),
+        ((["b.layer_0.fc.weight"], ["b.layer_1.fc.weight"]), ("b.layer_0", "b.layer_1"), ("fc.weight",)),
+        ((["a[0].fc.weight", "val_3"], ["a[1].fc.weight", "val_9"]), ("a[0]", "a[1]"), ("fc.weight", None)),
     ],
 )
-def test_family(
-    occurrences: tuple[list[str], ...], prefixes: tuple[str, ...], suffixes: tuple[str | None, ...], regular: bool
+def test_prefixes_and_what_is_below(
+    occurrences: tuple[list[str], ...], prefixes: tuple[str, ...], suffixes: tuple[str | None, ...]
 ) -> None:
-    found = members(*occurrences)
-    assert found[2] is regular
-    if regular:
-        assert [[f"{p}.{s}" for s in found[1]] for p in found[0]] == [list(names) for names in occurrences], (
-            "prefix and suffix don't make the path"
-        )
-    else:
-        assert None in found[1]
-    del prefixes, suffixes
+    found = paths(*occurrences)
+    assert (found.prefixes, found.suffixes) == (prefixes, suffixes)
+    assert found.regular is (None not in suffixes) and found.fits
+
+
+def test_a_weight_of_another_family_does_not_fit() -> None:
+    q = ["l[0].q.weight", "l[1].q.weight", "l[2].q.weight"]
+    norm = ["embed.norm.weight", "l[0].norm.weight", "l[1].norm.weight"]
+    k = ["l[0].k.weight", "l[1].k.weight", "l[2].k.weight"]
+    assert paths(*map(list, zip(q, k, strict=True))).fits
+    assert not paths(*map(list, zip(norm, q, k, strict=True))).fits
+
+
+def test_a_weight_that_all_share() -> None:
+    b = Builder("net")
+    table = b.constant(np.zeros(40, np.float32), "table")
+    own = [b.constant(np.zeros(40, np.float32), f"l[{n}].q.weight") for n in range(2)]
+    assert family([[table, t] for t in own]).shared == {0}
 
 
 def test_indexes() -> None:

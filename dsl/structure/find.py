@@ -156,6 +156,7 @@ class Finder:
         made: dict[int, tuple[int, int]] = {}
         inputs: dict[int, Tensor] = {}
         weights: dict[int, Tensor] = {}
+        numbers: dict[int, int] = {}
         flow: list[Hashable] = []
         outputs: list[Tensor] = []
         for number, layer in enumerate(layers):
@@ -164,12 +165,12 @@ class Finder:
                     continue
                 if t.weight is not None:
                     weights.setdefault(id(t.weight), t)
-                    flow.append(("weight", list(weights).index(id(t.weight))))
+                    flow.append(("weight", numbers.setdefault(id(t.weight), len(numbers))))
                 elif id(t) in made:
                     flow.append(made[id(t)])
                 else:
                     inputs.setdefault(id(t), t)
-                    flow.append(("input", list(inputs).index(id(t))))
+                    flow.append(("input", numbers.setdefault(id(t), len(numbers))))
             for place, t in enumerate(layer.outputs):
                 made[id(t)] = (number, place)
                 if id(t) in self._finals or any(r >= start + length for r in self._reads.get(id(t), ())):

@@ -242,8 +242,8 @@ class DepthwiseFamily:
             return "its channels are not convolved one by one"
         if x.rank > 4:
             return f"it has {x.rank - 2} spatial axes"
-        if weight.weight is None:
-            return "its weight is not a constant"
+        if weight.weight is None or any(t is not None and t.weight is None for t in conv.inputs[2:]):
+            return "its weight or bias is not a constant"
         if x.dtype.name not in ("f16", "bf16", "f32") or any(
             t is not None and t.dtype is not x.dtype for t in conv.inputs
         ):

@@ -9,8 +9,9 @@ from typing import Any
 
 from trtn.backend.providers.codegen import expressions
 from trtn.backend.providers.codegen.family import Call, Operand, Slot, grid_for
+from trtn.backend.providers.codegen.interleave import interleaved_call
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
-from trtn.backend.providers.codegen.program import Program
+from trtn.backend.providers.codegen.program import Program, Step
 from trtn.backend.providers.codegen.walk import SAME, Geometry, Walk, broadcast_strides, join, vector_width
 
 __all__ = ["ElementwiseSpec", "TiledSpec", "apply_function", "copy_program", "elementwise_call"]
@@ -33,7 +34,7 @@ class ElementwiseSpec:
     tail: bool = False
 
     def source(self) -> str:
-        names = _names(self.program)
+        names = self.program.names
         offsets = [f"{name} + {self.walk.offset(n, self.vector)}" for n, name in enumerate(names)]
         constant = [p.endswith(SAME) or not p for p in self.walk.patterns]
         call = f"apply<{self.vector}>({', '.join(offsets)});"
@@ -48,7 +49,7 @@ class ElementwiseSpec:
                 *body,
             ]
         parameters = [
-            *_pointers(self.program),
+            *self.program.pointers,
             "const u32 count",
             *(["const u32 total"] if self.tail else []),
             *self.walk.parameters(),
@@ -85,8 +86,8 @@ class TiledSpec:
     def source(self) -> str:
         program, walk, rank = self.program, self.walk, self.walk.rank
         across, along = f"wi{rank - 2}", f"wi{rank - 1}"
-        names = _names(program)
-        types = [C_TYPES[d] for d in _dtypes(program)]
+        names = program.names
+        types = [C_TYPES[d] for d in program.operands]
         shared = [f"  __shared__ {types[n]} tile{n}[{TILE}][{TILE} + 1];" for n, held in enumerate(self.staged) if held]
         fill = [
             f"      tile{n}[k][threadIdx.x] = {names[n]}[{walk.offset(n)}];"
@@ -100,7 +101,7 @@ class TiledSpec:
         batch = ["const u32 batch = tile / tiles; const u32 b = tile - batch * tiles;", *_batch(walk)]
         place = f"      const u32 {across} = {{0}}, {along} = {{1}}; if ({across} < wd{rank - 2} && {along} < wd{rank - 1}) {{{{"
         parameters = [
-            *_pointers(program),
+            *program.pointers,
             "const u32 tiles",
             "const u32 columns",
             *_all_sizes(walk),
@@ -148,31 +149,15 @@ def _all_sizes(walk: Walk) -> list[str]:
     return [f"const u32 wd{axis}" for axis in range(walk.rank)]
 
 
-def _dtypes(program: Program) -> list[str]:
-    return [*program.inputs, *(program.dtype(r) for r in program.results)]
-
-
-def _names(program: Program) -> list[str]:
-    return [f"x{n}" for n in range(len(program.inputs))] + [f"y{n}" for n in range(len(program.results))]
-
-
-def _pointers(program: Program) -> list[str]:
-    inputs = len(program.inputs)
-    return [
-        f"{'const ' if n < inputs else ''}{C_TYPES[d]}* __restrict__ {name}"
-        for n, (name, d) in enumerate(zip(_names(program), _dtypes(program), strict=True))
-    ]
-
-
 def apply_function(program: Program, constant: Sequence[bool]) -> str:
     """`apply<V>`: the program on V neighbours. Pointers stand at the first; an operand that is `constant` there has
     one element
     for all of them."""
-    names = _names(program)
+    names = program.names
     inputs, results = names[: len(program.inputs)], names[len(program.inputs) :]
     held = dict(zip(names, constant, strict=True))
-    types = dict(zip(names, (C_TYPES[d] for d in _dtypes(program)), strict=True))
-    lines = ["template <int V> DEVICE void apply(" + ", ".join(_pointers(program)) + ") {"]
+    types = dict(zip(names, (C_TYPES[d] for d in program.operands), strict=True))
+    lines = ["template <int V> DEVICE void apply(" + ", ".join(program.pointers) + ") {"]
     for name in inputs:
         compute = f"typename Compute<{types[name]}>::type"
         lines.append(
@@ -190,8 +175,6 @@ def apply_function(program: Program, constant: Sequence[bool]) -> str:
 
 def copy_program(source: str, target: str) -> Program:
     """One input, one result: the same elements, in another dtype where they differ."""
-    from trtn.backend.providers.codegen.program import Step
-
     if source == target:
         return Program((source,), (), (0,))
     attrs = (("saturate", True), ("to", target))
@@ -212,6 +195,10 @@ def elementwise_call(
         return [tiled]
     itemsizes, aligns = [o.dtype.itemsize for o in operands], [o.align for o in operands]
     width = vector_width(geometry, itemsizes, aligns, _most_lanes(operands))
+    if width == 1:
+        interleaved = interleaved_call(program, geometry, operands, slots)
+        if interleaved is not None:
+            return [interleaved]
     tail = False
     if width == 1 and len(geometry.sizes) == 1 and geometry.count > THREADS:
         whole = Geometry((geometry.sizes[0] // 16 * 16,), geometry.strides)

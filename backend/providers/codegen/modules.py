@@ -10,7 +10,16 @@ from typing import Any
 
 from trtn.backend.providers.codegen.family import KernelSpec
 
-__all__ = ["ARCHITECTURE", "OPTIONS", "CompileError", "compile_all", "compile_cubin", "load_kernel", "unavailable"]
+__all__ = [
+    "ARCHITECTURE",
+    "OPTIONS",
+    "CompileError",
+    "compile_all",
+    "compile_cubin",
+    "load_kernel",
+    "nvrtc_version",
+    "unavailable",
+]
 
 OPTIONS = ("-std=c++17",)
 ARCHITECTURE = "sm_90"
@@ -32,6 +41,15 @@ def unavailable() -> str | None:
     except RuntimeError as e:
         return f"NVRTC can't be loaded: {e}"
     return None
+
+
+def nvrtc_version() -> str:
+    """`13.0`, or `none` where there is no NVRTC."""
+    if unavailable() is not None:
+        return "none"
+    from cupy.cuda import nvrtc
+
+    return ".".join(map(str, nvrtc.getVersion()))
 
 
 def compile_cubin(source: str, architecture: str = ARCHITECTURE, options: tuple[str, ...] = ()) -> tuple[bytes, str]:

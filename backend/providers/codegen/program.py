@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trtn.backend.providers.codegen.expressions import COARSE, EXPRESSIONS, MOVES, Site
-from trtn.backend.providers.codegen.prelude import COMPUTE_TYPES, SUPPORTED
+from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, SUPPORTED
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer, Tensor
 
@@ -38,6 +38,25 @@ class Program:
     def dtype(self, number: int) -> str:
         return self.inputs[number] if number < len(self.inputs) else self.steps[number - len(self.inputs)].dtype
 
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The dtypes of what a kernel for it points to: inputs, then results."""
+        return (*self.inputs, *(self.dtype(r) for r in self.results))
+
+    @property
+    def names(self) -> list[str]:
+        """`x0`, `x1`, .. and `y0`, .. for the operands."""
+        return [f"x{n}" for n in range(len(self.inputs))] + [f"y{n}" for n in range(len(self.results))]
+
+    @property
+    def pointers(self) -> list[str]:
+        """Declarations of the operands as a kernel's parameters."""
+        inputs = len(self.inputs)
+        return [
+            f"{'const ' if n < inputs else ''}{C_TYPES[d]}* __restrict__ {name}"
+            for n, (name, d) in enumerate(zip(self.names, self.operands, strict=True))
+        ]
+
     def statements(self, names: Sequence[str], prefix: str = "v") -> tuple[list[str], list[str]]:
         """C++ statements over variables that hold the inputs in compute types, and the names of the results.
 
@@ -47,10 +66,13 @@ class Program:
         """
         known = list(names)
         lines: list[str] = []
+        used = {a for step in self.steps for a in step.arguments}
         for n, step in enumerate(self.steps):
             dtypes = tuple(self.dtype(a) for a in step.arguments)
             arguments = tuple(self._argument(a, known[a], step) for a in step.arguments)
             text = EXPRESSIONS[step.op](Site(arguments, dtypes, step.dtype, dict(step.attrs)))
+            if step.op == "cast" and step.dtype in _HALVES and len(self.inputs) + n not in used:
+                text = f"(float){arguments[0]}"  # it is rounded when it is stored, and only then
             if step.op == "constant":
                 known.append(f"({text})" if text.startswith("-") else text)
                 continue

@@ -9,6 +9,7 @@ from trtn.backend.devices import Device
 from trtn.backend.discovery import scan
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic
+from trtn.backend.providers.codegen import modules
 from trtn.backend.providers.codegen.family import Family
 from trtn.backend.providers.codegen.kernel import CodegenKernel
 
@@ -28,8 +29,6 @@ class CodegenProvider:
     is_reference = False
 
     def unavailable(self, device: str) -> str | None:
-        from trtn.backend.providers.codegen import modules
-
         if not device.startswith("cuda"):
             return "generated kernels are for NVIDIA GPUs"
         digits = "".join(c for c in device.removeprefix("cuda:sm_") if c.isdigit())
@@ -38,7 +37,7 @@ class CodegenProvider:
         return modules.unavailable()
 
     def version(self) -> str:
-        return REVISION
+        return f"{REVISION}-nvrtc{modules.nvrtc_version()}"
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         return [

@@ -155,6 +155,15 @@ def _pointwise() -> Iterator[Case]:
     yield case("image_odd_address", _channels("f16", 24), layouts={"x": "last odd", "r": "last", "y": "last"})
     yield case("to_last_f16", _to("f16", 2, 40, 9, 13), layouts={"y": "last"})
     yield case("to_first_f32", _to("f32", 3, 70, 8, 8, source="f16"), layouts={"x": "last"})
+    yield case("interleave", _to("f16", 2, 3, 16, 20), layouts={"y": "last"})
+    yield case(
+        "interleave_two",
+        lambda n: n.mul(
+            n.add(n.x("f32", 3, 2, 8, 8), n.x("f32", 3, 2, 8, 8, name="r")), n.random("f32", 2, 1, 1), name="y"
+        ),
+        layouts={"r": "last", "y": "last"},
+    )
+    yield case("interleave_odd", _to("f16", 2, 3, 5, 7), layouts={"y": "last"})
     yield case("to_last_three", _to("f16", 2, 3, 16, 16), layouts={"y": "last"})
     yield case("tail", lambda n: n.exp(n.x("f16", 1037), name="y"))
     yield case("tail_constant", lambda n: n.mul(n.x("f32", 999), n.x("f32", 1, name="s"), name="y"))
@@ -482,6 +491,51 @@ def _indices(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Gen
     return rng.integers(-11, 11, shape) if name == "ids" else None
 
 
+def _stems() -> Iterator[Case]:
+    def stem(
+        dtype: str, *shape: int, out: int, kernel: int, after: str = "relu", **attrs: Any
+    ) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            w = n.random(dtype, out, shape[1], kernel, kernel, scale=0.2)
+            h = n.conv(n.x(dtype, *shape), w, n.random(dtype, out, seed=1), **attrs)
+            if after == "scale":
+                h = n.mul(h, n.random(dtype, out, 1, 1, seed=2))
+            return n.silu(h, name="y") if after == "silu" else n.relu(h, name="y")  # type: ignore[no-any-return]
+
+        return make
+
+    both = {"x": "last", "y": "last"}
+    seven = {"kernel": 7, "strides": (2, 2), "pads": (3, 3, 3, 3)}
+    three = {"kernel": 3, "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    yield case("stem_seven", stem("f16", 1, 3, 37, 40, out=64, **seven), layouts=both, accumulated=20)
+    yield case(
+        "stem_seven_planar",
+        stem("bf16", 1, 3, 20, 36, out=64, **seven),
+        layouts={"y": "last"},
+        accumulated=20,
+        tactic="auto",
+    )
+    yield case("stem_three", stem("f16", 2, 3, 21, 35, out=32, after="silu", **three), layouts=both, accumulated=20)
+    yield case("stem_logical", stem("f16", 1, 3, 16, 16, out=24, after="scale", **three), accumulated=20, tactic="auto")
+    yield case(
+        "stem_wide",
+        stem("f16", 1, 4, 12, 16, out=128, kernel=4, strides=(4, 4)),
+        layouts=both,
+        accumulated=20,
+        tactic="auto",
+    )
+    yield case(
+        "stem_outside", stem("f16", 1, 3, 16, 36, out=8, **three), layouts=both, accumulated=20, data=_one_infinite
+    )
+
+
+def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """One element is infinite: results whose windows it is in are, no others."""
+    values = rng.random(shape)
+    values[0, 1, 8, 20] = np.inf
+    return values
+
+
 CASES: list[Case] = [
-    *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(),
+    *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(), *_stems(),
 ]  # fmt: skip

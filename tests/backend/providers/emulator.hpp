@@ -27,7 +27,7 @@ struct Barrier {
   unsigned generation = 0;
   void release() { if (waiting && waiting >= members) { waiting = 0; generation++; } }
 };
-struct Fiber { ucontext_t context; dim3 place; bool done; std::vector<char> stack; unsigned long long given; };
+struct Fiber { ucontext_t context; dim3 place; bool done; std::vector<char> stack; unsigned long long given; u32 fragment[6]; };
 static std::vector<Fiber*> fibers;
 static std::vector<Barrier> warps;
 static Barrier everybody;
@@ -120,3 +120,27 @@ DEVICE float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 template <int N> static void read_here(const float* from, float (&to)[N]) { for (int k = 0; k < N; k++) to[k] = from[k]; }
 DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
 DEVICE float not_a_number() { return __uint_as_float(0x7fffffffu); }
+
+// mma.sync, from the fragments of all lanes: a[row, k], b[k, column], as the PTX manual lays them out.
+template <typename T, int A, int B> static void multiply_with(float (&d)[4], const u32 (&a)[A], const u32 (&b)[B], T) {
+  Fiber* own = fibers[current];
+  for (int k = 0; k < A; k++) own->fragment[k] = a[k];
+  for (int k = 0; k < B; k++) own->fragment[4 + k] = b[k];
+  __syncwarp();
+  const int base = current / 32 * 32, g = current % 32 / 4, t = current % 4;
+  for (int r = 0; r < 4; r++) for (int octet = 0; octet < B; octet++) for (int k = 0; k < 8; k++) {
+    T x, y;
+    x.bits = fibers[base + g * 4 + k / 2]->fragment[2 * octet + r / 2] >> (k % 2 * 16);
+    y.bits = fibers[base + (2 * t + r % 2) * 4 + k / 2]->fragment[4 + octet] >> (k % 2 * 16);
+    d[r] += widen(x) * widen(y);
+  }
+  __syncwarp();
+}
+template <typename T> static void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, T kind) {
+  const u32 b[2] = {b0, b1};
+  multiply_with(d, a, b, kind);
+}
+template <typename T> static void multiply(float (&d)[4], const u32 (&a)[2], u32 b0, T kind) {
+  const u32 b[1] = {b0};
+  multiply_with(d, a, b, kind);
+}

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from trtn.backend.providers.codegen import stem
 from trtn.backend.providers.codegen.family import Call, KernelSpec, Plan, Slot
 from trtn.backend.providers.codegen.prelude import PRELUDE, PRIMITIVES
 
@@ -66,7 +67,7 @@ def _scalar(argument: Any, addresses: Sequence[int]) -> np.ndarray[Any, Any]:
 def _as_host(spec: KernelSpec, name: str) -> str:
     source = spec.source()
     assert source.startswith(PRELUDE)
-    body = source.removeprefix(PRELUDE).replace('extern "C" __global__', "static")
+    body = source.removeprefix(PRELUDE).replace(stem.LIBRARY, "").replace('extern "C" __global__', "static")
     return f"""
 namespace {name} {{
 {body}

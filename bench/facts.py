@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ __all__ = ["load_average", "machine", "versions"]
 
 _NOTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 _PACKAGES = ("trtn", "numpy", "onnx", "onnxruntime", "lark", "ml_dtypes", "safetensors", "typer")
+_GPU_PACKAGES = (
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvidia-cudnn-frontend",
+    "torch",
+    "torchvision",
+    "transformers",
+    "triton",
+)
 
 
 def machine() -> dict[str, Any]:
@@ -25,18 +35,42 @@ def machine() -> dict[str, Any]:
         "features": [f for f in _NOTED_FLAGS if f in flags],
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
+        **_gpu(),
     }
 
 
 def versions() -> dict[str, str]:
     """Python and the packages that are installed of those that are measured or compared with."""
     found = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *(_GPU_PACKAGES if _gpu() else ())):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def _gpu() -> dict[str, str]:
+    """The first GPU's name with its driver, CUDA's and cuDNN's versions; empty where there is none."""
+    try:
+        import cupy
+
+        device = cupy.cuda.runtime.getDeviceProperties(0)
+        driver, runtime = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
+    except (ImportError, RuntimeError):  # no CuPy, no driver, no device
+        return {}
+    versions = f"driver's CUDA {driver // 1000}.{driver % 1000 // 10}, CUDA {runtime // 1000}.{runtime % 1000 // 10}"
+    return {"gpu": f"{device['name'].decode()} ({versions}{_cudnn()})"}
+
+
+def _cudnn() -> str:
+    try:
+        import cudnn
+
+        return f", cuDNN {cudnn.backend_version()}"
+    except (ImportError, OSError, RuntimeError):  # not there, or its library is not
+        return ""
 
 
 def load_average() -> float:

@@ -46,10 +46,11 @@ def facts_text(facts: Mapping[str, Any]) -> str:
     """`AMD EPYC .., 2 cores, 23 GB, Linux x86_64; Python 3.11, NumPy ..; load 0.1 before, 0.9 after.`"""
     m = facts["machine"]
     tools = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    gpu = f", {m['gpu']}" if "gpu" in m else ""
     features = f" ({', '.join(m['features'])})" if m["features"] else ""
     before, after = facts["load_average"]
     return (
-        f"Measured on {m['cpu']}, {m['cores']} cores{features}, {_bytes(m['memory_bytes'])}, {m['system']}; {tools}. "
+        f"Measured on {m['cpu']}, {m['cores']} cores{features}, {_bytes(m['memory_bytes'])}, {m['system']}{gpu}; {tools}. "
         f"Load average {before:.1f} before, {after:.1f} after."
     )
 

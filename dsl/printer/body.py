@@ -9,13 +9,12 @@ from typing import Any
 from trtn.dsl.dims import Expr
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import DataDim, Graph, Layer, Network, Origin, Tensor, walk
-from trtn.dsl.printer.attributes import follows_value, written_attributes
+from trtn.dsl.printer.attributes import written_attributes
 from trtn.dsl.printer.control import write_control
 from trtn.dsl.printer.literals import value_text
 from trtn.dsl.printer.names import Names, Scope
 from trtn.dsl.printer.operands import Operand, arguments, infix
 from trtn.dsl.printer.placement import Placement
-from trtn.dsl.printer.rewrite import made_layer
 from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
 from trtn.dsl.syntax.names import quote_name, quote_string
 
@@ -46,7 +45,6 @@ class BodyWriter:
     _outputs: set[int] = field(init=False)
     _unnamed: dict[str, DataDim] = field(init=False)
     """Data-dependent dims that no statement has named yet."""
-    _made: list[Layer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._unnamed = dict(self.network.data_dims)
@@ -64,19 +62,14 @@ class BodyWriter:
                 self.statement(layer, scope, carried)
 
     def operand(self, layer: Layer, index: int, tensor: Tensor | None, scope: Scope) -> Operand:
-        """How a layer's input (or a value that its body gives) is written. May write a statement first."""
+        """How a layer's input (or a value that its body gives) is written."""
         if tensor is None:
             return Operand(None)
         written = scope.text(tensor)
         if tensor.weight is None or written is not None:
             assert written is not None, f"{layer} reads {tensor}, which is not made before it"
             return Operand(tensor, name=written)
-        literal = self.placement.literal(tensor)
-        if literal is None and tensor.value is not None and index < len(layer.inputs) and follows_value(layer, index):
-            # What a manifest holds is not known to the checker: elements that types depend on stay in the text.
-            literal = self.placement.literal(tensor, forced=True)
-            if literal is None and tensor.dtype.is_integer:
-                return Operand(tensor, name=self._dims(tensor, layer, index, scope))
+        literal = self.placement.literal(layer, index, tensor)
         if literal is not None:
             return Operand(tensor, literal=literal)
         path = self.placement.path(tensor.weight, layer, index)
@@ -164,17 +157,6 @@ class BodyWriter:
             self.line(f"@precision({origin.precision})")
         if self.provenance and origin.source and origin.source != around.source:
             self.line(f"@onnx({quote_string(origin.source)})")
-
-    def _dims(self, tensor: Tensor, layer: Layer, index: int, scope: Scope) -> str:
-        """A statement for an integer list that is too long for a constant of the text."""
-        assert tensor.value is not None
-        made = Tensor(self.placement.role(layer, index), tensor.dtype, tensor.shape)
-        self._made.append(made_layer("dims", [], made, values=tensor.value, dtype=tensor.dtype))
-        self.statement(self._made[-1], scope, {})
-        name = scope.text(made)
-        assert name is not None
-        scope.texts[id(tensor)] = name
-        return name
 
 
 def _symbol(dim: int | Expr) -> str:

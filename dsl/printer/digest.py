@@ -22,9 +22,10 @@ def network_digest(network: Network) -> str:
     from trtn.dsl.structure.renaming import with_plain_names
     from trtn.dsl.weights.hashing import SCHEME, combine
 
-    network = arranged(replace(network, graph=expressible(network.graph)))
-    paths = {id(weight): path for path, weight in write_document(network, weights_path="weights.trtn").weights.items()}
-    document = write_document(with_plain_names(network, paths), weights_path="weights.trtn")
+    network = replace(network, graph=expressible(network.graph))
+    # Paths come from the names of layers, in their first order: that is how a saved network gets its own.
+    paths = {id(weight): path for path, weight in write_document(network).weights.items()}
+    document = write_document(with_plain_names(arranged(network), paths), weights_path="weights.trtn")
     weights = combine((path, _digest(weight)) for path, weight in document.weights.items())
     return SCHEME + hashlib.sha256(f"{document.text}{weights}\n".encode()).hexdigest()
 

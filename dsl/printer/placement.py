@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from trtn.dsl.network import Layer, Network, Tensor, Weight
+from trtn.dsl.printer.attributes import follows_value
 from trtn.dsl.printer.literals import constant_text
 
-__all__ = ["Placement"]
+__all__ = ["Placement", "role"]
 
 
 class Placement:
@@ -17,12 +18,20 @@ class Placement:
         self._texts: dict[int, str | None] = {}
         self._given = {t.weight.name for t in network.weights if t.weight is not None and t.weight.name}
 
-    def literal(self, tensor: Tensor, *, forced: bool = False) -> str | None:
-        """The elements of a constant that the text holds; None for a weight. `forced`: although it has a path."""
+    def literal(self, layer: Layer, index: int, tensor: Tensor) -> str | None:
+        """The elements of a constant that the text holds where `layer` reads it; None for a weight of the manifest.
+
+        index: which input of the layer; any number above theirs is a value that one of its bodies gives.
+        """
         weight = tensor.weight
         assert weight is not None
-        if weight.name and not forced:
-            return None
+        if not weight.name:
+            return self._text(weight)
+        # What a manifest holds is not known to the checker: elements that types depend on stay in the text.
+        known = tensor.value is not None and index < len(layer.inputs) and follows_value(layer, index)
+        return self._text(weight) if known else None
+
+    def _text(self, weight: Weight) -> str | None:
         if id(weight) not in self._texts:
             short = weight.nbytes <= 16 * 8
             self._texts[id(weight)] = constant_text(weight.load(), weight.dtype) if short else None
@@ -32,18 +41,10 @@ class Placement:
         """The path of a weight. One without a name is called after the layer that reads it, and its role there."""
         path = self._paths.get(id(weight))
         if path is None:
-            path = self._free(weight.name or self.role(layer, index), weight)
+            path = self._free(weight.name or role(layer, index), weight)
             self._paths[id(weight)] = path
             self.weights[path] = weight
         return path
-
-    def role(self, layer: Layer, index: int) -> str:
-        """The path of a constant without a name: the layer that reads it, and what it is to it."""
-        declared = layer.op.spec.inputs
-        if index >= len(layer.inputs) or not declared:
-            return f"{layer.name}.value"
-        role = declared[min(index, len(declared) - 1)]
-        return f"{layer.name}.{role.name}{index - len(declared) + 1 if role.variadic else ''}"
 
     def _free(self, wanted: str, weight: Weight) -> str:
         path, number = wanted, 2
@@ -59,3 +60,12 @@ class Placement:
             return path == weight.name or path not in self._given
         same = (other.dtype, other.shape) == (weight.dtype, weight.shape)
         return same and (other.source is weight.source or (weight.digest is not None and other.digest == weight.digest))
+
+
+def role(layer: Layer, index: int) -> str:
+    """The path of a constant without a name: the layer that reads it, and what it is to it."""
+    declared = layer.op.spec.inputs
+    if index >= len(layer.inputs) or not declared:
+        return f"{layer.name}.value"
+    declaration = declared[min(index, len(declared) - 1)]
+    return f"{layer.name}.{declaration.name}{index - len(declared) + 1 if declaration.variadic else ''}"

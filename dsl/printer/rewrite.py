@@ -1,7 +1,8 @@
 """Control flow as the text can say it: what its syntax has no words for is said with one more layer or carried value.
 
 `scan` stacks on axis 0, forward: other axes are a `transpose` behind it, a reversed one a `flip`. `loop` counts to a
-stated scalar limit, and goes on while one of its carried values is true. A constant output comes from an `identity`.
+stated scalar limit, and goes on while one of its carried values is true. A constant output comes from an `identity`,
+a list of integers that types depend on and that is too long for the text from a `dims`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import numpy as np
 from trtn.dsl.builder import make_weight
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import BOOL, BY_NAME
+from trtn.dsl.elaborate.expressions import CONSTANT_LIMIT
 from trtn.dsl.network import Graph, Layer, Tensor
 from trtn.dsl.ops.base import find_op
 from trtn.dsl.ops.infer import infer_layer
+from trtn.dsl.printer.attributes import follows_value
+from trtn.dsl.printer.placement import role
 
 __all__ = ["expressible", "made_layer"]
 
@@ -38,6 +42,7 @@ def expressible(graph: Graph) -> Graph:
 def _region(graph: Graph) -> Graph:
     layers: list[Layer] = []
     for layer in graph.layers:
+        layer = _with_known_lists(layer, layers)
         if layer.regions:
             layer = replace(layer, regions=tuple(_region(region) for region in layer.regions))
         match layer.op.name:
@@ -48,6 +53,21 @@ def _region(graph: Graph) -> Graph:
             case _:
                 layers.append(layer)
     return Graph(graph.inputs, graph.outputs, tuple(layers))
+
+
+def _with_known_lists(layer: Layer, before: list[Layer]) -> Layer:
+    """The layer with a `dims` for each long constant whose elements its types depend on: those of a manifest are not
+    known when a text is checked.
+    """
+    inputs = list(layer.inputs)
+    for n, t in enumerate(inputs):
+        if t is None or t.weight is None or t.value is None or len(t.value) <= CONSTANT_LIMIT:
+            continue
+        if t.dtype.is_integer and follows_value(layer, n):
+            made = Tensor(role(layer, n), t.dtype, t.shape, value=t.value)
+            before.append(made_layer("dims", [], made, values=t.value, dtype=t.dtype))
+            inputs[n] = made
+    return layer if inputs == list(layer.inputs) else replace(layer, inputs=tuple(inputs))
 
 
 def _scan(layer: Layer) -> list[Layer]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from trtn.dsl.network import Graph, Layer, Network, Tensor, captures
+from trtn.dsl.printer.placement import Placement
 
 __all__ = ["arranged"]
 
@@ -88,10 +89,14 @@ def _without_weights(network: Network) -> set[int]:
     fed: set[int] = set(inputs)
     late: set[int] = set()
     early: set[int] = set()
+    placement = Placement(network)
     for layer in network.layers:
         read = [t for t in (*layer.inputs, *captures(layer)) if t is not None]
         is_fed = any(id(t) in fed for t in read)
-        has_weight = any(t.weight is not None and t.weight.name for t in read)
+        has_weight = any(
+            t is not None and t.weight is not None and placement.literal(layer, n, t) is None
+            for n, t in enumerate(layer.inputs)
+        )
         is_late = any(id(t) in late for t in read) or (is_fed and has_weight)
         if is_fed:
             fed |= {id(t) for t in layer.outputs}

@@ -13,7 +13,7 @@ from onnx.backend.base import Backend, BackendRep
 
 import trtn
 
-__all__ = ["BACKENDS", "RuntimeBackend", "TrtnBackend"]
+__all__ = ["BACKENDS", "Prepared", "Runtime", "RuntimeBackend", "TrtnBackend"]
 
 os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")  # ONNX Runtime refuses the newest opset otherwise
 
@@ -52,7 +52,7 @@ class _Trtn(Prepared):
         return [found[name] for name in self._outputs]
 
 
-class _Runtime(Prepared):
+class Runtime(Prepared):
     def __init__(self, model: onnx.ModelProto) -> None:
         import onnxruntime
 
@@ -85,7 +85,7 @@ class RuntimeBackend(TrtnBackend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> Prepared:
-        return _Runtime(model)
+        return Runtime(model)
 
 
 BACKENDS: dict[str, type[TrtnBackend]] = {"trtn": TrtnBackend, "onnxruntime": RuntimeBackend}

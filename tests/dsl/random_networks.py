@@ -70,6 +70,19 @@ def counted(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Ten
     return b.layer("add", random.choice(tensors), number, name=f"{name}.y")[0]
 
 
+def listed(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Tensor:
+    """A list that one layer reads for its shape and another for its elements, short or too long for the text."""
+    count = random.choice([2, 20])
+    sizes = b.constant(np.array([*range(2, count), 4, 1]), random.choice(["", "p", "sizes"]))
+    last = b.constant(np.array([count - 2]))
+    picked = b.layer("gather", sizes, last, name=f"{name}.picked")[0]
+    image = b.layer("reshape", random.choice(tensors), name=f"{name}.image", shape=(N, 4, 1))[0]
+    padded = b.layer("concat", b.constant(np.array([-1])), picked, name=f"{name}.to", axis=0)[0]
+    flat = b.layer("reshape", image, padded, name=f"{name}.flat")[0]
+    total = b.layer("cast", b.layer("reduce_sum", sizes, name=f"{name}.sum")[0], name=f"{name}.f", to=F32)[0]
+    return b.layer("mul", flat, total, name=name)[0]
+
+
 def body(b: Builder, random: Random, tensors: list[Tensor], depth: int) -> list[Tensor]:
     inner = list(tensors)
     for _ in range(random.randint(0, 3)):
@@ -117,7 +130,7 @@ def scanned(b: Builder, random: Random, tensors: list[Tensor], name: str) -> Ten
 STEPS: list[Step] = [
     simple("relu"), simple("neg"), simple("add"), simple("mul"), simple("softmax"), simple("leaky_relu", alpha=0.3),
     simple("clip", min=-1.0), simple("gelu", approximate="tanh"), simple("cumsum", axis=1), simple("softmax", axis=0),
-    scalar, weighted, windowed, picked, counted,
+    scalar, weighted, windowed, picked, counted, listed,
 ]  # fmt: skip
 CONTROL: list[Step] = [branched, looped, scanned]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.dsl.flat_specs import FLAT, flat_spec
@@ -408,6 +408,7 @@ def test_the_digest_is_of_the_weights_too() -> None:
 
 
 @given(st.integers(0, 2**32))
+@example(15509)  # a constant without a name is a weight of the manifest, too
 @settings(max_examples=60, deadline=None)
 def test_random_networks(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     network = random_network(seed)

@@ -1,7 +1,7 @@
 """Every diagnostic code. A code is never reused. The pages for `trtn explain` are in `pages_*.py`.
 
 Blocks: E01xx text, E02xx names, E03xx types and shapes, E04xx dims and profiles, E05xx weights,
-E06xx plugins, E07xx builds and engines, E08xx foreign models, W... warnings.
+E06xx plugins, E07xx builds and engines, E08xx foreign models, E09xx comparisons, W... warnings.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ CODES: dict[str, Code] = _with_pages(
         "E0803": Code("model input or output can't be expressed"),
         "E0804": Code("outputs differ from the reference"),
         "E0805": Code("network can't be written as an ONNX model"),
+        # E09xx: comparisons
+        "E0901": Code("revision can't be read"),
         # warnings
         "W0401": Code("relation not proven; checked at run time"),
         "W0501": Code("weight without a hash"),

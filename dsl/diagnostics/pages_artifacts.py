@@ -1,5 +1,5 @@
 """Pages of the codes for what is beside the spec: weights (E05xx, W05xx), plugins (E06xx), builds and
-engines (E07xx), foreign models (E08xx).
+engines (E07xx), foreign models (E08xx), comparisons (E09xx).
 """
 
 from __future__ import annotations
@@ -283,5 +283,14 @@ PAGES: dict[str, Page] = {
         example="$ trtn export onnx model.trtn -o model.onnx --opset 17",
         cure="""Ask for a newer opset: the message says which one has it. Weights that a model's file can't hold
             go to a file beside it with `--external-data`.""",
+    ),
+    "E0901": page(
+        cause="""`REVISION:path` names a file as it was at a revision of git. There is no repository here, git does
+            not know the revision, or the file was not there at that time. A name without a colon, and one of a
+            file that exists, is never taken for a revision.""",
+        example="""
+            $ trtn diff HEAD~1:specs/bert.trtn specs/bert.trtn
+            """,
+        cure="Check the revision with `git log -- path`; the path is relative to the folder that you are in.",
     ),
 }

@@ -23,6 +23,7 @@ VERBS = {
     "run": "run",
     "bench": "bench",
     "inspect": "inspect",
+    "diff": "diff",
     "verify": "verify",
     "weights": "weights",
     "explain": "explain",

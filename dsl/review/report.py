@@ -1,0 +1,88 @@
+"""A comparison as text: for a terminal, and as Markdown for a comment on a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trtn.dsl.review.changes import Change, Comparison
+
+__all__ = ["human", "markdown"]
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": ">"}
+_ORDER = ("network", "dim", "assert", "input", "output", "layer", "weight", "profile", "target")
+_COLORS = {"+": "\x1b[32m", "-": "\x1b[31m", "~": "\x1b[33m", ">": "\x1b[36m"}
+_PLURALS = {s: f"{s}s" for s in _ORDER} | {"network": "network"}
+
+
+def human(comparison: Comparison, *, color: bool = False) -> str:
+    """A change a line, by subject: a sign, the name, what it was and what it is."""
+    lines = [f"{comparison.before} -> {comparison.after}: {_verdict(comparison)}"]
+    for subject in _ORDER:
+        changes = comparison.of(subject)
+        if changes:
+            lines += ["", f"{_PLURALS[subject]}{_unchanged(comparison, subject)}"]
+            lines += [_line(c, color) for c in changes]
+    return "\n".join(lines)
+
+
+def markdown(comparison: Comparison) -> str:
+    """A heading with the verdict, then a table a subject; long ones are folded."""
+    lines = [f"### `{comparison.before}` → `{comparison.after}`", "", f"**{_verdict(comparison)}**"]
+    for subject in _ORDER:
+        changes = comparison.of(subject)
+        if not changes:
+            continue
+        title = f"{_PLURALS[subject]}{_unchanged(comparison, subject)}"
+        table = [f"| | {subject} | before | after |", "|---|---|---|---|", *map(_row, changes)]
+        if len(changes) > 20:
+            lines += ["", f"<details><summary>{title}</summary>", "", *table, "", "</details>"]
+        else:
+            lines += ["", f"#### {title}", "", *table]
+    return "\n".join(lines)
+
+
+def _verdict(comparison: Comparison) -> str:
+    if not comparison.changes:
+        return "no change"
+    if comparison.is_same:
+        return "the same network, other inner names"
+    count = sum(c.count for c in comparison.changes if c.is_semantic)
+    return f"{count:,} change{'s' if count != 1 else ''}"
+
+
+def _unchanged(comparison: Comparison, subject: str) -> str:
+    count = comparison.same.get(subject)
+    return f" ({count:,} unchanged)" if count else ""
+
+
+def _line(change: Change, color: bool) -> str:
+    sign = _SIGNS[change.verb]
+    start, end = (_COLORS[sign], "\x1b[0m") if color else ("", "")
+    where = f"    {change.line}" if change.line else ""
+    return f"  {start}{sign} {' '.join(_words(change))}{end}{where}"
+
+
+def _words(change: Change) -> Iterator[str]:
+    if change.verb == "renamed":
+        yield f"{change.before} -> {change.after}"
+    else:
+        yield change.name
+        if change.what:
+            yield f"{change.what}:"
+        if change.verb == "changed":
+            yield f"{change.before or 'none'} -> {change.after or 'none'}"
+        elif change.before or change.after:
+            yield f"= {change.before or change.after}" if change.subject == "layer" else change.before or change.after
+    if change.count > 1:
+        yield f"({change.count} times)"
+
+
+def _row(change: Change) -> str:
+    times = f" ({change.count}×)" if change.count > 1 else ""
+    what = f" {change.what}" if change.what else ""
+    name = f"{_code(change.name)}{what}{times}"
+    return f"| {change.verb} | {name} | {_code(change.before)} | {_code(change.after)} |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|") if text else ""

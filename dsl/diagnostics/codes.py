@@ -124,8 +124,13 @@ CODES: dict[str, Code] = _with_pages(
         "E0805": Code("network can't be written as an ONNX model"),
         # E09xx: comparisons
         "E0901": Code("revision can't be read"),
+        "E0911": Code("breaks specs that import this one"),
+        "E0912": Code("breaks programs and builds that use its engines"),
+        "E0913": Code("changes the numbers"),
         # warnings
         "W0401": Code("relation not proven; checked at run time"),
+        "W0402": Code("assert over several dims constrains nothing"),
         "W0501": Code("weight without a hash"),
+        "W0701": Code("lock of another library version"),
     }
 )

@@ -247,6 +247,13 @@ PAGES: dict[str, Page] = {
         example="$ trtn build model.trtn -o /dev/null",
         cure="Write to another place. The engine that was there before is as it was.",
     ),
+    "W0701": page(
+        cause="""The lock file has tactics of a library in another version than the one that is here. A tactic's
+            name need not mean the same there, so it is not used: the best one is looked for again.""",
+        example="$ trtn build model.trtn    # the lock was written with another cuDNN",
+        cure="""Review the changed lock file and commit it, or install the version that the lock names. With
+            `--locked` the build fails instead.""",
+    ),
     "E0801": page(
         cause="""The file can't be read as an ONNX model: it is cut short, of another format, or breaks
             ONNX's rules, such as a node that reads a value nobody computes.""",
@@ -292,5 +299,30 @@ PAGES: dict[str, Page] = {
             $ trtn diff HEAD~1:specs/bert.trtn specs/bert.trtn
             """,
         cure="Check the revision with `git log -- path`; the path is relative to the folder that you are in.",
+    ),
+    "E0911": page(
+        cause="""A block that other specs import is gone, or takes or gives something else than at the revision
+            that `trtn breaking` compares with. Specs that call it no longer check, or mean something else.""",
+        example="""
+            $ trtn breaking --against main specs/
+            """,
+        cure="Keep the block and add another beside it, or change all callers in the same pull request and allow it.",
+    ),
+    "E0912": page(
+        cause="""An engine built from the new version can't stand for one built from the old: an input, output,
+            profile or target is gone or has another type, or a shape that was served is not any more.""",
+        example="""
+            $ trtn breaking --against v1.4 specs/bert.trtn
+            """,
+        cure="""Keep what programs use (widening a profile is fine), or tell them and allow the rule on its line:
+            `# trtn: allow(PROFILE_RANGE_NO_SHRINK)`.""",
+    ),
+    "E0913": page(
+        cause="""The new version computes other numbers: layers, weights or the precision of a target changed. Often
+            that is the point of a change; then the rule is to be allowed, with the measured difference beside it.""",
+        example="""
+            $ trtn breaking --against main --kind numeric specs/bert.trtn
+            """,
+        cure="Compare the outputs with `trtn verify`, then allow the rule.",
     ),
 }

@@ -266,6 +266,24 @@ PAGES: dict[str, Page] = {
             }
             """,
         cure="""Where the dims are always the same, use one dim; where a relation between them is known,
-            state it with an `assert`. For sizes that depend on the data the guard is what remains.""",
+            state it with an `assert`. For sizes that depend on the data the guard is what remains. In a
+            branch, an `assert` inside of it says when the branch may run, and is checked when it does.""",
+    ),
+    "W0402": page(
+        cause="""The `assert` relates several dims in a way that their ranges leave no other choice: it
+            excludes nothing. A range can't say the same, and so it may be meant for the day that one gets
+            wider; or the number in it is wrong.""",
+        example="""
+            trtn 1
+            network net {
+              dim B in 1..64
+              dim S in 1..128
+              assert B * S <= 8192
+              input  x: f32[B, S]
+              output y: f32[B, S]
+              y = relu(x)
+            }
+            """,
+        cure="Correct the number, or take the assert away.",
     ),
 }

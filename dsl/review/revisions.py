@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import SpecError
 
-__all__ = ["checked_out", "is_revision"]
+__all__ = ["checked_out", "exists", "is_revision"]
 
 
 def is_revision(name: str) -> bool:
@@ -44,6 +44,15 @@ def checked_out(name: str, repository: str | Path = ".") -> Iterator[Path]:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(scratch, filter="data")
         yield Path(scratch) / here
+
+
+def exists(name: str, repository: str | Path = ".") -> bool:
+    """Whether git has a `REV:path`. Raises SpecError where there is no such revision, or no repository."""
+    revision, _, path = name.partition(":")
+    _git(repository, "rev-parse", "--verify", f"{revision}^{{commit}}", what=name)
+    here = os.path.relpath(os.path.realpath(os.path.join(repository, path)), os.path.realpath(repository))
+    done = subprocess.run(["git", "-C", str(repository), "cat-file", "-e", f"{revision}:./{here}"], capture_output=True)
+    return done.returncode == 0
 
 
 def _git(where: str | Path, *arguments: str, what: str) -> bytes:

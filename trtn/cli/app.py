@@ -24,6 +24,7 @@ VERBS = {
     "bench": "bench",
     "inspect": "inspect",
     "diff": "diff",
+    "breaking": "breaking",
     "verify": "verify",
     "weights": "weights",
     "explain": "explain",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtn.cli.specs import choose
-from trtn.dsl.diagnostics import Diagnostic, Sink, Source
+from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.errors import SpecError
 
 if TYPE_CHECKING:

@@ -28,6 +28,8 @@ class Change:
     before: str = ""
     after: str = ""
     line: str = ""
+    amount: tuple[float, float] | None = None
+    """Of weights whose values were compared: the largest change of an element, and the mean of all."""
     places: tuple[str, ...] = ()
     """All names, where one change stands for several that differ in nothing but an index."""
 
@@ -43,6 +45,8 @@ class Change:
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"subject": self.subject, "verb": self.verb, "name": self.name}
         found |= {k: v for k in ("what", "before", "after", "line") if (v := getattr(self, k))}
+        if self.amount is not None:
+            found["max_change"], found["mean_change"] = self.amount
         if self.places:
             found["places"] = list(self.places)
         return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from math import prod
 from typing import TypeVar
 
 from trtn.dsl.network import Layer, Network, Precision, Profile, ProfileRange, Target, Tensor
@@ -15,6 +16,8 @@ from trtn.dsl.review.weights import compare_weights
 __all__ = ["compare"]
 
 T = TypeVar("T")
+SHOWN = 4
+"""Constants of the text with up to so many elements are shown by their values."""
 
 
 def compare(
@@ -37,10 +40,10 @@ def compare(
         *_network(before, after),
         *_dims(before, after),
         *_asserts(before, after),
-        *_tensors("input", before.inputs, after.inputs),
-        *_tensors("output", before.outputs, after.outputs),
+        *_tensors("input", before.inputs, after.inputs, {}),
+        *_tensors("output", before.outputs, after.outputs, _renamed(matching, before, after)),
         *_layers(matching),
-        *compare_weights(before, after, values),
+        *compare_weights(before, after, matching.moved, values),
         *_profiles(before, after),
         *_targets(before, after),
     ]
@@ -96,9 +99,21 @@ def _asserts(before: Network, after: Network) -> Iterator[Change]:
     yield from _whole("assert", *texts)
 
 
-def _tensors(subject: Subject, before: Iterable[Tensor], after: Iterable[Tensor]) -> Iterator[Change]:
+def _renamed(matching: Matching, before: Network, after: Network) -> dict[str, str]:
+    """Old names of outputs that the same layer gives under another name, with the new ones."""
+    kept = {t.name for t in before.outputs} & {t.name for t in after.outputs}
+    new = {matching.same[id(t)]: t.name for t in after.outputs if id(t) in matching.same and t.name not in kept}
+    pairs = ((t.name, new.get(matching.same.get(id(t)))) for t in before.outputs if t.name not in kept)
+    return {was: now for was, now in pairs if now is not None}
+
+
+def _tensors(
+    subject: Subject, before: Iterable[Tensor], after: Iterable[Tensor], renamed: Mapping[str, str]
+) -> Iterator[Change]:
+    for was, now in renamed.items():
+        yield Change(subject, "renamed", now, before=was, after=now)
     old, new = ({t.name: str(t.type) for t in tensors} for tensors in (before, after))
-    yield from _whole(subject, old, new)
+    yield from _whole(subject, {renamed.get(name, name): text for name, text in old.items()}, new)
     kept = [name for name in old if name in new], [name for name in new if name in old]
     if kept[0] != kept[1]:
         yield Change(subject, "changed", f"{subject}s", "order", ", ".join(kept[0]), ", ".join(kept[1]))
@@ -108,19 +123,18 @@ def _tensors(subject: Subject, before: Iterable[Tensor], after: Iterable[Tensor]
 
 
 def _layers(matching: Matching) -> Iterator[Change]:
-    new = {id(t) for layer in matching.added for t in layer.outputs}
-    old = {id(t) for layer in matching.removed for t in layer.outputs}
     for layer in matching.removed:
         yield Change("layer", "removed", layer.name, before=_call(layer), line=_line(layer))
     for layer in matching.added:
         yield Change("layer", "added", layer.name, after=_call(layer), line=_line(layer))
+    names = matching.new_names()
     for a, b in matching.pairs:
         if a.name != b.name:
             yield Change("layer", "renamed", b.name, before=a.name, after=b.name, line=_line(b))
-        yield from _layer(matching, a, b, old, new)
+        yield from _layer(matching, names, a, b)
 
 
-def _layer(matching: Matching, a: Layer, b: Layer, old: set[int], new: set[int]) -> Iterator[Change]:
+def _layer(matching: Matching, new_names: Mapping[Hashable, str], a: Layer, b: Layer) -> Iterator[Change]:
     def change(what: str, before: str, after: str) -> Change:
         return Change("layer", "changed", b.name, what, before, after, _line(b))
 
@@ -134,7 +148,7 @@ def _layer(matching: Matching, a: Layer, b: Layer, old: set[int], new: set[int])
     for at in range(max(len(a.inputs), len(b.inputs))):
         before, after = (layer.inputs[at] if at < len(layer.inputs) else None for layer in (a, b))
         if matching.identity(before) != matching.identity(after):
-            yield change(f"input {at}", _name(before), _name(after))
+            yield change(f"input {at}", new_names.get(matching.identity(before), _name(before)), _name(after))
     for t, u in zip(a.outputs, b.outputs, strict=False):
         if t.type != u.type:
             yield change("type" if len(b.outputs) == 1 else f"type of {u.name}", str(t.type), str(u.type))
@@ -156,13 +170,20 @@ def _value(layer: Layer, name: str) -> str:
 def _name(tensor: Tensor | None) -> str:
     if tensor is None:
         return "none"
-    return (tensor.weight.name or f"a constant {tensor.type}") if tensor.weight is not None else tensor.name
+    weight = tensor.weight
+    if weight is None:
+        return tensor.name
+    if weight.name:
+        return weight.name
+    return str(weight.load().tolist()) if prod(weight.shape) <= SHOWN else f"a constant {tensor.type}"
 
 
 def _call(layer: Layer) -> str:
-    """`conv(x, stem.weight) : f32[N, 64]`."""
+    """`conv(x, stem.weight, strides=[2, 2]) : f32[N, 64]`, attributes where they are not the default."""
+    defaults = {attr.name: attr.default for attr in layer.op.spec.attrs}
+    said = [f"{n}={show(v)}" for n, v in layer.attrs.items() if v is not None and v != defaults.get(n)]
     results = ", ".join(str(t.type) for t in layer.outputs)
-    return f"{layer.op.name}({', '.join(map(_name, layer.inputs))}) : {results}"
+    return f"{layer.op.name}({', '.join([*map(_name, layer.inputs), *said])}) : {results}"
 
 
 def _line(layer: Layer) -> str:

@@ -20,14 +20,22 @@ def grouped(changes: Iterable[Change]) -> Iterator[Change]:
     """The changes, where those that are the same but for the indexes in their texts are joined to the first of them."""
     together: dict[tuple[object, ...], list[Change]] = defaultdict(list)
     for change in changes:
-        texts = (change.name, change.what, change.before, change.after)
+        own = change.what == "contents"  # each weight has its own hash
+        texts = (change.name, change.what, *(() if own else (change.before, change.after)))
         together[change.subject, change.verb, *map(_pattern, texts)].append(change)
     for same in together.values():
         if len(same) == 1:
             yield same[0]
         else:
             name, before, after = (_joined([getattr(c, k) for c in same]) for k in ("name", "before", "after"))
-            yield replace(same[0], name=name, before=before, after=after, places=tuple(c.name for c in same))
+            places = tuple(c.name for c in same)
+            yield replace(same[0], name=name, before=before, after=after, places=places, amount=_largest(same))
+
+
+def _largest(changes: list[Change]) -> tuple[float, float] | None:
+    """The largest change of all, and the mean of their means."""
+    amounts = [c.amount for c in changes if c.amount is not None]
+    return (max(a for a, _ in amounts), sum(m for _, m in amounts) / len(amounts)) if amounts else None
 
 
 def _pattern(text: str) -> str:
@@ -44,7 +52,10 @@ def _pieces(text: str) -> tuple[list[str], list[int]]:
 
 
 def _joined(texts: list[str]) -> str:
-    """`layer[0..11].act` of `layer[0].act`, `layer[1].act`, ..; an index that is the same everywhere stays."""
+    """`layer[0..11].act` of `layer[0].act`, `layer[1].act`, ..; an index that is the same everywhere stays. Nothing
+    of texts that differ in more than that."""
+    if len({_pattern(t) for t in texts}) > 1:
+        return ""
     pieces, _ = _pieces(texts[0])
     columns = zip(*(_pieces(t)[1] for t in texts), strict=True)
     return pieces[0] + "".join(

@@ -8,10 +8,10 @@ but has a name that both sides know has changed its op.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from trtn.dsl.network import Graph, Layer, Tensor
+from trtn.dsl.network import Graph, Layer, Tensor, walk
 from trtn.dsl.ops.signature import show
 
 __all__ = ["Matching", "match_graphs", "weight_key"]
@@ -25,13 +25,19 @@ class Matching:
     removed: list[Layer] = field(default_factory=list)
     added: list[Layer] = field(default_factory=list)
     same: dict[int, Hashable] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    """Weights that stand where another stood in the old graph: new names with the old ones."""
 
     def identity(self, tensor: Tensor | None) -> Hashable:
         if tensor is None:
             return None
         if tensor.weight is not None:
-            return weight_key(tensor)
+            return weight_key(tensor, self.moved)
         return self.same.get(id(tensor), id(tensor))
+
+    def new_names(self) -> dict[Hashable, str]:
+        """What the tensors of matched layers are called in the new graph, by identity."""
+        return {self.same[id(t)]: t.name for _, layer in self.pairs for t in layer.outputs if id(t) in self.same}
 
     def join(self, before: Layer, after: Layer) -> None:
         self.pairs.append((before, after))
@@ -39,12 +45,12 @@ class Matching:
             self.same[id(a)] = self.same[id(b)] = ("layer", len(self.pairs), len(self.same))
 
 
-def weight_key(tensor: Tensor) -> Hashable:
+def weight_key(tensor: Tensor, moved: Mapping[str, str]) -> Hashable:
     """What makes two weights the same: their name in the manifest, or, for a constant of the text, its values."""
     weight = tensor.weight
     assert weight is not None
     if weight.name:
-        return ("weight", weight.name)
+        return ("weight", moved.get(weight.name, weight.name))
     return ("constant", weight.dtype.name, weight.shape, weight.digest or weight.load().tobytes())
 
 
@@ -72,7 +78,25 @@ def match_graphs(before: Graph, after: Graph) -> Matching:
         else:
             matching.removed.append(layer)
     matching.added = right
+    matching.moved = _moved_weights(matching, before, after)
     return matching
+
+
+def _moved_weights(matching: Matching, before: Graph, after: Graph) -> dict[str, str]:
+    """Weights that only the new graph names, read where a matched layer read one that only the old graph names."""
+    old, new = (
+        {t.weight.name for layer in walk(g) for t in layer.inputs if t is not None and t.weight is not None}
+        for g in (before, after)
+    )
+    found: dict[str, str] = {}
+    for a, b in matching.pairs:
+        for t, u in zip(a.inputs, b.inputs, strict=False):
+            if t is None or u is None or t.weight is None or u.weight is None or t.type != u.type:
+                continue
+            was, now = t.weight.name, u.weight.name
+            if was and now and was not in new and now not in old:
+                found.setdefault(now, was)
+    return found
 
 
 def _by_clues(

@@ -70,17 +70,28 @@ def _words(change: Change) -> Iterator[str]:
         if change.what:
             yield f"{change.what}:"
         if change.verb == "changed":
-            yield f"{change.before or 'none'} -> {change.after or 'none'}"
+            if change.before or change.after:
+                yield f"{change.before or 'none'} -> {change.after or 'none'}"
+            else:
+                yield "others"
+            if change.amount is not None:
+                yield _amount(change)
         elif change.before or change.after:
             yield f"= {change.before or change.after}" if change.subject == "layer" else change.before or change.after
     if change.count > 1:
         yield f"({change.count} times)"
 
 
+def _amount(change: Change) -> str:
+    assert change.amount is not None
+    return f"(max change {change.amount[0]:.2g}, mean {change.amount[1]:.2g})"
+
+
 def _row(change: Change) -> str:
     times = f" ({change.count}×)" if change.count > 1 else ""
     what = f" {change.what}" if change.what else ""
-    name = f"{_code(change.name)}{what}{times}"
+    amount = f" {_amount(change)}" if change.amount is not None else ""
+    name = f"{_code(change.name)}{what}{times}{amount}"
     return f"| {change.verb} | {name} | {_code(change.before)} | {_code(change.after)} |"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from trtn.dsl.network import Network, Weight
 from trtn.dsl.review.changes import Change
@@ -13,16 +13,20 @@ from trtn.dsl.weights.sources import GeneratedSource, StoredSource
 __all__ = ["compare_weights"]
 
 
-def compare_weights(before: Network, after: Network, values: bool) -> Iterator[Change]:
-    """Weights of the manifests that came, went, moved to another name, or changed their type or their contents."""
+def compare_weights(before: Network, after: Network, moved: Mapping[str, str], values: bool) -> Iterator[Change]:
+    """Weights of the manifests that came, went, moved to another name, or changed their type or their contents.
+
+    moved: new names with old ones of weights that are read at the same places.
+    """
     old, new = _named(before), _named(after)
-    moved = _moved(old, new)
+    moved = {**_moved(old, new), **moved}
     for name, weight in new.items():
         a = old.get(name)
         if a is not None:
             yield from _changed(name, a, weight, values)
         elif name in moved:
             yield Change("weight", "renamed", name, before=moved[name], after=name)
+            yield from _changed(name, old[moved[name]], weight, values)
         else:
             yield Change("weight", "added", name, after=_type(weight))
     gone = set(moved.values())
@@ -55,9 +59,9 @@ def _changed(name: str, a: Weight, b: Weight, values: bool) -> Iterator[Change]:
     before, after = _contents(a), _contents(b)
     if before == after:
         return
-    how = _distance(a, b) if values else ""
-    if how is not None:
-        yield Change("weight", "changed", name, "contents", _short(before), f"{_short(after)}{how}")
+    amount = _distance(a, b) if values else None
+    if amount is None or amount[0] != 0:
+        yield Change("weight", "changed", name, "contents", _short(before), _short(after), amount=amount)
 
 
 def _contents(weight: Weight) -> str:
@@ -70,17 +74,17 @@ def _contents(weight: Weight) -> str:
     return digest(weight.load())
 
 
-def _distance(a: Weight, b: Weight) -> str | None:
-    """How far apart the values are; None where they are equal, bit by bit."""
+def _distance(a: Weight, b: Weight) -> tuple[float, float]:
+    """How far the values are apart: at most, and in the mean. NaN counts as infinitely far from a number."""
     import numpy as np
 
     x, y = a.load(), b.load()
-    if x.tobytes() == y.tobytes():
-        return None
-    if not a.dtype.is_float:
-        return f", {int(np.count_nonzero(x != y)):,} of {x.size:,} elements differ"
-    wide = np.abs(x.astype(np.float64) - y.astype(np.float64))
-    return f", max change {wide.max():.2g}, mean {wide.mean():.2g}"
+    if x.tobytes() == y.tobytes() or not x.size:
+        return 0.0, 0.0
+    with np.errstate(invalid="ignore"):
+        wide = np.abs(x.astype(np.float64) - y.astype(np.float64))
+    wide[np.isnan(wide)] = np.inf
+    return float(wide.max()), float(wide.mean())
 
 
 def _type(weight: Weight) -> str:

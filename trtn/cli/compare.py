@@ -25,7 +25,7 @@ _TOLERANCES = {
 _TOLERANCE = 1e-4
 _QUANTIZED_TOLERANCE = 5e-2
 """Rounding to 8 bits turns the least difference before it into a whole step after it."""
-_QUANTIZING = frozenset({"quantize_linear", "dynamic_quantize_linear"})
+_QUANTIZING = frozenset({"quantize_linear", "dynamic_quantize_linear", "dynamic_quantize_lstm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,22 @@ class Difference:
     max_rel: float | None = None
     at: tuple[int, ...] = ()
     mismatch: str = ""
+    floor: float = 0.0
+    """An absolute difference that is rounding, whatever the magnitudes are."""
 
     @property
     def ok(self) -> bool:
-        return not self.mismatch and self.max_rel is not None and self.max_rel <= self.tolerance
+        if self.mismatch or self.max_rel is None or self.max_abs is None:
+            return False
+        return self.max_rel <= self.tolerance or self.max_abs <= self.floor
 
     def reason(self) -> str:
         if self.mismatch:
             return self.mismatch
         where = f" at {list(self.at)}" if self.at else ""
         of_all = f"{self.max_rel:.2e} of its largest magnitude"
-        return f"by {self.max_abs:.3g}{where}, {of_all}; the tolerance is {self.tolerance:.0e}"
+        allowed = f"{self.tolerance:.0e}" + (f", or {self.floor:.1e} of rounding" if self.floor else "")
+        return f"by {self.max_abs:.3g}{where}, {of_all}; the tolerance is {allowed}"
 
     def json(self) -> dict[str, Any]:
         return {
@@ -62,6 +67,7 @@ class Difference:
             "max_abs": self.max_abs,
             "max_rel": self.max_rel,
             "tolerance": self.tolerance,
+            "floor": self.floor,
             "ok": self.ok,
         }
 
@@ -74,9 +80,16 @@ def default_tolerance(network: Network, tensor: Tensor) -> float:
 
 
 def compare(
-    tensor: Tensor, actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float
+    tensor: Tensor,
+    actual: np.ndarray[Any, Any],
+    expected: np.ndarray[Any, Any],
+    tolerance: float,
+    floor: float = 0.0,
 ) -> Difference:
-    """Elements that are NaN or infinite must be so in both, at the same places with the same sign."""
+    """Elements that are NaN or infinite must be so in both, at the same places with the same sign.
+
+    tolerance: of the largest magnitude in `expected`. floor: an absolute difference that counts as none.
+    """
     import numpy as np
 
     if actual.shape != expected.shape:
@@ -101,4 +114,4 @@ def compare(
     greatest = float(difference.reshape(-1)[worst])
     relative = greatest / largest if largest > 0 else (0.0 if greatest == 0 else greatest)
     at = tuple(int(n) for n in np.unravel_index(worst, actual.shape))
-    return Difference(tensor, actual.shape, tolerance, greatest, relative, at)
+    return Difference(tensor, actual.shape, tolerance, greatest, relative, at, floor=floor)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from trtn.dsl.check import solve_dims
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dims import evaluate, sample
+from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Network
 

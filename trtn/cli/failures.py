@@ -24,7 +24,7 @@ class Exit(IntEnum):
     BUG = 70
     """A bug in trtn (EX_SOFTWARE)."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C, or a signal to end."""
 
 
 class EnvironmentProblem(Exception):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from trtn.cli.failures import usage_error
 from trtn.cli.made_up import make_up, shapes_for
-from trtn.dsl.check import solve_dims
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Network, Profile, Tensor
 

@@ -117,7 +117,13 @@ def _human(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"engine {report['engine']} for {report['device']}{doc}"
     provenance = report["provenance"]
     tools = ", ".join(f"{name} {number}" for name, number in provenance.get("tools", {}).items())
-    yield from rows([["network", str(provenance.get("network", "unknown"))], ["built with", tools or "unknown"]])
+    yield from rows(
+        [
+            ["network", str(provenance.get("network", "unknown"))],
+            *([["lock", str(provenance["lock"])]] if "lock" in provenance else []),
+            ["built with", tools or "unknown"],
+        ]
+    )
     for heading in ("inputs", "outputs"):
         yield f"\n{heading}"
         yield from rows([t["name"], _type(t)] for t in report[heading])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtn.cli.compare import Difference, compare, default_tolerance
+from trtn.cli.rounding import rounding_floor
 from trtn.cli.tables import rows
 from trtn.dsl.network import Layer, Network, Tensor
 
@@ -64,12 +65,14 @@ def compare_layers(
     wanted = [(layer, t) for layer in network.layers for t in layer.outputs if id(t) in values]
     expected = reference.values(network, feeds, list(dict.fromkeys(values[id(t)] for _, t in wanted)))
     actual = _evaluate(network, [t for _, t in wanted], feeds, sizes)
+    floor = rounding_floor(network)
     found = []
     for layer, tensor in wanted:
         name = values[id(tensor)]
         if name in expected:
             tolerance = rtol if rtol is not None else _SLACK * default_tolerance(network, tensor)
-            found.append(LayerDifference(layer, name, compare(tensor, actual[id(tensor)], expected[name], tolerance)))
+            difference = compare(tensor, actual[id(tensor)], expected[name], tolerance, floor(tensor))
+            found.append(LayerDifference(layer, name, difference))
     return found
 
 

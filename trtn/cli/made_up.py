@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trtn.dsl.check import solve_dims
 from trtn.dsl.dims import evaluate
+from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.network import Layer, Network, Profile, Tensor, walk
 
 if TYPE_CHECKING:

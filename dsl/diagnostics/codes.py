@@ -1,7 +1,7 @@
 """Every diagnostic code. A code is never reused. The pages for `trtn explain` are in `pages_*.py`.
 
 Blocks: E01xx text, E02xx names, E03xx types and shapes, E04xx dims and profiles, E05xx weights,
-E06xx plugins, E07xx builds and engines, E08xx foreign models, E09xx comparisons, W... warnings.
+E06xx plugins, E07xx builds and engines, E08xx foreign models, E09xx comparisons, L... lint, W... warnings.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from trtn.dsl.diagnostics.pages_artifacts import PAGES as ARTIFACTS
 from trtn.dsl.diagnostics.pages_dims import PAGES as DIMS
 from trtn.dsl.diagnostics.pages_language import PAGES as LANGUAGE
+from trtn.dsl.diagnostics.pages_lint import PAGES as LINT
 from trtn.dsl.diagnostics.pages_types import PAGES as TYPES
 
 __all__ = ["CODES", "Code"]
@@ -26,7 +27,7 @@ class Code:
     cure: str = ""
 
 
-_PAGES = LANGUAGE | TYPES | DIMS | ARTIFACTS
+_PAGES = LANGUAGE | TYPES | DIMS | ARTIFACTS | LINT
 
 
 def _with_pages(codes: dict[str, Code]) -> dict[str, Code]:
@@ -127,6 +128,18 @@ CODES: dict[str, Code] = _with_pages(
         "E0911": Code("breaks specs that import this one"),
         "E0912": Code("breaks programs and builds that use its engines"),
         "E0913": Code("changes the numbers"),
+        # L..: lint
+        "L0101": Code("unused name"),
+        "L0102": Code("unused parameter"),
+        "L0103": Code("unused import"),
+        "L0104": Code("unused block"),
+        "L0105": Code("shadowing"),
+        "L0111": Code("needless cast"),
+        "L0112": Code("needless transpose"),
+        "L0113": Code("needless reshape"),
+        "L0121": Code("wide profile"),
+        "L0122": Code("hard-coded size"),
+        "L0131": Code("narrow sum"),
         # warnings
         "W0401": Code("relation not proven; checked at run time"),
         "W0402": Code("assert over several dims constrains nothing"),

@@ -10,13 +10,14 @@ from trtn.dsl.diagnostics import CODES, Diagnostic, Severity, Sink, explain
 from trtn.dsl.diagnostics.pages_artifacts import PAGES as ARTIFACTS
 from trtn.dsl.diagnostics.pages_dims import PAGES as DIMS
 from trtn.dsl.diagnostics.pages_language import PAGES as LANGUAGE
+from trtn.dsl.diagnostics.pages_lint import PAGES as LINT
 from trtn.dsl.diagnostics.pages_types import PAGES as TYPES
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_has_a_page(code: str) -> None:
     page = CODES[code]
-    assert re.fullmatch(r"[EW]0[1-8]\d\d", code)
+    assert re.fullmatch(r"[EW]0[1-9]\d\d|L0\d\d\d", code)
     assert page.title
     assert page.title[-1] != "."
     assert page.cause.endswith("."), "a page goes to pages_*.py"
@@ -33,7 +34,7 @@ def test_examples_are_files_or_commands(code: str) -> None:
 
 
 def test_no_page_without_a_code() -> None:
-    pages = [*LANGUAGE, *TYPES, *DIMS, *ARTIFACTS]
+    pages = [*LANGUAGE, *TYPES, *DIMS, *ARTIFACTS, *LINT]
     assert len(pages) == len(set(pages))
     assert set(pages) <= set(CODES)
 

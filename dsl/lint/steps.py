@@ -1,0 +1,107 @@
+"""Layers that do nothing: casts to the same dtype, transposes that cancel, reshapes to the same shape."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from trtn.dsl.diagnostics import Span
+from trtn.dsl.lint.base import Edit, Finding, Subject, rule
+from trtn.dsl.network import Layer, Tensor, walk
+from trtn.dsl.syntax import ast
+from trtn.dsl.syntax.walk import nodes
+
+__all__: list[str] = []
+
+Makers = dict[int, Layer]
+"""The layer that makes each tensor, by the tensor's id."""
+LOSSLESS = {
+    **dict.fromkeys(("f16", "bf16"), ("f32", "f64")),
+    "f32": ("f64",),
+    **dict.fromkeys(("i8", "u8"), ("i16", "i32", "i64")),
+    **dict.fromkeys(("i16", "u16"), ("i32", "i64")),
+    **dict.fromkeys(("i32", "u32"), ("i64",)),
+}
+"""Casts that can be undone."""
+
+
+@rule("L0111")
+def needless_cast(subject: Subject) -> Iterator[Finding]:
+    """A cast to the dtype that the value has, or back after a cast that lost nothing."""
+
+    def needless(layer: Layer, makers: Makers) -> bool:
+        x, y = layer.inputs[0], layer.outputs[0]
+        if layer.op.name != "cast" or x is None:
+            return False
+        before = _made_by(makers, x, "cast")
+        undone = before is not None and x.dtype.name in LOSSLESS.get(before.dtype.name, ()) and before.dtype is y.dtype
+        return x.dtype is y.dtype or undone
+
+    yield from _everywhere(subject, needless, "this cast changes nothing", fixable=_same_dtype)
+
+
+@rule("L0112")
+def needless_transpose(subject: Subject) -> Iterator[Finding]:
+    """A transpose that leaves the axes where they are, or puts them back after another."""
+
+    def needless(layer: Layer, makers: Makers) -> bool:
+        x = layer.inputs[0]
+        if layer.op.name != "transpose" or x is None:
+            return False
+        perm = list(layer.attrs["perm"])
+        first = next((m for m in [makers.get(id(x))] if m is not None and m.op.name == "transpose"), None)
+        whole = [first.attrs["perm"][p] for p in perm] if first is not None else perm
+        return whole == sorted(whole)
+
+    yield from _everywhere(subject, needless, "this transpose leaves the axes in their order", fixable=_same_perm)
+
+
+@rule("L0113")
+def needless_reshape(subject: Subject) -> Iterator[Finding]:
+    """A reshape to the shape that the value has."""
+
+    def needless(layer: Layer, makers: Makers) -> bool:
+        x = layer.inputs[0]
+        return layer.op.name in ("reshape", "expand", "flatten") and x is not None and x.shape == layer.outputs[0].shape
+
+    yield from _everywhere(subject, needless, "the value has this shape already", fixable=lambda layer: True)
+
+
+def _same_dtype(layer: Layer) -> bool:
+    return layer.inputs[0] is not None and layer.inputs[0].dtype is layer.outputs[0].dtype
+
+
+def _same_perm(layer: Layer) -> bool:
+    return list(layer.attrs["perm"]) == sorted(layer.attrs["perm"])
+
+
+def _made_by(makers: Makers, tensor: Tensor, op: str) -> Tensor | None:
+    """What the op that made a tensor read, where it was this op."""
+    maker = makers.get(id(tensor))
+    return maker.inputs[0] if maker is not None and maker.op.name == op else None
+
+
+def _everywhere(
+    subject: Subject, needless: Callable[[Layer, Makers], bool], message: str, fixable: Callable[[Layer], bool]
+) -> Iterator[Finding]:
+    """A place of the text is at fault where every layer that came of it does nothing: a block may be called with
+    values that need what others don't."""
+    places: dict[tuple[int, int], list[tuple[Layer, bool]]] = defaultdict(list)
+    spans: dict[tuple[int, int], Span] = {}
+    for network in subject.networks.values():
+        layers = list(walk(network.graph))
+        makers = {id(t): layer for layer in layers for t in layer.outputs}
+        for layer in layers:
+            span = layer.origin.span
+            if span is not None and span.source.path == subject.source.path:
+                places[span.start, span.end].append((layer, needless(layer, makers)))
+                spans[span.start, span.end] = span
+    calls = {(n.callee.start, n.callee.end): n for n in nodes(subject.module.items) if isinstance(n, ast.Call)}
+    for place, found in places.items():
+        if all(fault for _, fault in found):
+            call = calls.get(place)
+            edits: tuple[Edit, ...] = ()
+            if call is not None and len(call.args) == 1 and all(fixable(layer) for layer, _ in found):
+                argument = call.args[0]
+                edits = (Edit(call.start, call.end, subject.source.text[argument.start : argument.end]),)
+            yield Finding(message, spans[place], "take it out", edits)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dtypes import DType
-from trtn.dsl.weights import streams
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["GENERATORS", "Generator", "Misuse", "Value", "format_value"]
 
@@ -101,9 +101,10 @@ def _check_value(value: Value, dtype: DType) -> None:
         number = _float(value)
         if dtype.name == "f8e8m0" and number <= 0:
             raise Misuse(f"`{format_value(value)}` is no value of f8e8m0, which has powers of two only")
-        if math.isfinite(number) and not np.isfinite(_array(number, dtype)):
+        rounded = _rounded(number, dtype)
+        if math.isfinite(number) and not math.isfinite(rounded):
             raise Misuse(f"`{format_value(value)}` is over the largest {dtype}")
-        if math.isinf(number) and not np.isinf(_array(number, dtype)):
+        if math.isinf(number) and not math.isinf(rounded):
             raise Misuse(f"{dtype} has no infinity")
 
 
@@ -114,8 +115,22 @@ def _float(value: int | float) -> float:
         raise Misuse(f"`{value}` is over the largest float") from None
 
 
+def _rounded(number: float, dtype: DType) -> float:
+    """The value of a float dtype that is nearest to the number. No NumPy for the dtypes that nearly all weights have."""
+    if dtype.name == "f64":
+        return number
+    if dtype.name == "f32":
+        try:
+            return float(struct.unpack("f", struct.pack("f", number))[0])
+        except OverflowError:
+            return math.copysign(math.inf, number)
+    return float(_array(number, dtype))
+
+
 def _array(value: Any, dtype: DType) -> npt.NDArray[Any]:
     """Elements as an array: float types narrower than 32 bits are rounded to f32 first, as `streams` does."""
+    import numpy as np
+
     with np.errstate(over="ignore"):
         if dtype.is_float and dtype.bits < 32:
             return np.array(value, np.float32).astype(dtype.numpy)
@@ -195,22 +210,38 @@ def _check_inline(args: tuple[Value, ...], dtype: DType, shape: Shape) -> None:
     visit(args[0], shape, 0)
 
 
+def _full(value: Value, dtype: DType, shape: Shape) -> npt.NDArray[Any]:
+    import numpy as np
+
+    return np.full(shape, _array(value, dtype))
+
+
+def _zeros(args: tuple[Value, ...], dtype: DType, shape: Shape) -> npt.NDArray[Any]:
+    import numpy as np
+
+    return np.zeros(shape, dtype.numpy)
+
+
 def _uniform(args: tuple[Value, ...], dtype: DType, shape: Shape) -> npt.NDArray[Any]:
+    from trtn.dsl.weights import streams
+
     seed, low, high = args
     assert isinstance(seed, int) and not isinstance(low, tuple) and not isinstance(high, tuple)
     return streams.uniform(seed, float(low), float(high), math.prod(shape), dtype.numpy).reshape(shape)
 
 
 def _normal(args: tuple[Value, ...], dtype: DType, shape: Shape) -> npt.NDArray[Any]:
+    from trtn.dsl.weights import streams
+
     seed, std = args
     assert isinstance(seed, int) and not isinstance(std, tuple)
     return streams.normal(seed, float(std), math.prod(shape), dtype.numpy).reshape(shape)
 
 
 GENERATORS: dict[str, _Kind] = {
-    "zeros": _Kind((), "zeros", _check_zeros, lambda args, dtype, shape: np.zeros(shape, dtype.numpy)),
-    "ones": _Kind((), "ones", _check_nothing, lambda args, dtype, shape: np.full(shape, _array(1, dtype))),
-    "full": _Kind(("x",), "full(0.5)", _check_full, lambda args, dtype, shape: np.full(shape, _array(args[0], dtype))),
+    "zeros": _Kind((), "zeros", _check_zeros, _zeros),
+    "ones": _Kind((), "ones", _check_nothing, lambda args, dtype, shape: _full(1, dtype, shape)),
+    "full": _Kind(("x",), "full(0.5)", _check_full, lambda args, dtype, shape: _full(args[0], dtype, shape)),
     "normal": _Kind(("seed", "std"), "normal(7, 0.02)", _check_normal, _normal),
     "uniform": _Kind(("seed", "low", "high"), "uniform(7, -1.0, 1.0)", _check_uniform, _uniform),
     "inline": _Kind(

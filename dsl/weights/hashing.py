@@ -6,13 +6,14 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.dtypes import DType, from_numpy
 from trtn.dsl.weights.mapped import forget
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["SCHEME", "chunks", "combine", "digest", "hasher", "is_digest", "short"]
 
@@ -56,13 +57,13 @@ def chunks(array: npt.NDArray[Any]) -> Iterator[memoryview]:
     Mapped files are let go of piece by piece: a pass over a tensor of any size takes little memory.
     """
     if array.flags.c_contiguous and not _needs_change(array.dtype):
-        octets = array.reshape(-1).view(np.uint8)
+        octets = array.reshape(-1).view("u1")
         for start in range(0, len(octets), _WINDOW):
             window = octets[start : start + _WINDOW]
             yield from (window[at : at + _CHUNK].data for at in range(0, len(window), _CHUNK))
             forget(window)
     elif array.nbytes <= _CHUNK:
-        yield _canonical(array).reshape(-1).view(np.uint8).data
+        yield _canonical(array).reshape(-1).view("u1").data
     else:
         rows = _CHUNK // (array.nbytes // len(array))
         parts = (array[i : i + rows] for i in range(0, len(array), rows)) if rows else iter(array)
@@ -79,6 +80,8 @@ def _needs_change(dtype: np.dtype[Any]) -> bool:
 
 
 def _canonical(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    import numpy as np
+
     if array.dtype.name in _SMALL:  # ml_dtypes leaves the upper half of the byte open
         return np.ascontiguousarray(array.astype(np.int8 if array.dtype.name[0] == "i" else np.uint8))
     bits = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")

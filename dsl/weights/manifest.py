@@ -64,6 +64,8 @@ class _Resolver:
         self.allow_outside = allow_outside
         self.stated = stated
         self.table = FileTable(allow_outside=allow_outside)
+        self.types: dict[str, tuple[DType, tuple[int, ...]]] = {}
+        """Plain types that were understood, by their text: most of a manifest's lines share a few."""
 
     def span(self, start: int, end: int) -> Span:
         return Span(self.module.source, start, end)
@@ -154,6 +156,9 @@ class _Resolver:
         return Weight(entry.name, dtype, shape, source, digest, self._name_span(entry))
 
     def _type(self, node: ast.TypeExpr) -> tuple[DType | None, tuple[int, ...] | None]:
+        known = self.types.get(node.plain)
+        if known is not None:
+            return known
         span = self.module.span(node)
         dtype = BY_NAME.get(node.dtype)
         if dtype is None:
@@ -173,6 +178,8 @@ class _Resolver:
         if math.prod(max(1, d) for d in shape) * 8 > _LARGEST:
             self.sink.error("E0418", "the tensor has more than 2^62 bytes", span)
             return dtype, None
+        if dtype is not None and node.plain:
+            self.types[node.plain] = dtype, tuple(shape)
         return dtype, tuple(shape)
 
     def _stored(
@@ -182,24 +189,20 @@ class _Resolver:
         shape: tuple[int, ...] | None,
         files: dict[str, FileEntry],
     ) -> StoredSource | None:
-        span = self.span(entry.source_start, entry.source_end)
         file = files.get(entry.file or "")
         if file is None:
+            span = self.span(entry.source_start, entry.source_end)
             hint = did_you_mean(entry.file or "", files) or (
                 f"files of this manifest are {', '.join(f'`{name}`' for name in files)}" if files else ""
             )
             self.sink.error("E0508", f"no file `{entry.file}` in this manifest", span, help=hint)
         if entry.transpose and shape is not None and len(shape) < 2:
+            span = self.span(entry.source_start, entry.source_end)
             self.sink.error("E0303", f"`transpose` swaps the last two axes; `{entry.name}` has rank {len(shape)}", span)
             return None
         if file is None or dtype is None or shape is None:
             return None
-        spans = Spans(
-            entry=self._name_span(entry),
-            type=self.module.span(entry.type),
-            source=span,
-            digest=self.span(entry.digest_start, entry.digest_end) if entry.digest else None,
-        )
+        spans = Spans(self.module.source, entry)
         return StoredSource(file, Place(entry.name, entry.key, entry.offset), dtype, shape, entry.transpose, spans)
 
     def _generated(

@@ -6,14 +6,15 @@ import mmap
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["Bytes", "StorageError", "damaged", "forget", "map_file"]
 
-Bytes = npt.NDArray[np.uint8]
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 class StorageError(Exception):
@@ -39,6 +40,8 @@ def map_file(path: Path) -> Bytes:
     Raises StorageError (E0504) where there is no such file, it can't be read, or it isn't a regular file:
     opening a pipe or a device could wait forever, or never end.
     """
+    import numpy as np
+
     try:
         # O_NONBLOCK: opening a pipe without a writer would hang before it can be refused.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -67,6 +70,8 @@ def forget(array: npt.NDArray[Any]) -> None:
     Pages that were read count as the process's memory until the system needs them elsewhere; where a limit is set
     (containers, CI), a file larger than it could not be hashed.
     """
+    import numpy as np
+
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base

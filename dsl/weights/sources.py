@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy.typing as npt
-
-from trtn.dsl.diagnostics import Diagnostic, Label, Span
+from trtn.dsl.diagnostics import Diagnostic, Label, Source, Span
 from trtn.dsl.dtypes import DType, from_numpy
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Weight
+from trtn.dsl.records import record
 from trtn.dsl.weights.generators import Generator
 from trtn.dsl.weights.mapped import StorageError
 from trtn.dsl.weights.storage import Place
 from trtn.dsl.weights.storages import FileTable, locate
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from trtn.dsl.syntax.ast import TensorEntry
 
 __all__ = [
     "ArraySource", "FileEntry", "ForeignSource", "GeneratedSource", "Spans", "StoredSource", "array_weight",
@@ -59,17 +63,31 @@ class FileEntry:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Spans:
-    """The parts of a manifest's line that findings point at."""
+    """The parts of a manifest's line that findings point at: spans are made when one does."""
 
-    entry: Span | None = None
-    type: Span | None = None
-    source: Span | None = None
-    digest: Span | None = None
+    text: Source
+    line: TensorEntry
+
+    @property
+    def entry(self) -> Span:
+        return Span(self.text, self.line.start, self.line.name_end or self.line.end)
+
+    @property
+    def type(self) -> Span:
+        return Span(self.text, self.line.type.start, self.line.type.end)
+
+    @property
+    def source(self) -> Span:
+        return Span(self.text, self.line.source_start, self.line.source_end)
+
+    @property
+    def digest(self) -> Span | None:
+        return Span(self.text, self.line.digest_start, self.line.digest_end) if self.line.digest else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class StoredSource:
     """A tensor in a weight file. Where `transpose`, the file holds it with its last two axes swapped."""
 
@@ -78,7 +96,8 @@ class StoredSource:
     dtype: DType
     shape: Shape
     transpose: bool = False
-    spans: Spans = field(default_factory=Spans)
+    spans: Spans | None = None
+    """None where no manifest says so."""
 
     def load(self) -> npt.NDArray[Any]:
         """A read-only array in C order: mapped where the file holds it so, otherwise a copy of this tensor.
@@ -105,22 +124,20 @@ class StoredSource:
     def _failure(self, error: StorageError) -> BuildError:
         spans, file = self.spans, self.file
         labels: tuple[Label, ...] = ()
-        span, label = spans.source, ""
+        span, label = spans.source if spans else None, ""
         if error.code == "E0503":
-            span, label = (
-                spans.type,
-                f"`{self.place.name}` is declared {self.dtype}[{', '.join(map(str, self.shape))}] here",
-            )
+            span = spans.type if spans else None
+            label = f"`{self.place.name}` is declared {self.dtype}[{', '.join(map(str, self.shape))}] here"
         if error.code in ("E0509", "E0506"):
             span = file.size_span if error.code == "E0509" else file.span
         elif file.span is not None:
             labels = (Label(file.span, f"`{file.alias}` is this file"),)
-        if error.code in ("E0504", "E0505") and spans.entry is not None:
+        if error.code in ("E0504", "E0505") and spans is not None:
             label = f"needed for `{self.place.name}`"
         found = Diagnostic(
             error.code,
             error.message,
-            span or spans.entry,
+            span or (spans.entry if spans else None),
             label=label,
             labels=labels,
             notes=error.notes,

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.records import record
 from trtn.dsl.syntax.names import quote_string
 from trtn.dsl.weights.mapped import Bytes, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
 
 __all__ = ["Entry", "KeyedStorage", "Place", "RawFile", "Reader", "Storage", "read_entry", "view_as"]
 
 Shape = tuple[int, ...]
-Reader = Callable[[], npt.NDArray[Any]]
+Reader: TypeAlias = "Callable[[], npt.NDArray[Any]]"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Place:
     """Where a weight lies: under `key` or, where that is None, its own name; in a raw file at `offset`."""
 
@@ -130,7 +133,7 @@ def _checked(array: npt.NDArray[Any], dtype: DType, key: str, path: Path) -> npt
 
     Bytes that no value of it has are refused: NumPy takes any byte for a bool, and ml_dtypes cuts.
     """
-    if dtype.name == "bool" and array.size and array.view(np.uint8).max() > 1:
+    if dtype.name == "bool" and array.size and array.view("u1").max() > 1:
         raise StorageError("E0503", f"`{path.name}`: `{key}` is bool but holds bytes other than 0 and 1")
     if dtype.is_integer and dtype.bits < 8 and array.dtype != dtype.numpy:
         low = 0 if dtype.kind == "u" else -(1 << (dtype.bits - 1))

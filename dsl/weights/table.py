@@ -41,6 +41,9 @@ class WeightTable(Mapping[str, Weight]):
     def __getitem__(self, name: str) -> Weight:
         return self._weights[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
 

@@ -121,7 +121,8 @@ def _hash_differs(weight: Weight, found: str, sink: Sink) -> None:
     span = weight.span
     labels: tuple[Label, ...] = ()
     if isinstance(weight.source, StoredSource):
-        span = weight.source.spans.digest or span
+        spans = weight.source.spans
+        span = (spans.digest if spans else None) or span
         if weight.source.file.span is not None:
             labels = (Label(weight.source.file.span, "read from here"),)
     sink.error(

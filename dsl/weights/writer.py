@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,14 @@ from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Weight, format_type
 from trtn.dsl.syntax.names import is_plain_name, quote_name, quote_string
-from trtn.dsl.weights.atomic import replacing
+from trtn.dsl.weights.atomic import NewFile, replacing, replacing_all
 from trtn.dsl.weights.generators import Generator, Misuse, Value
 from trtn.dsl.weights.hashing import SCHEME, chunks, digest, hasher, short
 from trtn.dsl.weights.safetensors_file import DTYPES, PACKED_AS
 from trtn.dsl.weights.sources import ForeignSource, GeneratedSource, StoredSource, array_weight, view
 from trtn.dsl.weights.table import natural_key
 
-__all__ = ["FileLine", "TensorLine", "format_manifest", "save_weights", "write_manifest", "write_safetensors"]
+__all__ = ["FileLine", "TensorLine", "format_manifest", "save_weights", "write_safetensors"]
 
 _LARGEST_INLINE = 16
 
@@ -73,20 +73,13 @@ def format_manifest(name: str, files: Sequence[FileLine], tensors: Iterable[Tens
     return "\n".join(["trtn 1", "", f"manifest {name} {{", *(f"  {line}" for line in (*files, *ordered)), "}", ""])
 
 
-def write_manifest(path: Path, name: str, files: Sequence[FileLine], tensors: Iterable[TensorLine]) -> str:
-    """Writes `format_manifest`'s text, which is returned. Raises OSError."""
-    text = format_manifest(name, files, tensors)
-    with replacing(path) as file:
-        file.write(text.encode())
-    return text
-
-
 def save_weights(
     stem: Path,
     tensors: Iterable[tuple[str, Weight | npt.NDArray[Any]]],
     *,
     name: str | None = None,
     keep_files: bool = False,
+    new: NewFile | None = None,
 ) -> str:
     """Writes `<stem>.weights.trtn` and, where it has tensors to hold, `<stem>.safetensors`; returns the
     manifest's text.
@@ -94,7 +87,8 @@ def save_weights(
     Generated weights stay generators; tensors that hold one value or at most 16 elements become generators
     where that gives the same bits. With `keep_files`, weights that lie in a file below the manifest's folder
     stay there, and the manifest points at them. The manifest is called `name`, by default the stem's last
-    part. The same tensors always give the same bytes.
+    part. The same tensors always give the same bytes. Both files take their places when both are done; with
+    `new`, when the caller's others are.
 
     Raises BuildError where a weight can't be read or isn't what its hash says, OSError where a file can't be
     written, ValueError for two tensors of one name.
@@ -105,6 +99,13 @@ def save_weights(
             raise ValueError(f"two tensors are named `{path}`")
         weights[path] = value if isinstance(value, Weight) else array_weight(path, value)
 
+    if new is None:
+        with replacing_all() as new:
+            return _save(stem, weights, name, keep_files, new)
+    return _save(stem, weights, name, keep_files, new)
+
+
+def _save(stem: Path, weights: Mapping[str, Weight], name: str | None, keep_files: bool, new: NewFile) -> str:
     own = stem.with_name(f"{stem.name}.safetensors")
     files: dict[str, FileLine] = {}
     lines: list[TensorLine] = []
@@ -117,12 +118,14 @@ def save_weights(
         else:
             stored[path] = weight
     if stored:
-        hashes = write_safetensors(own, stored)
-        line = FileLine(f"f{len(files)}", own.name, own.stat().st_size)
+        file = new(own)
+        hashes = _write_tensors(file, stored)
+        line = FileLine(f"f{len(files)}", own.name, file.tell())
         files[own.name] = line
         lines += [TensorLine(path, w.dtype, w.shape, line.alias, hashes[path]) for path, w in stored.items()]
-    manifest = stem.with_name(f"{stem.name}.weights.trtn")
-    return write_manifest(manifest, name if name is not None else stem.name, tuple(files.values()), lines)
+    text = format_manifest(name if name is not None else stem.name, tuple(files.values()), lines)
+    new(stem.with_name(f"{stem.name}.weights.trtn")).write(text.encode())
+    return text
 
 
 def _kept(path: str, weight: Weight, own: Path, files: dict[str, FileLine]) -> TensorLine | None:
@@ -213,6 +216,11 @@ def write_safetensors(path: Path, weights: dict[str, Weight]) -> dict[str, str]:
     a width. 4-bit integers take a byte each. Raises BuildError where a weight can't be read or isn't what its
     hash says, OSError.
     """
+    with replacing(path) as file:
+        return _write_tensors(file, weights)
+
+
+def _write_tensors(file: BinaryIO, weights: Mapping[str, Weight]) -> dict[str, str]:
     order = sorted(weights, key=lambda name: (-weights[name].dtype.itemsize, natural_key(name)))
     header: dict[str, Any] = {}
     at = 0
@@ -227,7 +235,7 @@ def write_safetensors(path: Path, weights: dict[str, Weight]) -> dict[str, str]:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     hashes: dict[str, str] = {}
-    with replacing(path) as file, _written_behind(file) as write:
+    with _written_behind(file) as write:
         write(len(text).to_bytes(8, "little"))
         write(text)
         for name in order:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.dsl.weights.helpers import codes, load, source
-from trtn.dsl.diagnostics import Diagnostic, Sink
+from trtn.dsl.diagnostics import Diagnostic, Sink, Source
 from trtn.dsl.errors import BuildError
+from trtn.dsl.syntax import ast, parse_manifest
 from trtn.dsl.weights.manifest import load_manifest
 from trtn.dsl.weights.table import natural_key
 
@@ -220,3 +221,27 @@ def test_a_spec_or_broken_text_gives_an_empty_table(tmp_path: Path) -> None:
     sink = Sink()
     table = load_manifest(source(tmp_path, "tensor t f32[1"), sink)
     assert sink.has_errors and len(table) == 0
+
+
+@pytest.mark.parametrize("key", ["", '["a"]', '["\\u{e9} \\"]"]', '["a"] transpose', " transpose"])
+@pytest.mark.parametrize("name", ["a.b[0]", "`a: f32[1] = f0`"])
+def test_a_row_of_one_token_says_what_it_says_spelled_out(key: str, name: str) -> None:
+    """One blank between all parts is read at once; a line break anywhere takes the rules."""
+    row = f"tensor {name}: f16[2, 3] = f0{key} {HASH}"
+    found = []
+    for text in (row, row.replace(": f16", ":\n f16")):
+        manifest = f'trtn 1\nmanifest m {{ file f0 = "x.safetensors"\n{text} }}'
+        (item,) = parse_manifest(Source("m.weights.trtn", manifest), Sink()).items
+        assert isinstance(item, ast.Manifest)
+        (entry,) = item.tensors
+        places = [
+            (entry.start, entry.name_end),
+            (entry.source_start, entry.source_end),
+            (entry.digest_start, entry.end),
+        ]
+        words = [manifest[start:end] for start, end in places]
+        assert manifest[entry.type.start : entry.type.end] == "f16[2, 3]"
+        sizes = [dim.value.value for dim in entry.type.dims if isinstance(dim.value, ast.IntLit)]
+        found.append((entry.name, entry.file, entry.key, entry.transpose, entry.digest, sizes, words))
+    assert found[0] == found[1]
+    assert found[0][5:] == ([2, 3], [f"tensor {name}", f"f0{key}", HASH])

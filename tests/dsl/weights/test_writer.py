@@ -198,6 +198,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
+def test_a_file_that_may_not_be_linked_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", forbidden)
+    path = tmp_path / "a.bin"
+    with replacing(path) as file:
+        file.write(b"new" * 1000)
+    assert path.read_bytes() == b"new" * 1000 and os.listdir(tmp_path) == ["a.bin"]
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from trtn.backend.devices import find_device
 from trtn.backend.fusion import partition
+from trtn.backend.group import Group
 from trtn.backend.passes import run_passes
-from trtn.backend.providers import discover
-from trtn.backend.runtime.engine import Engine
-from trtn.backend.tuner.lock import read_lock, write_lock
+from trtn.backend.plan.arrays import plan_problems
+from trtn.backend.plan.points import tuned_points
+from trtn.backend.problem import Problem
+from trtn.backend.providers import Provider, discover
+from trtn.backend.runtime.engine import Engine, default_profile, storage_on
+from trtn.backend.tuner.cache import TimingCache
+from trtn.backend.tuner.choice import TunedPoint
+from trtn.backend.tuner.conditions import conditions
+from trtn.backend.tuner.effort import EFFORTS, default_effort
+from trtn.backend.tuner.lock import lock_digest, read_lock, write_lock
 from trtn.backend.tuner.tuner import Tuner
+from trtn.backend.user_cache import cache_folder
 from trtn.dsl.diagnostics import Diagnostic, Sink
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dtypes import BY_NAME, DType
@@ -22,6 +34,10 @@ from trtn.dsl.version import VERSION
 
 __all__ = ["Progress", "build"]
 
+_log = logging.getLogger(__name__)
+
+CORNER_EFFORT = 2
+"""The effort for min and max of profiles, at most."""
 Progress = Callable[[str, int, int], None]
 """`progress(stage, done, total)`."""
 
@@ -35,7 +51,12 @@ def build(
     lock: str | Path | None = None,
     locked: bool = False,
     workspace: int | None = None,
+    effort: int | None = None,
+    tf32: bool = False,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
     progress: Progress | None = None,
+    diagnose: Callable[[Diagnostic], None] | None = None,
 ) -> Engine:
     """Build an engine.
 
@@ -46,19 +67,29 @@ def build(
     profiles: the names of the profiles to serve; all by default.
     lock: a lock file; it is read where it exists and written anew. With `locked` it is only read, and a miss is an
     error.
-    workspace: the most scratch memory, in bytes, that a step may take.
+    workspace: the most memory, in bytes, that a step may take for itself, and that the arena of the values between
+    steps may take at max of each profile. Weights, inputs and outputs don't count.
+    effort: how long to look for the fastest tactics, 0 (nothing is timed) to 5 (everything is); 3 on a GPU, 0 on a
+    CPU without it.
+    tf32: whether f32 products may be computed in TF32 (10 bits of mantissa) on tensor cores.
+    providers: the names of the providers that may run groups beside the reference; all that are here by default.
+    threads: how many threads a run on the CPU takes; TRTN_NUM_THREADS without it, else what its libraries take.
     progress: called as `progress(stage, done, total)`.
+    diagnose: called with each warning; without it they are logged.
     Raises BuildError.
     """
     report = progress or (lambda stage, done, total: None)
-    chosen = find_device(device).name
+    chosen = find_device(device, threads)
     network = _with_profiles(network, profiles)
     digest = _digest(network)
     _verify_weights(network, report)
     network = run_passes(
-        network, precision=_precision(precision), progress=lambda done, total: report("passes", done, total)
+        network,
+        precision=_precision(precision),
+        device=chosen.name,
+        progress=lambda done, total: report("passes", done, total),
     )
-    groups = partition(network)
+    groups = partition(network, device=chosen.name)
     network = replace(network, graph=replace(network.graph, layers=tuple(layer for g in groups for layer in g.layers)))
     held = read_lock(lock) if lock is not None and (locked or Path(lock).exists()) else None
     if locked and held is None:
@@ -66,13 +97,82 @@ def build(
         raise BuildError(
             message, [Diagnostic("E0708", message, help="name it with `--lock`, or as `lock` in the target")]
         )
-    tuner = Tuner(discover(), chosen, held, locked=locked)
-    choices = tuner.choose(groups, lambda done, total: report("tactics", done, total))
+    kept_under, bench = conditions(chosen, network)
+    tuner = Tuner(
+        _providers(providers),
+        chosen,
+        bench,
+        cache=TimingCache(cache_folder(), kept_under),
+        lock=held,
+        effort=_effort(effort, chosen.name),
+        locked=locked,
+        workspace=workspace,
+        reduced=tf32,
+    )
+    with chosen.running(compiled=True, arrays=False):
+        points = _tune(tuner, network, groups, report)
+    for warning in tuner.warnings:
+        (diagnose or _log_warning)(warning)
     if lock is not None and not locked:
-        write_lock(lock, tuner.entries.values())
-    engine = Engine(network, groups, choices, _provenance(chosen, digest, tuner))
+        write_lock(lock, tuner.entries)
+    provenance = _provenance(chosen.name, digest, tuner)
+    if lock is not None:
+        provenance["lock"] = lock_digest(lock)
+    engine = Engine(network, groups, points, provenance, hardware=chosen)
+    engine.kernels.adopt(tuner.prepared)
     _check_workspace(engine, workspace)
     return engine
+
+
+def _providers(wanted: Sequence[str] | None) -> Sequence[Provider]:
+    found = discover()
+    if wanted is None:
+        return found
+    names = [p.name for p in found]
+    for name in wanted:
+        if name not in names:
+            message = f"no provider is called `{name}`"
+            raise BuildError(message, [Diagnostic("E0422", message, help=did_you_mean(name, names))])
+    return [p for p in found if p.is_reference or p.name in wanted]
+
+
+def _tune(tuner: Tuner, network: Network, groups: Sequence[Group], report: Progress) -> list[TunedPoint]:
+    """The choices at each tuned point, with less effort at the corners of profiles. Corners that no address space has
+    room for are left out: nothing runs there."""
+    device = tuner.device
+    storage = storage_on(device.name, network, groups, len(tuner.providers))
+    optima, corners = tuned_points(network.profiles)
+    optima = optima or [default_profile(network).corner("optimum")]
+    points: list[TunedPoint] = []
+    for stage, wanted, effort in (
+        ("tactics", optima, tuner.effort),
+        ("tactics for min and max", corners, min(tuner.effort, CORNER_EFFORT)),
+    ):
+        planned: list[tuple[Mapping[str, int], Sequence[Problem | None]]] = []
+        for sizes in wanted:
+            try:
+                planned.append((sizes, plan_problems(network, groups, storage, sizes, device.alignment)))
+            except MemoryError as e:
+                if wanted is optima:
+                    message = f"there is no room for the arrays at {dict(sizes)}: {e}"
+                    raise BuildError(message, [Diagnostic("E0709", message)]) from None
+        progress = partial(report, stage)
+        choices = iter(tuner.choose([p for _, problems in planned for p in problems], progress, effort))
+        points += [TunedPoint(sizes, tuple(islice(choices, len(problems)))) for sizes, problems in planned]
+    return points
+
+
+def _effort(wanted: int | None, device: str) -> int:
+    if wanted is None:
+        return default_effort(device)
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 0 <= wanted < len(EFFORTS):
+        message = f"effort `{wanted}` is not one of 0 to {len(EFFORTS) - 1}"
+        raise BuildError(message, [Diagnostic("E0422", message)])
+    return wanted
+
+
+def _log_warning(warning: Diagnostic) -> None:
+    _log.warning("%s", warning)
 
 
 def _with_profiles(network: Network, names: Sequence[str] | None) -> Network:

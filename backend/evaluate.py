@@ -5,11 +5,13 @@ reference provider share.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from trtn.dsl.dims import Dim, Expr, evaluate, symbol, symbols
+from trtn.backend.demands import check_guards
+from trtn.dsl.dims import Dim, DimError, Expr, evaluate, symbol, symbols
 from trtn.dsl.dtypes import ALL, BY_NAME, DType
-from trtn.dsl.network import Graph, Layer, Tensor, captures
+from trtn.dsl.network import Graph, Guard, Layer, Tensor, captures
 
 __all__ = ["bind_layer", "bind_layers", "evaluate_layer", "learn_sizes"]
 
@@ -21,10 +23,10 @@ Table = dict[int, Any]
 
 
 def bind_layers(
-    layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes, xp: Any
+    layers: Sequence[Layer], kept: Sequence[Tensor], sizes: Sizes, xp: Any, guards: Sequence[Guard] = ()
 ) -> Callable[[Table, dict[str, int]], None]:
     """A function that runs layers over a table of arrays by tensor id. Arrays that are not `kept` die with
-    their last reader.
+    their last reader. `guards` are checked as soon as their dims are known; raises ShapeError where one fails.
     """
     made = {id(t) for layer in layers for t in layer.outputs} - {id(t) for t in kept}
     last: dict[int, int] = {}
@@ -33,14 +35,19 @@ def bind_layers(
             if t is not None and id(t) in made:
                 last[id(t)] = number
     dying = [[key for key, number in last.items() if number == n] for n in range(len(layers))]
+    check_guards(guards, sizes)
     steps = [(bind_layer(layer, sizes, xp), layer, dead) for layer, dead in zip(layers, dying, strict=True)]
+    late = [g for g in guards if not g.relation.symbols <= sizes.keys()]
 
     def run(table: Table, sizes: dict[str, int]) -> None:
         for step, layer, dead in steps:
             results = step(table, sizes)
+            known = len(sizes)
             for t, result in zip(layer.outputs, results, strict=True):
                 table[id(t)] = result
                 learn_sizes(t, result.shape, sizes)
+            if late and len(sizes) > known:
+                check_guards(late, sizes)
             for key in dead:
                 del table[key]
 
@@ -123,15 +130,22 @@ class RegionCall:
         self.graph = graph
         self.outer = outer
         self.sizes = sizes
-        self._run = bind_layers(graph.layers, graph.outputs, sizes, xp)
+        self.xp = xp
+
+    @cached_property
+    def _run(self) -> Callable[[Table, dict[str, int]], None]:
+        """Bound when it is called for the first time: what it needs of the dims must not hold where it isn't."""
+        return bind_layers(self.graph.layers, self.graph.outputs, self.sizes, self.xp, self.graph.guards)
 
     @property
     def types(self) -> list[tuple[DType, tuple[int, ...]]]:
         return [(t.dtype, tuple(self._size(d) for d in t.shape)) for t in self.graph.outputs]
 
     def _size(self, dim: Dim) -> int:
-        known = not isinstance(dim, Expr) or dim.symbols <= self.sizes.keys()
-        return evaluate(dim, self.sizes) if known else 0
+        try:
+            return evaluate(dim, self.sizes)
+        except DimError:  # a size that only the body decides, or that has no meaning where it doesn't run
+            return 0
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         table = dict(self.outer)

@@ -1,4 +1,4 @@
-"""How checking grows with the length of a spec: parse, manifest, elaboration, proofs, each stage and all of it."""
+"""How checking grows with the length of a spec: parse, manifest, elaboration, proofs, each and all; and formatting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZES = {1_000: 5, 10_000: 3, 100_000: 1}
 """Statements, and how often the whole check is timed."""
 _GOAL_SECONDS = 20.0
 _GOAL_BYTES = 10**9
-_STAGES = ("parse", "manifest", "elaborate", "prove")
+_STAGES = ("parse", "manifest", "elaborate", "prove", "format")
 
 
 def measure_whole(path: str) -> list[float]:
@@ -38,7 +38,7 @@ def measure_stages(path: str) -> dict[str, float]:
     from trtn.dsl.diagnostics import Sink
     from trtn.dsl.elaborate import Loader, elaborate_network
     from trtn.dsl.ops.base import catalogue
-    from trtn.dsl.syntax import parse, read_source
+    from trtn.dsl.syntax import format_source, parse, read_source
     from trtn.dsl.syntax.collecting import rare_collections
     from trtn.dsl.weights.manifest import load_manifest
 
@@ -64,6 +64,7 @@ def measure_stages(path: str) -> dict[str, float]:
         if made is None or sink.has_errors:
             raise Failure("the generated spec has errors")
         stage("prove", lambda: check_network(made.network, made.requirements, sink, made.spans))
+    stage("format", lambda: format_source(source))
     return seconds
 
 

@@ -30,7 +30,13 @@ def _run(options: Options, say: Callable[[str], None]) -> list[Table]:
         ("`import numpy`", [python, "-c", "import numpy"], None),
         ("`import trtn`", [python, "-c", "import trtn"], 0.3),
         ("`trtn --version`", [python, "-m", "trtn", "--version"], None),
-        ("`trtn check lenet.trtn`", [python, "-m", "trtn", "check", str(options.specs / "lenet.trtn")], None),
+        ("`trtn --help`", [python, "-m", "trtn", "--help"], 0.3),
+        (
+            "`trtn fmt --check lenet.trtn`",
+            [python, "-m", "trtn", "fmt", "--check", str(options.specs / "lenet.trtn")],
+            None,
+        ),
+        ("`trtn check lenet.trtn`", [python, "-m", "trtn", "check", str(options.specs / "lenet.trtn")], 0.5),
         ("`trtn check bert_base.trtn`", [python, "-m", "trtn", "check", str(options.specs / "bert_base.trtn")], None),
     ]
     for what, argv, goal in cases:

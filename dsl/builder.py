@@ -22,6 +22,7 @@ from trtn.dsl.network import (
     Assertion,
     DataDim,
     Graph,
+    Guard,
     Layer,
     Network,
     Origin,
@@ -29,10 +30,12 @@ from trtn.dsl.network import (
     Tensor,
     TensorType,
     Weight,
+    bodies,
     make_domain,
 )
 from trtn.dsl.ops.base import Op, find_op
-from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Requirement, infer_layer
+from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Requirement
+from trtn.dsl.ops.memo import InferenceMemo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +81,15 @@ class PendingGuard:
     block: str = ""
     """The path of the block's expansion that counts on it: where it fails, its layers have nothing to say."""
 
+    assertion: Assertion | None = None
+    """The assert that it comes from, which no layer needs."""
+
+    @property
+    def guard(self) -> Guard:
+        if self.assertion is not None:
+            return Guard(self.assertion.relation, self.assertion.message, "", self.span)
+        return Guard(self.requirement.relation, self.requirement.message, self.layer, self.span)
+
 
 class Builder:
     """A network under construction. Failures of a layer's types raise InferFailure and leave the network as it was."""
@@ -91,6 +103,7 @@ class Builder:
         self.inputs: list[Tensor] = []
         self.requirements: list[PendingGuard] = []
         self._names: set[str] = set()
+        self._memo = InferenceMemo()
         self._scopes: list[list[Layer]] = [[]]
 
     # --- names ---
@@ -162,7 +175,34 @@ class Builder:
         found = op if isinstance(op, Op) else find_op(op)
         if found is None:
             raise InferFailure("E0203", f"no op is called `{op}`")
-        origin = origin or Origin()
+        return self.add(
+            found,
+            inputs,
+            attrs,
+            name=name,
+            results=results,
+            data_dims=data_dims,
+            regions=regions,
+            origin=origin or Origin(),
+            input_spans=input_spans,
+            wanted=wanted,
+        )
+
+    def add(
+        self,
+        op: Op,
+        inputs: Sequence[Tensor | None],
+        attrs: Mapping[str, Any],
+        *,
+        name: str,
+        origin: Origin,
+        results: Sequence[str] = (),
+        data_dims: Sequence[str] = (),
+        regions: Sequence[Graph] = (),
+        input_spans: Sequence[Span | None] = (),
+        wanted: int | None = None,
+    ) -> tuple[Tensor, ...]:
+        """As `layer`, with attributes of any name."""
         fresh: list[tuple[Dim, Dim]] = []
         names = list(data_dims)
         made: list[str] = []
@@ -174,17 +214,20 @@ class Builder:
             return symbol(made[-1])
 
         region_types = [[t.type for t in g.outputs] for g in regions]
-        inferred = infer_layer(found, inputs, attrs, fresh=fresh_dim, region_types=region_types, wanted=wanted)
+        inferred = self._memo.infer(op, inputs, attrs, fresh=fresh_dim, region_types=region_types, wanted=wanted)
         for label, (low, high) in zip(made, fresh, strict=True):
             self.data_dims[label] = DataDim(low, high)
-        labels = self._result_names(found, name, results, len(inferred.types))
+        labels = self._result_names(op, name, results, len(inferred.types))
+        values = (inferred.value, *[None] * len(labels))
         outputs = tuple(
-            Tensor(self.unique(label), t.dtype, t.shape, value=inferred.value if n == 0 else None)
-            for n, (label, t) in enumerate(zip(labels, inferred.types, strict=True))
+            [
+                Tensor(self.unique(label), t.dtype, t.shape, value=value)
+                for label, t, value in zip(labels, inferred.types, values, strict=False)
+            ]
         )
         layer = Layer(
             outputs[0].name if outputs else self.unique(name),
-            found,
+            op,
             _trim(inputs),
             outputs,
             inferred.attrs,
@@ -211,7 +254,7 @@ class Builder:
     @contextmanager
     def region(self, inputs: Sequence[tuple[str, TensorType]]) -> Iterator[Region]:
         """A body of control flow: layers added inside go to it. `with b.region([..]) as r: ..; r.finish(outputs)`."""
-        region = Region(tuple(Tensor(self.unique(n), t.dtype, t.shape) for n, t in inputs))
+        region = Region(tuple(Tensor(self.unique(n), t.dtype, t.shape) for n, t in inputs), self.requirements)
         self._scopes.append(region.layers)
         try:
             yield region
@@ -261,12 +304,17 @@ class Builder:
 class Region:
     """The layers of a body under construction."""
 
-    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, inputs: tuple[Tensor, ...], requirements: list[PendingGuard]) -> None:
         self.inputs = inputs
         self.layers: list[Layer] = []
+        self._requirements = requirements
+        self._before = len(requirements)
 
     def finish(self, outputs: Sequence[Tensor]) -> Graph:
-        return Graph(self.inputs, tuple(outputs), tuple(self.layers))
+        """The body. What its layers need is its guards, until the checker has shown it."""
+        inner = {g for graph in bodies(self.layers) for g in graph.guards}
+        own = dict.fromkeys(p.guard for p in self._requirements[self._before :])
+        return Graph(self.inputs, tuple(outputs), tuple(self.layers), tuple(g for g in own if g not in inner))
 
 
 def _trim(inputs: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
@@ -282,10 +330,10 @@ def _substitute(layer: Layer, mapping: Mapping[int, Tensor]) -> Layer:
     inputs = tuple(mapping.get(id(t), t) if t is not None else None for t in layer.inputs)
     outputs = tuple(mapping.get(id(t), t) for t in layer.outputs)
     regions = tuple(
-        Graph(
-            g.inputs,
-            tuple(mapping.get(id(t), t) for t in g.outputs),
-            tuple(_substitute(inner, mapping) for inner in g.layers),
+        replace(
+            g,
+            outputs=tuple(mapping.get(id(t), t) for t in g.outputs),
+            layers=tuple(_substitute(inner, mapping) for inner in g.layers),
         )
         for g in layer.regions
     )

@@ -25,14 +25,14 @@ from trtn.dsl.dims import (
     evaluate,
     product,
     prove,
-    substitute,
-    symbol,
     symbols,
 )
-from trtn.dsl.network import Assertion, Guard, Network, Profile, make_domain, walk
+from trtn.dsl.dims.solve import linear
+from trtn.dsl.network import Assertion, Graph, Guard, Network, Profile, make_domain, walk
 from trtn.dsl.ops.infer import Requirement
+from trtn.dsl.regions import TOP, Body, find_bodies, with_guards
 
-__all__ = ["check_network", "profile_domain", "solvable_dims", "solve_dims"]
+__all__ = ["check_network", "profile_domain", "solvable_dims"]
 
 SIZE_LIMIT = 2**62
 """The most elements a tensor may have at its largest."""
@@ -57,11 +57,16 @@ def check_network(
         _check_dims(network, sink, spans)
     if _check_asserts(network, domain, sink):
         _check_sizes(network, domain, sink, spans)
-        demands = [*_divisors(network, spans), *requirements]
-        boxes = {p.name: profile_domain(network, p) for p in network.profiles}
+        layers = _Layers(network, domain, sink)
         for profile in network.profiles:
-            _check_profile_asserts(network, profile, boxes[profile.name], sink)
-        network = replace(network, guards=_check_requirements(network, demands, domain, boxes, sink))
+            _check_profile_asserts(network, profile, layers.boxes[profile.name], sink)
+        seen: set[tuple[Dim, Body]] = set()
+        for body in (TOP, *find_bodies(network.graph)):
+            for divisor in _divisors(network, body, spans, seen):
+                layers.settle(divisor, body)
+        for pending in requirements:
+            layers.check(pending)
+        network = layers.checked()
     return network
 
 
@@ -92,34 +97,125 @@ def _settle(relation: Relation, domain: Domain) -> Proof:
 # --- layers ------------------------------------------------------------------------------------------------------
 
 
-def _check_requirements(
-    network: Network, requirements: Iterable[PendingGuard], domain: Domain, boxes: Mapping[str, Domain], sink: Sink
-) -> tuple[Guard, ...]:
-    guards: dict[Relation, Guard] = {}
-    proofs: dict[Relation, Proof] = {}
-    refused: dict[tuple[str, Span | None], str] = {}
-    misused: set[str] = set()
-    for pending in requirements:
-        if misused and any(
-            pending.layer == b or pending.layer.startswith(f"{b}.") for b in misused if b != pending.block
-        ):
-            continue
-        relation = pending.requirement.relation
-        proof = proofs.get(relation)
+class _Layers:
+    """Settles what the layers of a network need, one relation after another."""
+
+    def __init__(self, network: Network, domain: Domain, sink: Sink) -> None:
+        self.network = network
+        self.domain = domain
+        self.sink = sink
+        self.boxes = {p.name: profile_domain(network, p) for p in network.profiles}
+        self._homes = {g: b for b in find_bodies(network.graph) if b.graph is not None for g in b.graph.guards}
+        self._guards: dict[Body, dict[Relation, Guard]] = {}
+        self._proofs: dict[tuple[Relation, Body, int], Proof] = {}
+        """By relation, body and how many facts were known in it."""
+        self._refused: dict[tuple[str, Span | None], str] = {}
+        self._misused: set[str] = set()
+
+    def check(self, pending: PendingGuard) -> None:
+        self.settle(pending, self._homes.get(pending.guard, TOP))
+
+    def settle(self, pending: PendingGuard, body: Body) -> None:
+        """Prove what a layer of a body needs, or make it a guard, or report it."""
+        layer, requirement = pending.layer, pending.requirement
+        if any(layer == b or layer.startswith(f"{b}.") for b in self._misused if b != pending.block):
+            return
+        proof = self._prove(requirement, body)
+        if proof.verdict is Verdict.PROVED:
+            return
+        if proof.verdict is Verdict.REFUTED and not (body.by_data and self._may_hold(requirement.relation, body)):
+            if pending.block:
+                self._misused.add(pending.block)
+            # A place that a repeat or a block expands many times is reported for the first layer that it makes.
+            if self._refused.setdefault((requirement.code, pending.span), layer) == layer:
+                _report(self.network, pending, proof, self.domain, self.sink)
+            if body is not TOP:  # one mistake is one finding: what follows in the body may count on it
+                self._guards.setdefault(body, {})[requirement.relation] = pending.guard
+            return
+        if not any(requirement.relation in self._guards.get(b, {}) for b in body.chain()):
+            self._guards.setdefault(body, {})[requirement.relation] = pending.guard
+            if body.by_data:
+                self._warn_of_body(pending, proof)
+            else:
+                self._check_guard(pending, body)
+
+    def checked(self) -> Network:
+        """The network with the guards that are left."""
+        inner = {id(b.graph): tuple(guards.values()) for b, guards in self._guards.items() if b is not TOP}
+        return replace(
+            self.network,
+            graph=with_guards(self.network.graph, inner) if self._homes or inner else self.network.graph,
+            guards=tuple(self._guards.get(TOP, {}).values()),
+        )
+
+    def _prove(self, requirement: Requirement, body: Body) -> Proof:
+        """A proof over the network's domain, or else over the part of it for which the body gets that far."""
+        relation = requirement.relation
+        proof = self._proofs.get((relation, TOP, 0))
         if proof is None:
             # A range that may be empty must not count as a fact, or nothing would be found wrong where it is.
-            where = domain if pending.requirement.code != "E0401" else _named_domain(network, relation.symbols)
-            proof = proofs[relation] = _settle(relation, where)
-        if proof.verdict is Verdict.REFUTED:
-            if pending.block:
-                misused.add(pending.block)
-            # A place that a repeat or a block expands many times is reported for the first layer that it makes.
-            if refused.setdefault((pending.requirement.code, pending.span), pending.layer) == pending.layer:
-                _report(network, pending, proof, domain, sink)
-        elif proof.verdict is Verdict.UNKNOWN and relation not in guards:
-            guards[relation] = Guard(relation, pending.requirement.message, pending.layer, pending.span)
-            _check_guard(network, pending, boxes, sink)
-    return tuple(guards.values())
+            where = self.domain if requirement.code != "E0401" else _named_domain(self.network, relation.symbols)
+            proof = self._proofs[relation, TOP, 0] = _settle(relation, where)
+        facts = self._facts(body)
+        if proof.verdict is Verdict.PROVED or not facts:
+            return proof
+        key = relation, body, len(facts)
+        if key not in self._proofs:
+            self._proofs[key] = _settle(relation, _narrower(self.domain, facts))
+        return self._proofs[key]
+
+    def _facts(self, body: Body) -> list[Relation]:
+        """What holds beyond the network's domain when a body runs and its guards have been checked."""
+        return [*body.runs_for, *(r for b in body.chain() if b is not TOP for r in self._guards.get(b, ()))]
+
+    def _may_hold(self, relation: Relation, body: Body) -> bool:
+        where = _narrower(self.domain, self._facts(body))
+        return _settle(relation.negated(), where).verdict is not Verdict.PROVED
+
+    def _warn_of_body(self, pending: PendingGuard, proof: Proof) -> None:
+        """A body that the data decides to run may need more than the network; an assert says so on purpose."""
+        requirement = pending.requirement
+        if pending.assertion is not None:
+            return
+        relation, witness = requirement.relation, proof.witness
+        notes = [f"`{relation}` is checked at run time, each time that this body runs"]
+        if witness is not None:
+            notes.append(f"it fails for {show_values(witness, relation)}: {_sides(relation, witness)}")
+        self.sink.warning(
+            "W0401",
+            f"not proven for all values of the dims: {requirement.message}",
+            pending.span,
+            notes=tuple(notes),
+            help=f"if the body only runs where it holds, say so in it: `assert {relation}`",
+        )
+
+    def _check_guard(self, pending: PendingGuard, body: Body) -> None:
+        """What the whole domain left open may be settled inside a profile: refuted there is an error."""
+        relation = pending.requirement.relation
+        for profile in self.network.profiles:
+            box = self.boxes[profile.name]
+            proof = _settle(relation, _narrower(box, body.runs_for))
+            if proof.witness is not None:
+                where, witness = _at_corner(profile, box, relation, proof.witness)
+                self.sink.error(
+                    "E0416",
+                    f"layer `{pending.layer}` is invalid inside profile `{profile.name}`: {pending.requirement.message}",
+                    pending.span,
+                    labels=(Label(profile.span, "this profile"),) if profile.span else (),
+                    notes=(f"fails {where}: {show_values(witness, relation)}: {_sides(relation, witness)}",),
+                    values=witness,
+                )
+                return
+        self.sink.warning(
+            "W0401",
+            f"not proven for all values of the dims: {pending.requirement.message}",
+            pending.span,
+            notes=(f"`{relation}` is checked at run time, for each new shape",),
+        )
+
+
+def _narrower(domain: Domain, facts: Iterable[Relation]) -> Domain:
+    return replace(domain, constraints=(*domain.constraints, *facts))
 
 
 def _named_domain(network: Network, names: Collection[str]) -> Domain:
@@ -156,30 +252,6 @@ def _report(network: Network, pending: PendingGuard, proof: Proof, domain: Domai
     )
 
 
-def _check_guard(network: Network, pending: PendingGuard, boxes: Mapping[str, Domain], sink: Sink) -> None:
-    """What the whole domain left open may be settled inside a profile: refuted there is an error."""
-    relation = pending.requirement.relation
-    for profile in network.profiles:
-        proof = _settle(relation, boxes[profile.name])
-        if proof.witness is not None:
-            where, witness = _at_corner(profile, boxes[profile.name], relation, proof.witness)
-            sink.error(
-                "E0416",
-                f"layer `{pending.layer}` is invalid inside profile `{profile.name}`: {pending.requirement.message}",
-                pending.span,
-                labels=(Label(profile.span, "this profile"),) if profile.span else (),
-                notes=(f"fails {where}: {show_values(witness, relation)}: {_sides(relation, witness)}",),
-                values=witness,
-            )
-            return
-    sink.warning(
-        "W0401",
-        f"not proven for all values of the dims: {pending.requirement.message}",
-        pending.span,
-        notes=(f"`{relation}` is checked at run time, for each new shape",),
-    )
-
-
 # --- asserts and profiles ----------------------------------------------------------------------------------------
 
 
@@ -196,9 +268,12 @@ def _check_asserts(network: Network, domain: Domain, sink: Sink) -> bool:
         if _settle(a.relation.negated(), free).verdict is Verdict.PROVED:
             sink.error("E0403", f"`{a.relation}` holds for no values of the dims", a.span)
             possible = False
-        elif len(a.relation.symbols) == 1 and _settle(a.relation, free).verdict is Verdict.PROVED:
-            # About several dims it may well hold anyway: no range can say it, and ranges get wider.
-            sink.error("E0404", f"`{a.relation}` holds for all values of the dims anyway", a.span)
+        elif _settle(a.relation, free).verdict is Verdict.PROVED:
+            message = f"`{a.relation}` holds for all values of the dims anyway"
+            if len(a.relation.symbols) == 1:
+                sink.error("E0404", message, a.span)
+            else:  # no range could say it instead, and ranges get wider
+                sink.warning("W0402", message, a.span, help="remove it, or keep it for the day that a range is widened")
     # In a domain without points everything holds, even this.
     if possible and _settle(Relation("==", 0, 1), domain).verdict is Verdict.PROVED:
         possible = False
@@ -255,21 +330,24 @@ def _at_corner(
 # --- dims and sizes ----------------------------------------------------------------------------------------------
 
 
-def _divisors(network: Network, spans: Mapping[str, Span]) -> Iterator[PendingGuard]:
+def _divisors(
+    network: Network, body: Body, spans: Mapping[str, Span], seen: set[tuple[Dim, Body]]
+) -> Iterator[PendingGuard]:
     """A dim may only be divided by what is at least 1: a relation for each divisor, at the first place that has it."""
-    seen: set[Dim] = set()
-    for what, layer, dims, span in _uses(network, spans):
-        for divisor in (d for dim in dims for d in divisors(dim) if d not in seen):
-            seen.add(divisor)
+    for what, layer, dims, span in _uses(body.graph or network.graph, spans):
+        for divisor in (d for dim in dims for d in divisors(dim)):
+            if any((divisor, around) in seen for around in body.chain()):
+                continue
+            seen.add((divisor, body))
             message = f"{what} divides by `{divisor}`, which may be less than 1"
             yield PendingGuard(Requirement(Relation(">=", divisor, 1), message, "E0313"), layer, span)
 
 
-def _uses(network: Network, spans: Mapping[str, Span]) -> Iterator[tuple[str, str, Iterable[Dim], Span | None]]:
-    """Where dims are written or come about: what to call the place, the layer, the dims, the span."""
-    for t in network.inputs:
+def _uses(graph: Graph, spans: Mapping[str, Span]) -> Iterator[tuple[str, str, Iterable[Dim], Span | None]]:
+    """Where a graph's dims are written or come about: what to call the place, the layer, the dims, the span."""
+    for t in graph.inputs:
         yield f"`{t.name}` ({t.type})", t.name, t.shape, spans.get(t.name)
-    for layer in walk(network.graph):
+    for layer in graph.layers:
         for value in layer.attrs.values():
             if isinstance(value, Expr | tuple):
                 yield f"`{layer.op.name}`", layer.name, _leaves(value), layer.origin.span
@@ -347,51 +425,3 @@ def solvable_dims(network: Network) -> set[str]:
                 known |= unknown
                 progress = True
     return known
-
-
-def linear(dim: Expr, name: str) -> bool:
-    """Whether `dim` is `a * name + b` with a constant a > 0 and b free of `name`."""
-    return _slope(dim, name) > 0
-
-
-def _slope(dim: Expr, name: str) -> int:
-    """What `dim` grows by when `name` does by 1; 0 where that is no constant."""
-    try:
-        change = substitute(dim, {name: symbol(name) + 1}) - dim
-    except DimError:
-        return 0
-    return change if isinstance(change, int) else 0
-
-
-def solve_dims(shapes: Iterable[tuple[tuple[Dim, ...], tuple[int, ...]]]) -> dict[str, int]:
-    """The dims' values from (declared shape, actual shape) pairs of equal rank.
-
-    Whether all entries agree is the caller's to check.
-    """
-    values: dict[str, int] = {}
-    open_equations = [
-        (d, n) for declared, actual in shapes for d, n in zip(declared, actual, strict=True) if isinstance(d, Expr)
-    ]
-    progress = True
-    while progress and open_equations:
-        progress = False
-        rest = []
-        for dim, size in open_equations:
-            try:
-                reduced = substitute(dim, values)
-            except DimError:  # sizes that no network is defined for: a division by zero
-                continue
-            if isinstance(reduced, int):
-                progress = True
-                continue
-            names = reduced.symbols
-            name = next(iter(names))
-            slope = _slope(reduced, name) if len(names) == 1 else 0
-            if slope > 0:
-                offset = evaluate(reduced, {name: 0})
-                values[name] = (size - offset) // slope
-                progress = True
-            else:
-                rest.append((dim, size))
-        open_equations = rest
-    return values

@@ -15,7 +15,7 @@ from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
 from trtn.dsl.syntax.collecting import rare_collections
 
-__all__ = ["check_source", "is_manifest", "load", "load_text"]
+__all__ = ["check_source", "check_unit", "is_manifest", "load", "load_text"]
 
 _MANIFEST = re.compile(r"\A(?:\s|#[^\n]*\n)*trtn\s+\d+(?:\s|#[^\n]*\n)*manifest\b")
 
@@ -86,6 +86,14 @@ def check_source(
         sink.error(
             "E0215", f"no network is called `{only}`", source.span(0, 0), help=did_you_mean(only, list(unit.networks))
         )
+    networks = check_unit(unit, sink, max_expansion=max_expansion, only=only)
+    return networks if readable else []
+
+
+def check_unit(
+    unit: Unit, sink: Sink, *, max_expansion: int = EXPANSION_LIMIT, only: str | None = None
+) -> list[Network]:
+    """Check all networks of a spec that has been read (or `only` one): those that have no errors come back."""
     _check_references(unit, sink)
     networks = []
     for name, declaration in unit.networks.items():
@@ -96,7 +104,7 @@ def check_source(
         if elaborated is None:
             continue
         network = check_network(elaborated.network, elaborated.requirements, sink, elaborated.spans)
-        if readable and sink.error_count == errors:
+        if sink.error_count == errors:
             networks.append(network)
     return networks
 

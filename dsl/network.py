@@ -8,12 +8,13 @@ is a path (`layer[3].ffn.h`) that inserting another layer doesn't change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtn.dsl.dims import Dim, Domain, Range, Relation, symbols
 from trtn.dsl.dtypes import DType
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assertion", "Attrs", "DataDim", "Graph", "Guard", "Layer", "Network", "Origin", "Precision", "Profile", "ProfileRange", "Shape",
-    "Target", "Tensor", "TensorType", "Weight", "WeightSource", "captures", "format_type", "walk",
+    "Target", "Tensor", "TensorType", "Weight", "WeightSource", "bodies", "captures", "format_type", "least_sizes", "walk",
 ]  # fmt: skip
 
 Shape = tuple[Dim, ...]
@@ -37,7 +38,7 @@ def format_type(dtype: DType, shape: Shape) -> str:
     return f"{dtype}[{', '.join(map(str, shape))}]"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class TensorType:
     dtype: DType
     shape: Shape
@@ -52,7 +53,7 @@ class WeightSource(Protocol):
     def load(self) -> np.ndarray[Any, Any]: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Weight:
     """A constant tensor that is not read until somebody needs its bytes.
 
@@ -80,7 +81,7 @@ class Weight:
         return self.source.load()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Tensor:
     """A value that flows between layers. `value` holds its elements where they are integers known from the dims
     alone."""
@@ -103,7 +104,7 @@ class Tensor:
         return f"<{self.name}: {format_type(self.dtype, self.shape)}>"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Origin:
     """Where a layer comes from: its place in a spec, the foreign node that it was, what its annotations say."""
 
@@ -112,7 +113,7 @@ class Origin:
     precision: DType | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Layer:
     """One op instance. `name` is the path of its first output. Regions are the bodies of control flow."""
 
@@ -141,6 +142,8 @@ class Graph:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     layers: tuple[Layer, ...]
+    guards: tuple[Guard, ...] = ()
+    """Of a region: what must hold whenever it runs. What must hold in any case is the network's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +165,13 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A relation that a layer needs and the checker could not prove: the runtime checks it for each new shape."""
+    """A relation that a layer needs and the checker could not prove: the runtime checks it for each new shape, or
+    each time that the region runs which it belongs to."""
 
     relation: Relation
     message: str
     layer: str
+    """"" for what an assert inside of a block or region says."""
     span: Span | None = None
 
 
@@ -288,12 +293,28 @@ def make_domain(dims: Mapping[str, Range], data_dims: Mapping[str, DataDim], ass
     return Domain(ranges, tuple(constraints))
 
 
+def least_sizes(dims: Mapping[str, Range], asserts: Iterable[Assertion]) -> dict[str, int]:
+    """Low values of the dims that the asserts allow; the lowest where no trying finds any."""
+    from trtn.dsl.dims import sample
+
+    relations = tuple(a.relation for a in asserts if a.relation.symbols <= dims.keys())
+    return next(sample(Domain(dims, relations)), {name: r.low for name, r in dims.items()})
+
+
 def walk(graph: Graph) -> Iterator[Layer]:
     """Every layer of a graph, those inside regions after the layer that holds them."""
     for layer in graph.layers:
         yield layer
         for region in layer.regions:
             yield from walk(region)
+
+
+def bodies(layers: Iterable[Layer]) -> Iterator[Graph]:
+    """The regions of layers, each before those inside of it."""
+    for layer in layers:
+        for region in layer.regions:
+            yield region
+            yield from bodies(region.layers)
 
 
 def captures(layer: Layer) -> tuple[Tensor, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from trtn.dsl.diagnostics import Diagnostic
@@ -11,7 +9,7 @@ from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
 from trtn.dsl.printer import Document, write_document
 from trtn.dsl.structure import structured_document
-from trtn.dsl.weights.atomic import replacing
+from trtn.dsl.weights.atomic import replacing_all
 
 __all__ = ["save"]
 
@@ -29,9 +27,8 @@ def save(
     provenance: keep the foreign nodes' names as annotations.
     flat: write one statement a layer, without blocks, and all weights under the paths that they have.
 
-    The files are made aside and take their places when all are done, the spec last: a failure leaves what was there.
-    (With `keep_storage` each of them by itself.) Raises SpecError (E0111) where the folder can't be written to,
-    BuildError where a weight can't be read or has changed.
+    The files take their places when all are done, the spec last: a failure leaves what was there. Raises SpecError
+    (E0111) where the folder can't be written to, BuildError where a weight can't be read or has changed.
     """
     target = Path(path)
     stem = target.with_suffix("") if target.suffix == _SUFFIX else target
@@ -44,25 +41,12 @@ def save(
 
 
 def _write(stem: Path, document: Document, keep_storage: bool) -> None:
-    if keep_storage:  # the manifest's paths lead from the folder that it is written into
-        _write_files(stem, document, keep_files=True)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{stem.name[:100]}.", suffix=".tmp", dir=stem.parent) as folder:
-        aside = Path(folder) / stem.name
-        _write_files(aside, document, keep_files=False)
-        for suffix in (".safetensors", f".weights{_SUFFIX}", _SUFFIX):
-            made = aside.with_name(stem.name + suffix)
-            if made.exists():
-                os.replace(made, stem.with_name(stem.name + suffix))
+    with replacing_all() as new:
+        if document.weights:
+            from trtn.dsl.weights.writer import save_weights
 
-
-def _write_files(stem: Path, document: Document, *, keep_files: bool) -> None:
-    if document.weights:
-        from trtn.dsl.weights.writer import save_weights
-
-        save_weights(stem, document.weights.items(), keep_files=keep_files)
-    with replacing(stem.with_name(stem.name + _SUFFIX)) as file:
-        file.write(document.text.encode())
+            save_weights(stem, document.weights.items(), keep_files=keep_storage, new=new)
+        new(stem.with_name(stem.name + _SUFFIX)).write(document.text.encode())
 
 
 def _unwritable(path: Path, error: OSError) -> SpecError:

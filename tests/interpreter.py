@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from trtn.dsl.check import solve_dims
 from trtn.dsl.dims import Expr, evaluate, symbol
+from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Graph, Guard, Layer, Network, Tensor
 
 __all__ = ["evaluate_network"]
 
 Array = np.ndarray[Any, Any]
-_Guards = Mapping[str, Sequence[Guard]]
 
 
 def evaluate_network(network: Network, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -28,10 +27,7 @@ def evaluate_network(network: Network, feeds: Mapping[str, Array]) -> dict[str, 
     for a in network.asserts:
         assert a.relation.holds(env), f"{a.relation} does not hold for {env}"
     values: dict[int, Array] = {id(t): np.asarray(feeds[t.name]) for t in network.inputs}
-    guards: dict[str, list[Guard]] = {}
-    for guard in network.guards:
-        guards.setdefault(guard.layer, []).append(guard)
-    _run(network.graph, values, env, guards)
+    _run(network.graph, values, env, network.guards)
     return {t.name: _value(t, values) for t in network.outputs}
 
 
@@ -39,21 +35,27 @@ def _value(tensor: Tensor, values: Mapping[int, Array]) -> Array:
     return tensor.weight.load() if tensor.weight is not None else values[id(tensor)]
 
 
-def _run(graph: Graph, values: dict[int, Array], env: dict[str, int], guards: _Guards) -> None:
+def _run(graph: Graph, values: dict[int, Array], env: dict[str, int], guards: Sequence[Guard]) -> None:
+    _hold(guards, env)
     for layer in graph.layers:
-        for guard in guards.get(layer.name, ()):  # one inside a branch counts only where the branch runs
-            assert guard.relation.holds(env), f"{guard.relation} ({guard.message}) does not hold for {env}"
         inputs = [None if t is None else _value(t, values) for t in layer.inputs]
-        for tensor, array in zip(layer.outputs, _layer(layer, inputs, values, env, guards), strict=True):
+        for tensor, array in zip(layer.outputs, _layer(layer, inputs, values, env), strict=True):
             _check(layer, tensor, array, env)
             values[id(tensor)] = array
+        _hold(guards, env)
+
+
+def _hold(guards: Sequence[Guard], env: Mapping[str, int]) -> None:
+    for guard in guards:
+        if guard.relation.symbols <= env.keys():
+            assert guard.relation.holds(env), f"{guard.relation} ({guard.message}) does not hold for {env}"
 
 
 class _Region:
     """A body as `evaluate` sees it."""
 
-    def __init__(self, graph: Graph, values: Mapping[int, Array], env: Mapping[str, int], guards: _Guards) -> None:
-        self.graph, self.values, self.env, self.guards = graph, values, env, guards
+    def __init__(self, graph: Graph, values: Mapping[int, Array], env: Mapping[str, int]) -> None:
+        self.graph, self.values, self.env = graph, values, env
 
     @property
     def types(self) -> list[tuple[DType, tuple[int, ...]]]:
@@ -64,16 +66,12 @@ class _Region:
         for tensor, array in zip(self.graph.inputs, inputs, strict=True):
             assert array.dtype == tensor.dtype.numpy, f"{tensor} got {array.dtype}"
             values[id(tensor)] = array
-        _run(self.graph, values, dict(self.env), self.guards)
+        _run(self.graph, values, dict(self.env), self.graph.guards)
         return tuple(_value(t, values) for t in self.graph.outputs)
 
 
 def _layer(
-    layer: Layer,
-    inputs: Sequence[Array | None],
-    values: Mapping[int, Array],
-    env: Mapping[str, int],
-    guards: _Guards,
+    layer: Layer, inputs: Sequence[Array | None], values: Mapping[int, Array], env: Mapping[str, int]
 ) -> list[Array]:
     op = layer.op
     operands = list(inputs)
@@ -85,7 +83,7 @@ def _layer(
         ] + operands[len(layer.inputs) :]
     attrs = {name: _plain(value, env) for name, value in layer.attrs.items()}
     if layer.regions:
-        attrs["regions"] = [_Region(g, values, env, guards) for g in layer.regions]
+        attrs["regions"] = [_Region(g, values, env) for g in layer.regions]
     raw = op.evaluate(np, *operands, **attrs)
     results = raw if isinstance(raw, tuple) else (raw,)
     return [

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
+
+from trtn.backend.devices.packing import PackedWeights
+from trtn.backend.devices.threads import ThreadPools, thread_count
 
 __all__ = ["CPU"]
 
 ALIGNMENT = 64
 """A cache line, and the widest vector register."""
+_POOLS = ThreadPools()
 
 
 class CPU:
     name = "cpu"
     xp: Any = np
+    alignment = 1
+
+    def __init__(self, threads: int | None = None) -> None:
+        """Raises BuildError where `threads`, or TRTN_NUM_THREADS in its place, is no positive number."""
+        self.threads = thread_count(threads)
+        """How many threads a run takes; None leaves it to the libraries."""
+        self._packed = PackedWeights()
+
+    @property
+    def model(self) -> str:
+        return f"{_processor()}, {self.threads or os.cpu_count()} threads"
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return np.empty(shape, dtype)
@@ -37,3 +57,23 @@ class CPU:
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, np.ndarray)
+
+    def running(self, *, compiled: bool, arrays: bool) -> AbstractContextManager[None]:
+        blas = 1 if compiled else self.threads
+        return _POOLS.running(self.threads if compiled else None, blas=blas if arrays else None)
+
+    def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
+        return self._packed.get(array, array.ctypes.data, form, make)
+
+    def forget_packed(self) -> None:
+        self._packed.clear()
+
+
+@cache
+def _processor() -> str:
+    """The processor's name as Linux knows it, else the architecture."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

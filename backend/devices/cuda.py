@@ -3,8 +3,12 @@ had."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
+
+from trtn.backend.devices.packing import PackedWeights
 
 __all__ = ["CudaDevice", "unavailable"]
 
@@ -30,11 +34,20 @@ def unavailable() -> str | None:
 class CudaDevice:
     """The current GPU of the process."""
 
+    alignment = 16
+    """The widest access of a thread."""
+
     def __init__(self) -> None:
         import cupy
 
         self.xp: Any = cupy
         self.name = f"cuda:sm_{cupy.cuda.Device().compute_capability}"
+        self._packed = PackedWeights()
+
+    @property
+    def model(self) -> str:
+        properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
+        return f"{properties['name'].decode()}, {properties['multiProcessorCount']} SMs"
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         with self._memory():
@@ -55,6 +68,20 @@ class CudaDevice:
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, self.xp.ndarray)
+
+    def running(self, *, compiled: bool, arrays: bool) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
+        def made(array: Any) -> Any:
+            result = make(array)
+            self.xp.cuda.get_current_stream().synchronize()  # other streams read it, too
+            return result
+
+        return self._packed.get(array, int(array.data.ptr), form, made)
+
+    def forget_packed(self) -> None:
+        self._packed.clear()
 
     def _memory(self) -> _Memory:
         return _Memory(self.xp)

@@ -26,6 +26,10 @@ class Claims:
         self._domain = replace(domain, constraints=(*domain.constraints, *(g.relation for g in self._stated)))
         self._settled = set(self._domain.constraints)
 
+    def inside(self, stated: Iterable[Guard]) -> Claims:
+        """The claims of a region: what holds around it holds in it, where its own guards have been checked, too."""
+        return Claims(self._domain, stated)
+
     @property
     def guards(self) -> tuple[Guard, ...]:
         """Those that were stated, then what could not be shown."""

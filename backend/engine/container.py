@@ -23,18 +23,19 @@ import hashlib
 import mmap
 import os
 import re
-import secrets
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NoReturn
 
 from trtn.backend.engine import canonical_json
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
+from trtn.dsl.weights.atomic import PendingFile
 
 __all__ = ["FORMAT_VERSION", "Container", "Section", "read_container", "write_container"]
 
@@ -99,29 +100,20 @@ def write_container(path: str | os.PathLike[str], header: Mapping[str, object], 
         _refuse(_name_of(path), f"can't be written: {error}", "E0710")
     if os.path.exists(target) and not os.path.isfile(target):
         _refuse(_name_of(path), "can't be written: it exists and is no regular file", "E0710")
-    folder, base = os.path.split(target)
-    temporary = os.path.join(folder, f".{base[:80]}.{secrets.token_hex(8)}.tmp")
+    with _writing(path):
+        new = PendingFile(Path(target))
     try:
+        hashes = [_write_section(path, new.file, *pair) for pair in zip(entries, sections, strict=True)]
         with _writing(path):
-            file = open(temporary, "xb")  # noqa: SIM115 - closing may fail too, and must not hide what failed before
-        try:
-            hashes = [_write_section(path, file, *pair) for pair in zip(entries, sections, strict=True)]
-            with _writing(path):
-                raw = _encode(header, [replace(e, sha256=h) for e, h in zip(entries, hashes, strict=True)])
-                file.truncate(length)
-                file.seek(0)
-                digest = hashlib.sha256(raw).digest()
-                file.write(_PREFIX.pack(_MAGIC, FORMAT_VERSION, 0, len(raw), length, digest) + raw)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(temporary, target)
-        finally:
-            with suppress(OSError):
-                file.close()
+            raw = _encode(header, [replace(e, sha256=h) for e, h in zip(entries, hashes, strict=True)])
+            new.file.truncate(length)
+            new.file.seek(0)
+            digest = hashlib.sha256(raw).digest()
+            new.file.write(_PREFIX.pack(_MAGIC, FORMAT_VERSION, 0, len(raw), length, digest) + raw)
+            new.commit()
     finally:
-        with suppress(OSError):
-            os.unlink(temporary)  # gone already if all went well
-    _sync_folder(folder)
+        new.discard()
+    _sync_folder(os.path.dirname(target))
 
 
 def _lay_out(header: Mapping[str, object], sections: Sequence[Section]) -> list[_Entry]:

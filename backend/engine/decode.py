@@ -17,6 +17,7 @@ from trtn.backend.engine.fields import (
     read_dim,
     read_dtype,
     read_int,
+    read_list,
     read_object,
     read_profile_range,
     read_relation,
@@ -24,8 +25,9 @@ from trtn.backend.engine.fields import (
 )
 from trtn.backend.group import Group, make_group
 from trtn.backend.passes.mentions import sizing
-from trtn.dsl.check import solve_dims
+from trtn.backend.tuner.choice import Choice, TunedPoint
 from trtn.dsl.dims import Dim, Range, Relation, evaluate, symbol, symbols
+from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.dtypes import BOOL, DType
 from trtn.dsl.network import (
     Assertion,
@@ -41,6 +43,7 @@ from trtn.dsl.network import (
     Weight,
     WeightSource,
     captures,
+    least_sizes,
     make_domain,
 )
 from trtn.dsl.ops.base import find_op
@@ -50,6 +53,7 @@ __all__ = ["Decoded", "Source", "decode_network"]
 
 LAYER_LIMIT = 1_000_000
 DEPTH_LIMIT = 64
+POINT_LIMIT = 1_000
 
 Source = tuple[DType, tuple[int, ...], WeightSource]
 """A row of the weight table."""
@@ -59,8 +63,7 @@ Source = tuple[DType, tuple[int, ...], WeightSource]
 class Decoded:
     network: Network
     groups: tuple[Group, ...]
-    tactics: tuple[tuple[str, str], ...]
-    """(provider, tactic) of each group."""
+    points: tuple[TunedPoint, ...]
 
 
 def decode_network(row: Any, sources: Sequence[Source]) -> Decoded:
@@ -86,7 +89,7 @@ class _Reader:
         bounds = read_object(row["data_dims"])
         self.data_dims = {name: DataDim(read_dim(low), read_dim(high)) for name, (low, high) in bounds.items()}
         self.asserts = tuple(Assertion(self._relation(r[:3]), read_text(r[3])) for r in row["asserts"])
-        stated = (Guard(self._relation(r[:3]), read_text(r[3]), read_text(r[4])) for r in row["guards"])
+        stated = map(self._guard, row["guards"])
         self.claims = Claims(make_domain(self.dims, self.data_dims, (a.relation for a in self.asserts)), stated)
         self.values = self._read_values(sources)
         self.bound: set[int] = set()
@@ -120,7 +123,7 @@ class _Reader:
         return Decoded(
             network,
             tuple(make_group(kind, layers, reads) for kind, layers, reads in zip(kinds, steps, used, strict=True)),
-            tuple((read_text(step["provider"]), read_text(step["tactic"])) for step in row["steps"]),
+            self._points(len(steps)),
         )
 
     # --- dims ---
@@ -135,6 +138,9 @@ class _Reader:
         self._demand_known(relation.symbols)
         return relation
 
+    def _guard(self, row: Any) -> Guard:
+        return Guard(self._relation(row[:3]), read_text(row[3]), read_text(row[4]))
+
     def _demand_known(self, names: Iterable[str]) -> None:
         for name in names:
             demand(name in self.dims or name in self.data_dims, f"there is no dim `{name}`")
@@ -142,8 +148,8 @@ class _Reader:
     def _check_inputs(self, inputs: Sequence[Tensor]) -> None:
         """The inputs' shapes decide every dim."""
         demand(len({t.name for t in inputs}) == len(inputs), "two inputs have one name")
-        lowest = {name: r.low for name, r in self.dims.items()}
-        solved = solve_dims((t.shape, tuple(evaluate(d, lowest) for d in t.shape)) for t in inputs)
+        least = least_sizes(self.dims, self.asserts)
+        solved = solve_dims((t.shape, tuple(evaluate(d, least) for d in t.shape)) for t in inputs)
         demand(solved.keys() == self.dims.keys(), "the inputs' shapes do not decide every dim")
 
     def _profile(self, row: Any) -> Profile:
@@ -153,6 +159,20 @@ class _Reader:
         known = {self.values[n].name for n in self.row["inputs"]}
         demand(values.keys() <= known, "a profile gives values for what is no input")
         return Profile(read_text(row["name"]), dims, values)
+
+    def _points(self, steps: int) -> tuple[TunedPoint, ...]:
+        """The choices at each tuned point, one a step. What a tactic's name means is for its provider to say."""
+        pairs = [read_list(pair, 2) for pair in read_list(self.row["tactics"])]
+        tactics = [Choice(read_text(provider), read_text(tactic), "engine") for provider, tactic in pairs]
+        points = []
+        for row in read_list(self.row["points"]):
+            sizes = {name: read_int(v) for name, v in read_object(row["sizes"]).items()}
+            demand(sizes.keys() == self.dims.keys(), "a tuned point names other dims than the network")
+            numbers = [read_int(n) for n in read_list(row["choices"], steps)]
+            demand(all(0 <= n < len(tactics) for n in numbers), "a tuned point has a choice that is no tactic")
+            points.append(TunedPoint(sizes, tuple(tactics[n] for n in numbers)))
+        demand(0 < len(points) <= POINT_LIMIT, f"{len(points)} tuned points")
+        return tuple(points)
 
     # --- values ---
 
@@ -228,13 +248,15 @@ class _Reader:
         return _Fresh([n for t in stated for d in t.shape for n in sorted(symbols(d)) if n in self.data_dims])
 
     def _graph(self, row: Any, depth: int) -> Graph:
-        outer = set(self.bound)
+        outer, around = set(self.bound), self.claims
+        self.claims = around.inside(map(self._guard, row.get("guards", ())))
         inputs = tuple(self._make(n) for n in row["inputs"])
         layers = tuple(self._layer(r, depth) for r in row["layers"])
         outputs = tuple(self._take(n) for n in row["outputs"])
+        guards = self.claims.guards
         self.hidden |= self.bound - outer
-        self.bound = outer
-        return Graph(inputs, outputs, layers)
+        self.bound, self.claims = outer, around
+        return Graph(inputs, outputs, layers, guards)
 
 
 class _Fresh:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trtn.backend.group import Group
+from trtn.backend.tuner.choice import TunedPoint
 from trtn.dsl.dims import Dim, Expr, Relation
 from trtn.dsl.dtypes import DType
-from trtn.dsl.network import Graph, Layer, Network, Origin, Profile, Tensor
+from trtn.dsl.network import Graph, Guard, Layer, Network, Origin, Profile, Tensor
 
 __all__ = ["encode_network"]
 
@@ -36,10 +37,10 @@ class _Numbers:
 
 
 def encode_network(
-    network: Network, groups: Sequence[Group], tactics: Sequence[tuple[str, str]], weights: Mapping[int, int]
+    network: Network, groups: Sequence[Group], points: Sequence[TunedPoint], weights: Mapping[int, int]
 ) -> dict[str, Any]:
-    """JSON of a network in groups. `weights` gives each constant tensor's row of the weight table, by tensor
-    id.
+    """JSON of a network in groups with the choices of the tuned points. `weights` gives each constant tensor's row of
+    the weight table, by tensor id.
     """
     values = _Numbers()
     inputs = [values.of(t) for t in network.inputs]
@@ -47,11 +48,11 @@ def encode_network(
         {
             "kind": group.kind,
             "layers": [_layer(layer, values) for layer in group.layers],
-            "provider": provider,
-            "tactic": tactic,
         }
-        for group, (provider, tactic) in zip(groups, tactics, strict=True)
+        for group in groups
     ]
+    tactics = sorted({(c.provider, c.tactic) for p in points for c in p.choices})
+    rows = {pair: n for n, pair in enumerate(tactics)}
     outputs = [values.of(t) for t in network.outputs]
     constants = {t: row for t, row in weights.items() if t in values.numbers}
     return {
@@ -61,11 +62,15 @@ def encode_network(
         "data_dims": {n: [_dim(d.low), _dim(d.high)] for n, d in network.data_dims.items()},
         "known": sorted(values.known),
         "asserts": [[*_relation(a.relation), a.message] for a in network.asserts],
-        "guards": [[*_relation(g.relation), g.message, g.layer] for g in network.guards],
+        "guards": [_guard(g) for g in network.guards],
         "profiles": [_profile(p) for p in network.profiles],
         "inputs": inputs,
         "outputs": outputs,
+        "points": [
+            {"sizes": dict(p.sizes), "choices": [rows[c.provider, c.tactic] for c in p.choices]} for p in points
+        ],
         "steps": steps,
+        "tactics": [list(pair) for pair in tactics],
         "values": values.rows,
         "weights": sorted([values.numbers[t], row] for t, row in constants.items()),
     }
@@ -96,11 +101,18 @@ def _source(origin: Origin) -> str:
 
 
 def _graph(graph: Graph, values: _Numbers) -> dict[str, Any]:
-    return {
+    row: dict[str, Any] = {
         "inputs": [values.of(t) for t in graph.inputs],
         "layers": [_layer(layer, values) for layer in graph.layers],
         "outputs": [values.of(t) for t in graph.outputs],
     }
+    if graph.guards:
+        row["guards"] = [_guard(g) for g in graph.guards]
+    return row
+
+
+def _guard(guard: Guard) -> list[Any]:
+    return [*_relation(guard.relation), guard.message, guard.layer]
 
 
 def _profile(profile: Profile) -> dict[str, Any]:

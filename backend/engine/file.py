@@ -17,7 +17,7 @@ from trtn.backend.engine.container import Container, Section, read_container, wr
 from trtn.backend.engine.decode import Source, decode_network
 from trtn.backend.engine.encode import encode_network
 from trtn.backend.engine.fields import DecodeError, demand, read_dtype, read_int, read_list
-from trtn.backend.runtime.engine import Choice, Engine
+from trtn.backend.runtime.engine import Engine
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import EngineError
@@ -58,7 +58,7 @@ def save_engine(engine: Engine, path: str | Path) -> None:
         "engine": encode_network(
             engine.network,
             engine.groups,
-            [(c.provider, c.tactic) for c in engine.choices],
+            engine.points,
             {id(r.tensor): n for n, r in enumerate(rows)},
         ),
         "weights": [[r.tensor.dtype.name, list(r.tensor.shape), r.offset] for r in rows],
@@ -99,12 +99,13 @@ class MappedSource:
         return np.frombuffer(section[self.offset : self.offset + self.nbytes], self.dtype.numpy).reshape(self.shape)
 
 
-def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
+def load_engine(path: str | Path | bytes, *, verify: bool = True, threads: int | None = None) -> Engine:
     """Read an engine file (or its bytes). Everything is data and is checked before use; weights are mapped,
     not copied.
 
-    verify: whether the weights' hashes are checked now (reads the whole file once). Raises EngineError for a
-    file that is damaged, of another format, or not for this machine.
+    verify: whether the weights' hashes are checked now (reads the whole file once).
+    threads: how many threads a run on the CPU takes; TRTN_NUM_THREADS without it, else what its libraries take.
+    Raises EngineError for a file that is damaged, of another format, or not for this machine.
     """
     name = "engine" if isinstance(path, bytes) else str(path)
     container = read_container(path, verify=verify)
@@ -114,7 +115,7 @@ def load_engine(path: str | Path | bytes, *, verify: bool = True) -> Engine:
         provenance = container.header["provenance"]
         if not isinstance(provenance, dict) or not isinstance(provenance.get("device"), str):
             raise DecodeError("the provenance is missing")
-        engine = Engine(decoded.network, decoded.groups, [Choice(p, t) for p, t in decoded.tactics], provenance)
+        engine = Engine(decoded.network, decoded.groups, decoded.points, provenance, threads=threads)
     except (DecodeError, KeyError) as e:
         message = f"{name}: section `header` is damaged: {e}"
         raise EngineError(message, [Diagnostic("E0703", message)]) from None

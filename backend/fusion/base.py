@@ -28,8 +28,9 @@ class Fusion(Protocol):
 
 
 @cache
-def discover() -> tuple[Fusion, ...]:
-    """Every fusion of this package, in order."""
+def discover(device: str = "cpu") -> tuple[Fusion, ...]:
+    """Every fusion of this package, in order; for a GPU those of `gpu` among them."""
     import trtn.backend.fusion as package
+    import trtn.backend.fusion.gpu as gpu
 
-    return in_order(scan(package, "FUSION"))
+    return in_order([*scan(package, "FUSION"), *(scan(gpu, "FUSION") if device.startswith("cuda") else ())])

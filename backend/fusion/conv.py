@@ -14,7 +14,7 @@ class ConvFusion:
 
     name = "conv"
     kind = "conv"
-    after: frozenset[str] = frozenset()
+    after = frozenset({"library_conv"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
         return with_epilogue(index, seed, 1) if seed.op.name in ("conv", "deconv") else None

@@ -14,7 +14,7 @@ class GemmFusion:
 
     name = "gemm"
     kind = "gemm"
-    after: frozenset[str] = frozenset()
+    after = frozenset({"library_gemm"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
         if seed.op.name not in ("linear", "matmul"):

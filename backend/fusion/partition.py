@@ -14,24 +14,33 @@ __all__ = ["partition", "partition_graph"]
 
 
 def partition(
-    network: Network, fusions: Sequence[Fusion] | None = None, *, reasons: dict[str, str] | None = None
+    network: Network,
+    fusions: Sequence[Fusion] | None = None,
+    *,
+    device: str = "cpu",
+    reasons: dict[str, str] | None = None,
 ) -> tuple[Group, ...]:
     """The network's groups in an order to run in. Each layer is in exactly one; bodies of control flow belong
     to their layer.
 
-    `reasons`, where given, is filled: for each layer beside a group that it could not join, by name, why.
+    `device` (`cpu`, `cuda:sm_90`) decides which fusions there are, where `fusions` does not. `reasons`, where given, is
+    filled: for each layer beside a group that it could not join, by name, why.
     """
-    return partition_graph(network.graph, fusions, reasons=reasons)
+    return partition_graph(network.graph, fusions, device=device, reasons=reasons)
 
 
 def partition_graph(
-    graph: Graph, fusions: Sequence[Fusion] | None = None, *, reasons: dict[str, str] | None = None
+    graph: Graph,
+    fusions: Sequence[Fusion] | None = None,
+    *,
+    device: str = "cpu",
+    reasons: dict[str, str] | None = None,
 ) -> tuple[Group, ...]:
     """The same for a graph, a body of control flow for instance. What nothing claims becomes a `reference`
     group of one layer.
     """
     index = GraphIndex(graph)
-    for fusion in discover() if fusions is None else fusions:
+    for fusion in discover(device) if fusions is None else fusions:
         for seed in graph.layers:
             layers = fusion.grow(index, seed) if index.is_free(seed) else None
             if layers:

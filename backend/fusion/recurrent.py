@@ -6,4 +6,4 @@ from trtn.backend.fusion.single import SingleLayer
 
 __all__ = ["FUSION"]
 
-FUSION = SingleLayer("recurrent", frozenset({"gru", "lstm", "rnn"}))
+FUSION = SingleLayer("recurrent", frozenset({"dynamic_quantize_lstm", "gru", "lstm", "rnn"}))

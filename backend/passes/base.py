@@ -40,11 +40,12 @@ class Pass(Protocol):
 
 
 @cache
-def discover() -> tuple[Pass, ...]:
-    """Every pass of this package that needs no parameters, in order."""
+def discover(device: str = "cpu") -> tuple[Pass, ...]:
+    """Every pass of this package that needs no parameters, in order; for a GPU those of `gpu` among them."""
     import trtn.backend.passes as package
+    import trtn.backend.passes.gpu as gpu
 
-    return in_order(scan(package, "PASS"))
+    return in_order([*scan(package, "PASS"), *(scan(gpu, "PASS") if device.startswith("cuda") else ())])
 
 
 def run_passes(
@@ -52,6 +53,7 @@ def run_passes(
     passes: Iterable[Pass] | None = None,
     *,
     precision: Precision | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
     trace: Trace | None = None,
     max_rounds: int = 8,
@@ -60,14 +62,18 @@ def run_passes(
     """The network after all passes (by default those that `discover` finds), repeated until nothing changes.
 
     With `precision`, its policy is written into the network once that point is reached, and the passes run
-    again over what it made. With `verify`, the IR's rules are checked after every change; a breach raises
-    BrokenNetwork, which names pass and round.
+    again over what it made. On a GPU the passes that only pay there join in last: they see final dtypes. With
+    `verify`, the IR's rules are checked after every change; a breach raises BrokenNetwork, which names pass and
+    round.
     """
     ordered = in_order(discover() if passes is None else passes)
     network = _repeat(network, ordered, progress, trace, max_rounds, verify)
     if precision is not None:
-        policy = PrecisionPass.of(precision)
-        network = _repeat(network, in_order((*ordered, policy)), None, trace, max_rounds, verify)
+        ordered = in_order((*ordered, PrecisionPass.of(precision)))
+        network = _repeat(network, ordered, None, trace, max_rounds, verify)
+    if passes is None and discover(device) != discover():
+        more = [p for p in discover(device) if p not in discover()]
+        network = _repeat(network, in_order((*ordered, *more)), None, trace, max_rounds, verify)
     return network
 
 

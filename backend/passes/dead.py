@@ -14,14 +14,16 @@ class DeadPass:
     """Layers that contribute to no output are dropped, in regions too. Exact.
 
     Inputs stay, read or not: they are the interface. A layer stays as well where the size that it decides is
-    needed.
+    needed, be it by an assert alone.
     """
 
     name = "dead"
     after = frozenset({"algebra", "batch_norm", "cse", "fold", "identity", "lower", "norms", "recognise", "sizes"})
 
     def run(self, network: Network) -> Network | None:
-        graph = _live(network.graph, set(), set())
+        relations = [a.relation for a in network.asserts] + [g.relation for g in network.guards]
+        demanded = {name for relation in relations for name in relation.symbols}
+        graph = _live(network.graph, set(), demanded)
         return None if graph is network.graph else replace(network, graph=graph)
 
 
@@ -33,6 +35,7 @@ def _live(graph: Graph, needed: set[int], dims: set[str]) -> Graph:
     `dims`.
     """
     needed |= {id(t) for t in graph.outputs}
+    dims |= {name for guard in graph.guards for name in guard.relation.symbols}
     decides: dict[int, set[str]] = {}
     for name, layer in definers(graph).items():
         decides.setdefault(id(layer), set()).add(name)
@@ -48,4 +51,4 @@ def _live(graph: Graph, needed: set[int], dims: set[str]) -> Graph:
     kept.reverse()
     if len(kept) == len(graph.layers) and all(a is b for a, b in zip(kept, graph.layers, strict=True)):
         return graph
-    return Graph(graph.inputs, graph.outputs, tuple(kept))
+    return replace(graph, layers=tuple(kept))

@@ -80,7 +80,7 @@ class _Casting:
             if image.dtype is not t.dtype:
                 image = self.cast(image, t.dtype, layers, casts, t if t.name in finals else None)
             outputs.append(image)
-        return Graph(graph.inputs, tuple(outputs), tuple(layers))
+        return replace(graph, outputs=tuple(outputs), layers=tuple(layers))
 
     def cast(
         self,

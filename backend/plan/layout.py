@@ -13,7 +13,7 @@ from trtn.dsl.network import Tensor
 
 __all__ = ["channels_last", "is_trivial", "plan_orders"]
 
-SEEDS = ("conv", "pooling")
+SEEDS = ("conv", "pooling", "stem")
 FOLLOWERS = ("pointwise", "copy", "normalisation", "reference")
 RANKS = (3, 4, 5)
 HEADS_INSIDE = (0, 2, 1, 3)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena, Lifetime, plan_arena
+from trtn.backend.plan.strides import Strides, dense, viewed
 from trtn.dsl.dims import Dim, evaluate, symbols
 from trtn.dsl.network import Layer, Network, Tensor
 
@@ -72,10 +73,6 @@ def nbytes(tensor: Tensor, sizes: Mapping[str, int]) -> int:
     return count
 
 
-def _logical(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(range(tensor.rank))
-
-
 def plan_storage(
     network: Network, groups: Sequence[Group], orders: Mapping[int, tuple[int, ...]] | None = None
 ) -> StoragePlan:
@@ -92,10 +89,12 @@ class _Planner:
         self.dynamic = frozenset(network.data_dims)
         self.places: dict[int, Place] = {}
         self.parts: dict[int, Part] = {}
-        self.memory: dict[int, tuple[int, ...] | None] = {}
-        """The axes of each value from the slowest to the fastest in memory; None where it isn't dense."""
+        self.strides: dict[int, Strides | None] = {}
+        """How each value lies in memory; None where that is not known."""
         self.base: dict[int, Tensor] = {}
         """The value whose memory a view or a part lies in."""
+        self.rigid: set[int] = set()
+        """Views that rely on how the value below lies in memory."""
         self.tensors: dict[int, Tensor] = {}
         self.readers: dict[int, list[int]] = {}
         self.made: dict[int, int] = {}
@@ -107,7 +106,7 @@ class _Planner:
                 self.readers.setdefault(id(t), []).append(step)
                 if t.weight is not None:
                     self.places[id(t)] = Place.WEIGHT
-                    self.memory[id(t)] = _logical(t)
+                    self.strides[id(t)] = dense(t.shape)
             for t in group.outputs:
                 self.tensors[id(t)] = t
                 self.made[id(t)] = step
@@ -122,7 +121,7 @@ class _Planner:
     def _place_outer(self) -> None:
         for t in self.network.inputs:
             self.places[id(t)] = Place.INPUT
-            self.memory[id(t)] = _logical(t)
+            self.strides[id(t)] = dense(t.shape)
 
     def _is_dynamic(self, tensor: Tensor) -> bool:
         return bool(self.dynamic) and any(symbols(d) & self.dynamic for d in tensor.shape)
@@ -133,34 +132,26 @@ class _Planner:
             self.places[id(tensor)] = Place.DYNAMIC
         elif id(tensor) in outputs:
             self.places[id(tensor)] = Place.OUTPUT
-            self.memory[id(tensor)] = _logical(tensor)
-        elif source is not None and self._can_alias(group.layers[0], source):
+            self.strides[id(tensor)] = dense(tensor.shape)
+        elif source is not None and self._is_view(group.layers[0], source, tensor):
             self.places[id(tensor)] = Place.VIEW
             self.base[id(tensor)] = source
-            self.memory[id(tensor)] = self._view_memory(group.layers[0], source, tensor)
+            if group.layers[0].op.view == "contiguous":
+                self.rigid.add(id(tensor))
         else:
             self.places[id(tensor)] = Place.ARENA
-            self.memory[id(tensor)] = self.orders.get(id(tensor), _logical(tensor))
+            self.strides[id(tensor)] = dense(tensor.shape, self.orders.get(id(tensor)))
 
-    def _view_memory(self, layer: Layer, source: Tensor, view: Tensor) -> tuple[int, ...] | None:
-        """How a view lies in memory: that of a permutation is its input's, seen through the permutation."""
-        if layer.op.view == "contiguous":
-            return _logical(view)
-        order = self.memory.get(id(source))
-        if layer.op.name != "transpose" or order is None:
-            return None
-        perm = list(layer.attrs["perm"])
-        return tuple(perm.index(axis) for axis in order)
-
-    def _is_dense(self, tensor: Tensor) -> bool:
-        return self.memory.get(id(tensor)) == _logical(tensor)
-
-    def _can_alias(self, layer: Layer, source: Tensor) -> bool:
-        """Whether the reference result of a view op shares memory with its input. An output may be the caller's: it
-        is not aliased."""
+    def _is_view(self, layer: Layer, source: Tensor, tensor: Tensor) -> bool:
+        """Whether the reference result of a view op shares memory with its input; notes how it lies there. An output
+        may be the caller's: it is not aliased."""
         if self.places.get(id(source)) in (Place.DYNAMIC, Place.OUTPUT):
             return False
-        return layer.op.view == "always" or self._is_dense(source)
+        strides = viewed(layer, source, self.strides.get(id(source)), tensor)
+        if strides is None and layer.op.view != "always":
+            return False
+        self.strides[id(tensor)] = strides
+        return True
 
     def _place_parts(self, group: Group) -> None:
         """Let the inputs of a concat be written straight into its result, where nothing else has a say in their
@@ -182,9 +173,9 @@ class _Planner:
             offset = offset + t.shape[axis]
 
     def _is_viewed(self, tensor: Tensor) -> bool:
-        """Whether a view that needs its input to be dense lies on this value, directly or on another view of it."""
+        """Whether a view that relies on how the value lies in memory is on it, directly or on another view of it."""
         views = [self.tensors[i] for i, base in self.base.items() if base is tensor and self.places[i] is Place.VIEW]
-        return any(self._is_dense(v) or self._is_viewed(v) for v in views)
+        return any(id(v) in self.rigid or self._is_viewed(v) for v in views)
 
     def _root(self, tensor: Tensor) -> Tensor:
         while id(tensor) in self.base:

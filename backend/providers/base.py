@@ -1,39 +1,82 @@
-"""What a provider is: a library or code generator that offers tactics for fusion groups and makes kernels of them."""
+"""What a provider is: a library or code generator that offers tactics for problems and makes kernels of them."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from trtn.backend.devices import Device
+from trtn.backend.discovery import in_order, scan
 from trtn.backend.group import Group
+from trtn.backend.problem import ArrayLayout, Problem
 
-__all__ = ["Kernel", "Launch", "Provider", "Tactic", "discover", "find_provider"]
+__all__ = [
+    "ArrayLayout",
+    "BulkProvider",
+    "Device",
+    "ForesightedProvider",
+    "Group",
+    "Keepable",
+    "Launch",
+    "Prepared",
+    "Problem",
+    "Provider",
+    "Tactic",
+    "TacticError",
+    "discover",
+    "find_provider",
+    "prepare_all",
+    "reference_provider",
+]
 
-Launch = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
-"""`launch(inputs, outputs) -> outputs`, for the sizes that it was bound for. An output that is None is allocated by
-the launch."""
+Launch = Callable[[], None]
+"""Runs a bound kernel once. On a GPU it only enqueues, on CuPy's current stream: no allocation, no waiting, so that it
+can be recorded into a graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tactic:
-    """One way to run a group: a stable textual id, the scratch memory that it takes, how its numbers relate to the
-    reference's."""
+    """One way to run a problem. The name is stable text without blanks, from which the same kernel is made again:
+    an engine id with its knobs, the fields of an algorithm, a family with its tile sizes."""
 
     name: str
     workspace: int = 0
+    """Scratch memory in bytes as far as it is known before the tactic is prepared; near ties go to less of it."""
     numerics: str = "exact"
-    """`exact`, `reassociated` or `reduced` (lower precision inside)."""
+    """How its numbers relate to the reference's: `exact`, `reassociated` (sums in another order), or `reduced` (lower
+    precision inside)."""
 
 
-class Kernel(Protocol):
-    """A group made ready for a device. `bind` fixes the dims' values; what it gives is called once a run."""
+class TacticError(Exception):
+    """A tactic can't be prepared for a problem; the message says why. Another one is taken then."""
 
-    def bind(self, sizes: Mapping[str, int]) -> Launch: ...
+
+class Prepared(Protocol):
+    """A tactic made ready for a problem. Equal problems share one, also between contexts and threads: it is immutable
+    but for weights that it packs when it is first bound to them (`Device.packed`)."""
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch memory that a launch needs, 0 for none."""
+        ...
+
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
+        """The launch for arrays that stay at their addresses: all lookups are done here. `workspace` is a uint8 array
+        of the device, aligned to 256 bytes, of `workspace` bytes or more (None where that is 0); launches that come
+        one after another share it, so nothing in it lasts."""
+        ...
+
+
+@runtime_checkable
+class Keepable(Protocol):
+    """A prepared tactic whose making can be cut short another time."""
+
+    def keep(self) -> None:
+        """Put what makes it again quickly into the user's cache. Called for those that are going to be run, not for
+        all that are tried."""
+        ...
 
 
 class Provider(Protocol):
@@ -42,24 +85,62 @@ class Provider(Protocol):
     name: str
     after: frozenset[str]
     is_reference: bool
+    """The one that takes every group, and whose results others are checked against."""
 
     def unavailable(self, device: str) -> str | None:
         """Why the provider can't be used on this machine and device, or None."""
         ...
 
     def version(self) -> str:
-        """The version of the library behind it and of our own part: timings and locks of another one don't count."""
-        ...
-
-    def tactics(self, group: Group) -> Sequence[Tactic]:
-        """The ways in which it runs a group; empty where the group is not for it."""
+        """The version of the library behind it and of our own part, without blanks: timings and locks of another one
+        don't count."""
         ...
 
     def refusal(self, group: Group) -> str:
-        """Why `tactics` is empty for a group."""
+        """Why it never runs a group, whatever the sizes; "" where it may."""
         ...
 
-    def compile(self, group: Group, tactic: Tactic, device: Device) -> Kernel: ...
+    def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
+        """The ways in which it runs a problem, the best guess first; more of them at a higher effort (0..5). Cheap:
+        nothing is compiled here where that can be helped. Empty where it has none."""
+        ...
+
+    def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> Prepared:
+        """Make a kernel. Raises TacticError where the tactic does not run this problem."""
+        ...
+
+
+@runtime_checkable
+class BulkProvider(Protocol):
+    """A provider that is faster at preparing many tactics at once."""
+
+    def prepare_all(
+        self, wanted: Sequence[tuple[Problem, Tactic]], device: Device
+    ) -> Sequence[Prepared | TacticError]: ...
+
+
+@runtime_checkable
+class ForesightedProvider(Protocol):
+    """A provider that can begin with tactics before they are asked for."""
+
+    def announce(self, wanted: Sequence[tuple[Problem, Tactic]], device: Device) -> None:
+        """These will probably be prepared soon; what was announced before no longer will."""
+        ...
+
+
+def prepare_all(
+    provider: Provider, wanted: Sequence[tuple[Problem, Tactic]], device: Device
+) -> list[Prepared | TacticError]:
+    """What `prepare` gives or raises for each of `wanted`."""
+    if isinstance(provider, BulkProvider):
+        return list(provider.prepare_all(wanted, device))
+    results: list[Prepared | TacticError] = []
+    for problem, tactic in wanted:
+        try:
+            results.append(provider.prepare(problem, tactic, device))
+        except TacticError as e:
+            results.append(e)
+    return results
 
 
 @cache
@@ -67,18 +148,12 @@ def discover() -> tuple[Provider, ...]:
     """Every provider of this package, those that the others come `after` first."""
     import trtn.backend.providers as package
 
-    found: dict[str, Provider] = {}
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        provider = getattr(importlib.import_module(f"{package.__name__}.{info.name}"), "PROVIDER", None)
-        if provider is not None:
-            found[provider.name] = provider
-    ordered: list[Provider] = []
-    while found:
-        ready = sorted(n for n, p in found.items() if not p.after & found.keys())
-        assert ready, f"providers wait for each other: {sorted(found)}"
-        ordered.append(found.pop(ready[0]))
-    return tuple(ordered)
+    return in_order(scan(package, "PROVIDER"))
 
 
 def find_provider(name: str) -> Provider | None:
     return next((p for p in discover() if p.name == name), None)
+
+
+def reference_provider() -> Provider:
+    return next(p for p in discover() if p.is_reference)

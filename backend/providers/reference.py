@@ -3,17 +3,18 @@ refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from trtn.backend.devices import Device
 from trtn.backend.evaluate import bind_layers
 from trtn.backend.group import Group
-from trtn.backend.providers.base import Launch, Tactic
+from trtn.backend.problem import Problem
+from trtn.backend.providers.base import Launch, Tactic, TacticError
 
 __all__ = ["PROVIDER", "ReferenceProvider"]
 
-Sizes = Mapping[str, int]
+EVALUATE = Tactic("eval")
 
 
 class ReferenceProvider:
@@ -29,42 +30,42 @@ class ReferenceProvider:
     def version(self) -> str:
         return "1"
 
-    def tactics(self, group: Group) -> Sequence[Tactic]:
-        return (Tactic("eval"),)
-
     def refusal(self, group: Group) -> str:
-        return "nothing is refused"
+        return ""
 
-    def compile(self, group: Group, tactic: Tactic, device: Device) -> ReferenceKernel:
-        return ReferenceKernel(group, device.xp)
+    def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
+        return (EVALUATE,)
+
+    def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> ReferenceKernel:
+        if tactic.name != EVALUATE.name:
+            raise TacticError(f"there is no tactic `{tactic.name}`")
+        return ReferenceKernel(problem, device.xp)
 
 
 PROVIDER = ReferenceProvider()
 
 
 class ReferenceKernel:
-    """A group's layers, to be run one after another over a table of arrays."""
+    """A group's layers, to be run one after another over a table of arrays. What lies between them is allocated by
+    the array namespace."""
 
-    def __init__(self, group: Group, xp: Any) -> None:
-        self.group = group
-        self.xp = xp
+    workspace = 0
 
-    def bind(self, sizes: Sizes) -> Launch:
-        group = self.group
-        inputs = [id(t) for t in group.inputs]
-        outputs = [id(t) for t in group.outputs]
-        run = bind_layers(group.layers, group.outputs, sizes, self.xp)
+    def __init__(self, problem: Problem, xp: Any) -> None:
+        group = problem.group
+        self._inputs = [id(t) for t in group.inputs]
+        self._outputs = [id(t) for t in group.outputs]
+        self._sizes = problem.sizes
+        self._run = bind_layers(group.layers, group.outputs, problem.sizes, xp)
 
-        def launch(arrays: Sequence[Any], into: Sequence[Any]) -> Sequence[Any]:
-            table = dict(zip(inputs, arrays, strict=True))
-            run(table, dict(sizes))
-            results: list[Any] = []
-            for key, target in zip(outputs, into, strict=True):
-                if target is None:
-                    results.append(table[key])
-                else:
-                    target[...] = table[key]
-                    results.append(target)
-            return results
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
+        arrays = dict(zip(self._inputs, inputs, strict=True))
+        targets = list(zip(self._outputs, outputs, strict=True))
+
+        def launch() -> None:
+            table = dict(arrays)
+            self._run(table, dict(self._sizes))
+            for key, target in targets:
+                target[...] = table[key]
 
         return launch

@@ -6,8 +6,9 @@ from __future__ import annotations
 import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtn.backend.plan.storage import Place
 from trtn.backend.runtime.io import check_sizes, fit_feeds, pick_profile, refuse, sizes_of
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Context"]
 
-SCHEDULE_LIMIT = 8
+T = TypeVar("T")
+STAGED = 1 << 18
+"""Bytes of an input or output of which a copy is cheaper than binding steps to it."""
+SCHEDULE_LIMIT = 32
 """For how many recent shapes the bound steps are kept."""
 
 
@@ -46,7 +50,7 @@ class Context:
 
     @property
     def memory(self) -> int:
-        """Bytes of arena that the context holds."""
+        """Bytes of arena and workspace that the context holds."""
         return 0 if self._memory is None else int(self._memory.nbytes)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +61,19 @@ class Context:
         with self._exclusive():
             arrays = fit_feeds(self.engine.network, feeds, self.engine.hardware)
             return self._run(arrays, {})
+
+    def warm(self, shapes: Mapping[str, Sequence[int]] | Sequence[Mapping[str, Sequence[int]]]) -> None:
+        """Prepare for input shapes ahead of their first run: kernels, memory, and on a GPU recorded graphs.
+
+        shapes: one or several; input names to shapes. Inputs whose shape is fixed may be left out. Up to 32 are kept.
+        Raises ShapeError for shapes that no profile serves.
+        """
+        listed = [shapes] if isinstance(shapes, Mapping) else list(shapes)
+        with self._exclusive():
+            blanks = [self._blank(each) for each in listed]
+            blanks.sort(key=lambda arrays: -sum(a.nbytes for a in arrays.values()))
+            for arrays in (*blanks, *blanks):  # where the memory has grown, those before are prepared once more
+                self._guarded(partial(self._warm, arrays))
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
         """State an input's shape ahead of a run, so that `output_shape` can tell what comes."""
@@ -130,6 +147,25 @@ class Context:
 
     # --- inside ---
 
+    def _warm(self, arrays: Mapping[str, Any]) -> None:
+        self._schedule(arrays)
+
+    def _blank(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+        """Feeds of the given shapes without meaning: zeros, and for inputs that are read as shapes a profile's values."""
+        network = self.engine.network
+        for name in shapes:
+            self._io(name, network.inputs)
+        feeds = {}
+        for t in network.inputs:
+            shape = tuple(shapes.get(t.name, t.shape))
+            if len(shape) != len(t.shape) or not all(isinstance(d, int) and d >= 0 for d in shape):
+                raise refuse("E0705", f"input `{t.name}` is {t.type}; the shape {list(map(str, shape))} does not fit")
+            feeds[t.name] = self.engine.hardware.xp.zeros(shape, t.dtype.numpy)
+        for profile in self.engine.profiles[:1]:
+            for name, ranges in profile.values.items():
+                feeds[name].reshape(-1)[:] = self.engine.hardware.xp.asarray([r.optimum for r in ranges])
+        return feeds
+
     def _exclusive(self) -> _Exclusive:
         return _Exclusive(self._lock)
 
@@ -156,9 +192,16 @@ class Context:
         self.profile = pick_profile(self.engine.profiles, sizes, arrays, self.wanted)
         engine = self.engine
         schedule = Schedule(
-            network, engine.groups, engine.kernels, engine.storage, engine.weight_arrays, sizes, engine.hardware.xp
+            network,
+            engine.groups,
+            engine.kernels.at(sizes),
+            engine.storage,
+            engine.weight_arrays,
+            sizes,
+            engine.hardware.xp,
+            staging=STAGED if engine.device == "cpu" else 0,
         )
-        self._reserve(schedule.arena.nbytes)
+        self._reserve(schedule.nbytes)
         schedule.attach(self._memory)
         self._schedules[key] = schedule
         while len(self._schedules) > SCHEDULE_LIMIT:
@@ -179,8 +222,13 @@ class Context:
             raise ShapeError(message, [Diagnostic("E0709", message)]) from None
 
     def _run(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
+        return self._guarded(lambda: self._execute(arrays, into))
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """What goes wrong in a run, as errors that a caller knows."""
         try:
-            return self._execute(arrays, into)
+            with self.engine.hardware.running(**self.engine.steps_by):
+                return work()
         except TrtnError:
             raise
         except MemoryError:

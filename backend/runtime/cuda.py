@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtn.backend.plan.storage import Place
 from trtn.backend.runtime.context import SCHEDULE_LIMIT, Context
 from trtn.backend.runtime.io import refuse
-from trtn.backend.runtime.schedule import Schedule, Step
+from trtn.backend.runtime.schedule import Run, Schedule, Step
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dims import evaluate
 from trtn.dsl.errors import EngineError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CudaContext"]
 
+T = TypeVar("T")
+BoundStep = tuple[Step, Run]
 WARM_RUNS = 1
 """Runs before the recording: kernels are compiled and memory is taken then, neither of which may happen inside."""
 
@@ -42,6 +44,14 @@ class CudaContext(Context):
         self._recordings: OrderedDict[tuple[object, ...], Recording] = OrderedDict()
         self._broken = ""
 
+    def bind(self, buffers: Mapping[str, Any]) -> None:
+        super().bind(buffers)
+        alignment = self.engine.hardware.alignment
+        for name in buffers:
+            if self._bound[name].data.ptr % alignment:
+                del self._bound[name]
+                raise refuse("E0705", f"the buffer of `{name}` must start at a multiple of {alignment} bytes")
+
     def execute_async(self, stream: Any = None) -> None:
         """Enqueue a run on the bound buffers on `stream` (the context's own without it); returns before it has
         finished."""
@@ -52,12 +62,19 @@ class CudaContext(Context):
             self.stream = own
 
     def _execute(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
+        return self._on_gpu(lambda: self._on_stream(arrays, into))
+
+    def _warm(self, arrays: Mapping[str, Any]) -> None:
+        self._on_gpu(lambda: self._recording(arrays, {}))
+
+    def _on_gpu(self, work: Callable[[], T]) -> T:
+        """Work on the context's stream, what the GPU reports as errors that a caller knows."""
         if self._broken:
             raise EngineError(self._broken, [Diagnostic("E0701", self._broken)])
         xp = self._xp
         try:
             with self.stream:
-                return self._on_stream(arrays, into)
+                return work()
         except xp.cuda.memory.OutOfMemoryError as e:
             raise MemoryError(str(e)) from None
         except (xp.cuda.runtime.CUDARuntimeError, xp.cuda.driver.CUDADriverError) as e:
@@ -69,14 +86,7 @@ class CudaContext(Context):
         on_host = not any(engine.hardware.owns(a) for a in arrays.values())
         if not on_host and not into:
             self._wait_for_caller()
-        schedule = self._schedule(arrays)
-        key = (id(schedule), *(a.data.ptr for a in into.values()), *(arrays[n].data.ptr for n in arrays if into))
-        recording = self._recordings.get(key)
-        if recording is None:
-            recording = self._recordings[key] = self._record(schedule, arrays, into)
-            while len(self._recordings) > SCHEDULE_LIMIT:
-                self._recordings.popitem(last=False)
-        self._recordings.move_to_end(key)
+        recording = self._recording(arrays, into)
         if not into:
             for t in engine.network.inputs:
                 recording.table[id(t)].set(arrays[t.name]) if on_host else _copy(recording.table[id(t)], arrays[t.name])
@@ -90,6 +100,18 @@ class CudaContext(Context):
         copies = {name: a.copy() for name, a in outputs.items()}
         self.stream.synchronize()
         return copies
+
+    def _recording(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> Recording:
+        """The recording for the feeds' shapes, or for the buffers that are bound."""
+        schedule = self._schedule(arrays)
+        key = (id(schedule), *(a.data.ptr for a in into.values()), *(arrays[n].data.ptr for n in arrays if into))
+        recording = self._recordings.get(key)
+        if recording is None:
+            recording = self._recordings[key] = self._record(schedule, arrays, into)
+            while len(self._recordings) > SCHEDULE_LIMIT:
+                self._recordings.popitem(last=False)
+        self._recordings.move_to_end(key)
+        return recording
 
     def _schedule(self, arrays: Mapping[str, Any]) -> Schedule:
         before = self._memory
@@ -148,18 +170,24 @@ class Recording:
     def __init__(self, xp: Any, schedule: Schedule, table: dict[int, Any], stream: Any) -> None:
         self.table = table
         self.sizes = dict(schedule.sizes)
+        self._now = dict(schedule.sizes)
+        """The dims' values in the run that goes on, those that the data has shown among them."""
         self._xp = xp
         self._pool = xp.cuda.MemoryPool()
         self._segments: list[Callable[[Any], None]] = []
         self.refused: dict[str, str] = {}
         """Why steps run from the host, by name."""
+        steps = [(step, step.bind(self.table)) for step in schedule.steps]
         with xp.cuda.using_allocator(self._pool.malloc):
             for _ in range(WARM_RUNS):
-                self._run_all(schedule.steps)
+                for _, run in steps:
+                    run(self._now)
             stream.synchronize()
-            self._record(schedule.steps, stream)
+            self._record(steps, stream)
 
     def replay(self, stream: Any) -> None:
+        self._now.clear()
+        self._now.update(self.sizes)
         for segment in self._segments:
             segment(stream)
 
@@ -168,37 +196,31 @@ class Recording:
         """How many graphs the steps were recorded into."""
         return sum(1 for s in self._segments if s.__name__ == "launch")
 
-    def _run_all(self, steps: list[Step]) -> None:
-        sizes = dict(self.sizes)
-        for step in steps:
-            step.run(self.table, sizes)
-
-    def _record(self, steps: list[Step], stream: Any) -> None:
+    def _record(self, steps: list[BoundStep], stream: Any) -> None:
         """Record the longest runs of steps that can be recorded. A step that can't stops a recording, which is then
         taken up to it."""
         pending = list(steps)
-        sizes = dict(self.sizes)
         while pending:
-            count = next((n for n, s in enumerate(pending) if s.late), len(pending))
+            count = next((n for n, (step, _) in enumerate(pending) if step.late), len(pending))
             count = self._try(pending[:count], stream)
             if count:
                 pending = pending[count:]
                 continue
-            self._segments.append(self._host(pending.pop(0), sizes))
+            self._segments.append(self._host(pending.pop(0)[1]))
 
-    def _try(self, steps: list[Step], stream: Any) -> int:
+    def _try(self, steps: list[BoundStep], stream: Any) -> int:
         """Record as many of the steps as can be, one graph; gives how many. Steps that wait for the GPU raise inside
         a recording."""
         while steps:
             done = 0
             stream.begin_capture()
             try:
-                for step in steps:
-                    step.run(self.table, dict(self.sizes))
+                for _, run in steps:
+                    run(dict(self.sizes))
                     done += 1
                 graph = stream.end_capture()
             except Exception as e:
-                self.refused[steps[min(done, len(steps) - 1)].name] = f"{type(e).__name__}: {e}"
+                self.refused[steps[min(done, len(steps) - 1)][0].name] = f"{type(e).__name__}: {e}"
                 if stream.is_capturing():
                     _abandon(stream)
                 steps = steps[: min(done, len(steps) - 1)]
@@ -208,11 +230,9 @@ class Recording:
             return len(steps)
         return 0
 
-    def _host(self, step: Step, sizes: dict[str, int]) -> Callable[[Any], None]:
+    def _host(self, run: Run) -> Callable[[Any], None]:
         def host(stream: Any) -> None:
-            sizes.clear()
-            sizes.update(self.sizes)
-            step.run(self.table, sizes)
+            run(self._now)
 
         return host
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,18 @@ from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena
 from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import StoragePlan, plan_storage
-from trtn.backend.providers import Kernel, Tactic, find_provider
+from trtn.backend.providers import find_provider, reference_provider
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.io import IOTensor, describe_io, refuse
-from trtn.dsl.diagnostics import Diagnostic
+from trtn.backend.runtime.kernels import Kernels
+from trtn.backend.tuner.choice import Choice, TunedPoint
 from trtn.dsl.errors import BuildError, EngineError
-from trtn.dsl.network import Network, Profile, ProfileRange, Tensor
+from trtn.dsl.network import Network, Profile, ProfileRange, Tensor, least_sizes
 
-__all__ = ["Choice", "Engine"]
+__all__ = ["Engine", "default_profile", "storage_on"]
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The tactic that runs a group, and how it was decided: `only`, `lock`, `measured`, `cache`."""
-
-    provider: str
-    tactic: str
-    origin: str = "only"
+MULTIPLYING = ("attention", "conv", "gemm", "recurrent", "reference", "region")
+"""The kinds of groups whose evaluation by the array namespace multiplies matrices."""
 
 
 class Engine:
@@ -40,15 +34,23 @@ class Engine:
         self,
         network: Network,
         groups: Sequence[Group],
-        choices: Sequence[Choice],
+        points: Sequence[TunedPoint],
         provenance: Mapping[str, Any],
+        *,
+        hardware: Device | None = None,
+        threads: int | None = None,
     ) -> None:
         self.network = network
         self.groups = tuple(groups)
-        self.choices = tuple(choices)
+        self.points = tuple(points)
+        """The tuned points: each group's choice for the sizes that were tuned for."""
         self.provenance = dict(provenance)
-        orders = plan_orders(self.groups) if self.device != "cpu" else {}
-        self.storage: StoragePlan = plan_storage(network, self.groups, orders)
+        self.storage = storage_on(self.device, network, self.groups, _count(self.provenance.get("providers")))
+        self._hardware = hardware
+        self._threads = threads
+        self._others: dict[int, Engine] = {}
+        """This engine for other numbers of threads: kernels are made for one."""
+        self.kernels = Kernels(self)
         self._idle: list[Context] = []
         self._lock = threading.Lock()
 
@@ -64,9 +66,12 @@ class Engine:
 
     @cached_property
     def hardware(self) -> Device:
-        """The device that it runs on. Raises EngineError where this machine doesn't have it."""
+        """The device that it runs on, the builder's where it was just built. Raises EngineError where this machine
+        doesn't have it."""
+        if self._hardware is not None:
+            return self._hardware
         try:
-            return find_device(self.device)
+            return find_device(self.device, self._threads)
         except BuildError as e:
             raise EngineError(str(e), e.diagnostics) from None
 
@@ -75,7 +80,7 @@ class Engine:
         """The shapes that it serves. Where the spec has no profile, there is one over the dims' whole ranges."""
         if self.network.profiles:
             return self.network.profiles
-        return (Profile("default", {n: ProfileRange(r.low, r.low, r.high) for n, r in self.network.dims.items()}),)
+        return (default_profile(self.network),)
 
     @cached_property
     def inputs(self) -> tuple[IOTensor, ...]:
@@ -86,25 +91,27 @@ class Engine:
         return tuple(describe_io(t, self.profiles) for t in self.network.outputs)
 
     @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Each group's choice at the first tuned point, the optimum of the first profile."""
+        return self.points[0].choices
+
+    @property
     def weights(self) -> tuple[Tensor, ...]:
         """The constant tensors of the plan, each once."""
         return self.network.weights
 
     @cached_property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The groups' kernels, made by their providers when first needed."""
-        kernels = []
-        for group, choice in zip(self.groups, self.choices, strict=True):
-            provider = find_provider(choice.provider)
-            if provider is None or provider.unavailable(self.device) is not None:
-                why = provider.unavailable(self.device) if provider is not None else "this version does not have it"
-                message = f"group `{group.name}` needs provider `{choice.provider}`: {why}"
-                raise EngineError(message, [Diagnostic("E0702", message)])
-            if all(t.name != choice.tactic for t in provider.tactics(group)):
-                message = f"provider `{choice.provider}` has no tactic `{choice.tactic}` for group `{group.name}`"
-                raise EngineError(message, [Diagnostic("E0703", message)])
-            kernels.append(provider.compile(group, Tactic(choice.tactic), self.hardware))
-        return tuple(kernels)
+    def steps_by(self) -> Mapping[str, bool]:
+        """What its steps are run by, as `Device.running` asks: kernels of libraries, or the array namespace where it
+        multiplies matrices."""
+        chosen = {(g.kind, c.provider) for p in self.points for g, c in zip(self.groups, p.choices, strict=True)}
+        reference = reference_provider().name
+        # Asking a provider loads its library, and with it the pool that `Device.running` has to find.
+        others = [p for p in map(find_provider, {name for _, name in chosen} - {reference}) if p is not None]
+        return {
+            "compiled": any(p.unavailable(self.device) is None for p in others),
+            "arrays": any(name == reference and kind in MULTIPLYING for kind, name in chosen),
+        }
 
     @cached_property
     def weight_arrays(self) -> dict[int, Any]:
@@ -134,9 +141,9 @@ class Engine:
             with self._lock:
                 self._idle.append(context)
 
-    def create_context(self, profile: str | None = None, stream: Any = None) -> Context:
+    def create_context(self, profile: str | None = None, stream: Any = None, threads: int | None = None) -> Context:
         """A context of its own memory. `profile` holds it to one profile; without it, shapes decide. `stream` is for
-        GPUs."""
+        GPUs, `threads`, the number of threads that a run takes where it is not to be the engine's, for CPUs."""
         if profile is not None and all(p.name != profile for p in self.profiles):
             raise refuse(
                 "E0706",
@@ -144,10 +151,18 @@ class Engine:
                 cure=f"it has {', '.join(f'`{p.name}`' for p in self.profiles)}",
             )
         if self.device == "cpu":
-            return Context(self, profile)
+            return Context(self if threads is None else self._with_threads(threads), profile)
         from trtn.backend.runtime.cuda import CudaContext
 
         return CudaContext(self, profile, stream)
+
+    def _with_threads(self, threads: int) -> Engine:
+        with self._lock:
+            if threads not in self._others:
+                self._others[threads] = Engine(
+                    self.network, self.groups, self.points, self.provenance, hardware=find_device("cpu", threads)
+                )
+            return self._others[threads]
 
     def save(self, path: str | Path) -> None:
         """Write the engine file. An existing file is replaced only when the new one is complete. Raises EngineError."""
@@ -157,6 +172,23 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<engine {self.name}: {len(self.groups)} steps on {self.device}>"
+
+
+def storage_on(device: str, network: Network, groups: Sequence[Group], providers: int) -> StoragePlan:
+    """Where values live on a device: a pure function, which an engine file can't get wrong. On a CPU images are
+    channels last where there are providers (so many) beside the reference, which has no use for it."""
+    return plan_storage(network, groups, plan_orders(groups) if device != "cpu" or providers > 1 else {})
+
+
+def default_profile(network: Network) -> Profile:
+    """All that the dims may be; best at the least of it that the asserts allow."""
+    least = least_sizes(network.dims, network.asserts)
+    return Profile("default", {n: ProfileRange(r.low, least[n], r.high) for n, r in network.dims.items()})
+
+
+def _count(providers: object) -> int:
+    """How many providers an engine was built with, as its provenance says."""
+    return len(providers) if isinstance(providers, Mapping) else 0
 
 
 def _load(tensor: Tensor) -> Any:

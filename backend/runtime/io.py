@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trtn.backend.demands import check_asserts, check_guards, refuse, sizes_text
 from trtn.backend.devices import Device
-from trtn.dsl.check import solve_dims
-from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.diagnostics.suggest import did_you_mean
-from trtn.dsl.dims import evaluate
+from trtn.dsl.dims import DimError, evaluate
+from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.dtypes import BOOL
-from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Network, Profile, Tensor
 
 __all__ = ["IOTensor", "check_sizes", "fit_feeds", "pick_profile", "refuse", "sizes_of"]
@@ -49,10 +48,6 @@ def _at(dim: Any, corner: Mapping[str, int]) -> int | str:
     return str(dim)
 
 
-def refuse(code: str, message: str, *, notes: Sequence[str] = (), cure: str = "") -> ShapeError:
-    return ShapeError(message, [Diagnostic(code, message, notes=tuple(notes), help=cure)])
-
-
 def fit_feeds(network: Network, feeds: Mapping[str, Any], device: Device) -> dict[str, Any]:
     """Feeds as C-contiguous arrays of the declared dtypes and ranks, NumPy's or the device's. Raises ShapeError."""
     import numpy as np
@@ -69,7 +64,7 @@ def fit_feeds(network: Network, feeds: Mapping[str, Any], device: Device) -> dic
         if name not in feeds:
             raise refuse("E0705", f"no feed for input `{name}` ({t.type})")
         given = feeds[name]
-        given = device.adopt(given)
+        given = np.asarray(given) if isinstance(given, np.generic) else device.adopt(given)
         if hasattr(given, "dtype") and hasattr(given, "shape"):
             array = given
         else:
@@ -122,9 +117,12 @@ def sizes_of(network: Network, shapes: Mapping[str, tuple[int, ...]]) -> dict[st
     sizes = solve_dims((t.shape, shapes[t.name]) for t in network.inputs)
     for t in network.inputs:
         for axis, (dim, actual) in enumerate(zip(t.shape, shapes[t.name], strict=True)):
-            expected = evaluate(dim, sizes)
+            try:
+                expected = evaluate(dim, sizes)
+            except DimError as e:
+                raise refuse("E0705", f"input `{t.name}` is {t.type}, which has no such sizes: {e}") from None
             if expected != actual:
-                why = f"`{dim}` is {expected} for {_values(sizes)}" if not isinstance(dim, int) else f"it is {dim}"
+                why = f"`{dim}` is {expected} for {sizes_text(sizes)}" if not isinstance(dim, int) else f"it is {dim}"
                 raise refuse(
                     "E0705",
                     f"input `{t.name}` is {t.type}, the feed has shape {list(shapes[t.name])}: dim {axis} is {actual}, but {why}",
@@ -149,7 +147,7 @@ def pick_profile(
     few = reasons if len(reasons) <= 3 else [*reasons[:3], f"and so on for {len(reasons)} profiles"]
     raise refuse(
         "E0706",
-        f"no profile serves {_values(sizes)}: {'; '.join(few)}",
+        f"no profile serves {sizes_text(sizes)}: {'; '.join(few)}",
         cure="widen a profile in the spec and build again",
     )
 
@@ -186,18 +184,5 @@ def check_sizes(network: Network, sizes: Mapping[str, int]) -> None:
                 "E0706",
                 f"`{name}` is {sizes[name]}; the network is defined for {allowed.low}..{allowed.high}{step}",
             )
-    for a in network.asserts:
-        if a.relation.symbols <= sizes.keys() and not a.relation.holds(sizes):
-            message = f" ({a.message})" if a.message else ""
-            raise refuse("E0707", f"`assert {a.relation}`{message} does not hold for {_values(sizes)}")
-    for g in network.guards:
-        if g.relation.symbols <= sizes.keys() and not g.relation.holds(sizes):
-            raise refuse(
-                "E0707",
-                f"layer `{g.layer}`: {g.message}",
-                notes=[f"`{g.relation}` does not hold for {_values(sizes)}"],
-            )
-
-
-def _values(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} = {v}" for n, v in sorted(sizes.items())) or "these shapes"
+    check_asserts(network.asserts, sizes)
+    check_guards(network.guards, sizes)

@@ -8,181 +8,188 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from trtn.backend.evaluate import bind_layer, learn_sizes
+from trtn.backend.evaluate import bind_layers, learn_sizes
 from trtn.backend.group import Group
-from trtn.backend.passes.mentions import mentioned_throughout
+from trtn.backend.plan.arrays import Table, take_arrays, take_views
+from trtn.backend.plan.roles import Role, roles_of
 from trtn.backend.plan.storage import Place, StoragePlan
 from trtn.backend.runtime.io import check_sizes, refuse
 from trtn.dsl.dims import evaluate, symbol, symbols
 from trtn.dsl.network import Network, Tensor
 
 if TYPE_CHECKING:
-    from trtn.backend.providers import Kernel, Launch
+    from trtn.backend.providers import Prepared
 
-__all__ = ["Schedule", "Step"]
+__all__ = ["Run", "Schedule", "Step"]
 
-Table = dict[int, Any]
 Sizes = dict[str, int]
+Run = Callable[[Sizes], None]
+GRAIN = 256
+"""What the workspace starts at a multiple of, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A group ready to run. `late` ones depend on what only the data decides: they are bound anew in each run, on
-    the host."""
+    """A group to be bound to arrays: `bind(table)` gives what runs it on them. `late` ones depend on what only the
+    data decides; they read the table in each run, on the host."""
 
-    run: Callable[[Table, Sizes], None]
     name: str
+    bind: Callable[[Table], Run]
     late: bool = False
 
 
 class Schedule:
-    """The steps of an engine for given sizes of the dims, over a context's arena memory."""
+    """The steps of an engine for given sizes of the dims, over a context's memory: the arena, then the workspace that
+    steps share."""
 
     def __init__(
         self,
         network: Network,
         groups: Sequence[Group],
-        kernels: Sequence[Kernel],
+        prepared: Sequence[Prepared | None],
         storage: StoragePlan,
         weights: Table,
         sizes: Sizes,
         xp: Any,
+        *,
+        staging: int = 0,
     ) -> None:
+        """`staging`: inputs and outputs of at most so many bytes are copied from and to arrays that stay, so that the
+        steps on them need not be bound anew in each run."""
         self.network = network
         self.storage = storage
         self.sizes = sizes
-        self.arena = storage.layout(sizes)
         self._groups = groups
-        self._kernels = kernels
+        self._prepared = prepared
         self._weights = weights
         self._xp = xp
-        self._fixed: Table = {}
+        self._scratch = max((p.workspace for p in prepared if p is not None), default=0)
+        self._arena = storage.layout(sizes).nbytes
+        if self._scratch:
+            self._arena += -self._arena % GRAIN
+        outputs = [t for t in network.outputs if storage.places.get(id(t)) is Place.OUTPUT]
+        self._staged_inputs = self._stages(network.inputs, staging)
+        self._staged_outputs = self._stages(outputs, staging)
+        self.fixed: Mapping[int, Any] = {}
+        """The arrays that stay where they are from run to run, by tensor id."""
         self.steps: list[Step] = []
+        self._bound: list[Run | None] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it is to be attached to."""
+        return self._arena + self._scratch
 
     def attach(self, memory: Any) -> None:
-        """Take views of the arena's memory (at least `arena.nbytes` bytes of uint8, aligned) and bind the kernels."""
-        fixed: Table = dict(self._weights)
-        for t, offset in zip(self.storage.buffers, self.arena.offsets, strict=True):
-            shape = self._shape(t)
-            count = prod(shape)
-            order = self.storage.orders.get(id(t), tuple(range(len(shape))))
-            flat = memory[offset : offset + count * t.dtype.itemsize].view(t.dtype.numpy)
-            fixed[id(t)] = flat.reshape([shape[a] for a in order]).transpose(
-                [order.index(a) for a in range(len(shape))]
-            )
-        self._fixed = fixed
-        self.steps = []
-        parts = [t for g in self._groups for t in g.outputs if self.storage.places[id(t)] is Place.PART]
-        for t in parts:
-            self._part(t)
-        for group, kernel in zip(self._groups, self._kernels, strict=True):
-            step = self._step(group, kernel)
-            if step is not None:
-                self.steps.append(step)
+        """Take the arrays over memory (at least `nbytes` bytes of uint8, aligned), and bind the steps whose arrays all
+        lie there."""
+        workspace = memory[self._arena : self._arena + self._scratch] if self._scratch else None
+        outer = {**self._weights, **self._staged_inputs, **self._staged_outputs}
+        self.fixed = take_arrays(self._groups, self.storage, self.sizes, memory, outer, self._xp)
+        self.steps, self._bound = [], []
+        for n, role in enumerate(roles_of(self._groups, self.storage)):
+            group = self._groups[n]
+            known = all(id(t) in self.fixed for t in (*group.inputs, *group.outputs))
+            if role is Role.VIEW and known:
+                continue
+            step = self._step(n, role, workspace)
+            self.steps.append(step)
+            self._bound.append(step.bind(dict(self.fixed)) if known and not step.late else None)
 
     def run(self, table: Table) -> Sizes:
         """Run all steps. `table` has the inputs and, where they are given, the outputs' arrays by tensor id; results
-        are put there.
-        Gives the dims' values, data-dependent ones included."""
+        are put there. Gives the dims' values, data-dependent ones included."""
         sizes = dict(self.sizes)
-        table.update(self._fixed)
-        for step in self.steps:
-            step.run(table, sizes)
+        for key, array in self._staged_inputs.items():
+            array[...] = table[key]
+        outputs = {key: table[key] for key in self._staged_outputs}
+        table.update(self.fixed)
+        for step, bound in zip(self.steps, self._bound, strict=True):
+            (bound or step.bind(table))(sizes)
+        for key, array in outputs.items():
+            array[...] = self._staged_outputs[key]
+        table.update(outputs)
         return sizes
 
-    @property
-    def fixed(self) -> Mapping[int, Any]:
-        """The arrays that stay where they are from run to run, by tensor id."""
-        return self._fixed
+    def _stages(self, tensors: Sequence[Tensor], limit: int) -> Table:
+        if not limit:
+            return {}
+        shapes = {id(t): tuple(evaluate(d, self.sizes) for d in t.shape) for t in tensors}
+        small = [t for t in tensors if prod(shapes[id(t)]) * t.dtype.itemsize <= limit]
+        return {id(t): self._xp.empty(shapes[id(t)], t.dtype.numpy) for t in small}
 
-    def _shape(self, tensor: Tensor) -> tuple[int, ...]:
-        return tuple(evaluate(d, self.sizes) for d in tensor.shape)
+    def _step(self, number: int, role: Role, workspace: Any) -> Step:
+        group = self._groups[number]
+        match role:
+            case Role.VIEW:
+                return Step(group.name, self._view(group))
+            case Role.CONCAT:
+                return Step(group.name, self._concat_rest(group))
+            case Role.LATE:
+                return Step(group.name, self._late(group), late=True)
+        prepared = self._prepared[number]
+        assert prepared is not None, group
+        return Step(group.name, _kernel(group, prepared, workspace))
 
-    def _part(self, tensor: Tensor) -> None:
-        """The range of its concat's result that a value is written to; the result may itself be a part."""
-        if id(tensor) in self._fixed:
-            return
-        part = self.storage.parts[id(tensor)]
-        if id(part.parent) not in self._fixed:
-            self._part(part.parent)
-        start = evaluate(part.offset, self.sizes)
-        size = evaluate(tensor.shape[part.axis], self.sizes)
-        self._fixed[id(tensor)] = self._fixed[id(part.parent)][
-            (slice(None),) * part.axis + (slice(start, start + size),)
-        ]
+    def _view(self, group: Group) -> Callable[[Table], Run]:
+        """A view of an input or output, whose address may change from run to run."""
 
-    def _step(self, group: Group, kernel: Kernel) -> Step | None:
-        layer = group.layers[0]
-        dynamic_inputs = [t for t in group.inputs if self.storage.places.get(id(t)) is Place.DYNAMIC]
-        known = {id(t) for t in group.inputs} <= self._fixed.keys()
-        if len(group.outputs) and all(self.storage.places[id(t)] is Place.VIEW for t in group.outputs):
-            view = bind_layer(layer, self.sizes, self._xp)
-            if known:
-                for t, array in zip(layer.outputs, view(self._fixed, self.sizes), strict=True):
-                    self._fixed[id(t)] = array
-                return None
+        def bind(table: Table) -> Run:
+            take_views(group, self.sizes, table, self._xp)
+            return _nothing
 
-            def take(table: Table, sizes: Sizes) -> None:
-                for t, array in zip(layer.outputs, view(table, sizes), strict=True):
-                    table[id(t)] = array
+        return bind
 
-            return Step(take, group.name, late=bool(dynamic_inputs))
-        written = {i for i, p in self.storage.parts.items() if len(group.outputs) and p.parent is group.outputs[0]}
-        if written:
-            return self._concat_rest(group, written)
-        return self._launch(group, kernel)
-
-    def _concat_rest(self, group: Group, written: set[int]) -> Step | None:
+    def _concat_rest(self, group: Group) -> Callable[[Table], Run]:
         """A concat whose inputs lie in its result already, all or some: only the others are copied."""
         layer = group.layers[0]
-        target = self._fixed[id(layer.outputs[0])]
-        axis = layer.attrs["axis"]
+        result, axis = layer.outputs[0], layer.attrs["axis"]
+        ranges: list[tuple[int, slice]] = []
         offset = 0
-        copies: list[tuple[int, Any]] = []
         for t in layer.inputs:
             assert t is not None
             size = evaluate(t.shape[axis], self.sizes)
-            if id(t) not in written:
-                copies.append((id(t), target[(slice(None),) * axis + (slice(offset, offset + size),)]))
+            part = self.storage.parts.get(id(t))
+            if part is None or part.parent is not result:
+                ranges.append((id(t), slice(offset, offset + size)))
             offset += size
-        if not copies:
-            return None
 
-        def copy(table: Table, sizes: Sizes) -> None:
-            for key, into in copies:
-                into[...] = table[key]
+        def bind(table: Table) -> Run:
+            copies = [(table[id(result)][(slice(None),) * axis + (r,)], table[key]) for key, r in ranges]
 
-        return Step(copy, group.name)
+            def run(sizes: Sizes) -> None:
+                for into, array in copies:
+                    into[...] = array
 
-    def _launch(self, group: Group, kernel: Kernel) -> Step:
+            return run if copies else _nothing
+
+        return bind
+
+    def _late(self, group: Group) -> Callable[[Table], Run]:
         inputs = [id(t) for t in group.inputs]
-        outputs = [id(t) for t in group.outputs]
-        dynamic = [t for t in group.outputs if self.storage.places[id(t)] is Place.DYNAMIC]
-        late = (
-            dynamic
-            or any(self.storage.places.get(id(t)) is Place.DYNAMIC for t in group.inputs)
-            or any(mentioned_throughout(layer) & self.storage.dynamic for layer in group.layers)
-        )
-        if not late:
-            launch = kernel.bind(self.sizes)
 
-            def run(table: Table, sizes: Sizes) -> None:
-                launch([table[i] for i in inputs], [table[o] for o in outputs])
+        def bind(table: Table) -> Run:
+            def run(sizes: Sizes) -> None:
+                inner = {key: table[key] for key in inputs}
+                bind_layers(group.layers, group.outputs, sizes, self._xp)(inner, dict(sizes))
+                for t in group.outputs:
+                    self._take_result(t, inner[id(t)], table, sizes)
 
-            return Step(run, group.name)
+            return run
 
-        def run_late(table: Table, sizes: Sizes) -> None:
-            late_launch: Launch = kernel.bind(sizes)
-            results = late_launch([table[i] for i in inputs], [table.get(o) for o in outputs])
-            for t, result in zip(group.outputs, results, strict=True):
-                table[id(t)] = result
-                known = len(sizes)
-                learn_sizes(t, result.shape, sizes)
-                self._check_data_dims(t, result.shape, sizes)
-                if len(sizes) > known:
-                    check_sizes(self.network, sizes)  # asserts and guards that waited for them
+        return bind
 
-        return Step(run_late, group.name, late=True)
+    def _take_result(self, tensor: Tensor, result: Any, table: Table, sizes: Sizes) -> None:
+        """Put a late result where it belongs, and hold what it shows of the dims against what is known of them."""
+        if self.storage.places[id(tensor)] is Place.DYNAMIC:
+            table[id(tensor)] = result
+        else:
+            table[id(tensor)][...] = result
+        known = len(sizes)
+        learn_sizes(tensor, result.shape, sizes)
+        self._check_data_dims(tensor, result.shape, sizes)
+        if len(sizes) > known:
+            check_sizes(self.network, sizes)  # asserts and guards that waited for them
 
     def _check_data_dims(self, tensor: Tensor, shape: tuple[int, ...], sizes: Mapping[str, int]) -> None:
         """Hold the sizes that a result has shown against their bounds, and against what was learned before."""
@@ -199,3 +206,15 @@ class Schedule:
                         "E0707",
                         f"`{name}` of `{tensor.name}` came out as {actual}; the network says {low}..{high}",
                     )
+
+
+def _kernel(group: Group, prepared: Prepared, workspace: Any) -> Callable[[Table], Run]:
+    def bind(table: Table) -> Run:
+        launch = prepared.bind([table[id(t)] for t in group.inputs], [table[id(t)] for t in group.outputs], workspace)
+        return lambda sizes: launch()
+
+    return bind
+
+
+def _nothing(sizes: Sizes) -> None:
+    """What a view does in a run."""

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from trtn.dsl.records import record
+
 __all__ = ["Source", "Span"]
 
 
@@ -41,7 +43,7 @@ class Source:
         return Span(self, start, end)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Span:
     """The characters `start` to `end` (exclusive) of a source."""
 

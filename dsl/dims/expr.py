@@ -240,6 +240,8 @@ def symbols(dim: Dim) -> frozenset[str]:
 
 def divisors(dim: Dim) -> Iterator[Expr]:
     """What `dim` divides by, in `//` and `%`, wherever that is not a constant."""
+    if isinstance(dim, int) or dim.depth == 1:  # nothing but symbols
+        return
     for monomial, _ in terms_of(dim):
         for atom in monomial:
             if atom.op in ("//", "%") and isinstance(atom.args[1], Expr):

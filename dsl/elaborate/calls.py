@@ -10,7 +10,7 @@ from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import Expr
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.elaborate.context import NESTING_LIMIT, Context
-from trtn.dsl.elaborate.expressions import as_tensor, canonical, evaluate, layer
+from trtn.dsl.elaborate.expressions import as_tensor, evaluate, layer
 from trtn.dsl.elaborate.modules import Unit
 from trtn.dsl.elaborate.types import bind_names, bind_type
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, WeightPath, describe
@@ -30,7 +30,7 @@ def call_results(
     data_dims: Sequence[str] = (),
 ) -> tuple[Tensor, ...] | Poison:
     """The result tensors of a call. `results` names them; `data_dims` names their data-dependent sizes in order."""
-    callee = canonical(call.callee)
+    callee = call.callee.name
     span = Span(ctx.unit.source, call.callee.start, call.callee.end)
     if callee is None:
         ctx.error("E0203", "ops and blocks are called by name", span)
@@ -107,7 +107,7 @@ def _arguments(ctx: Context, call: ast.Call, kinds: Sequence[str]) -> list[tuple
     failed = False
     for arg in call.args:
         span = ctx.span(arg)
-        if isinstance(arg, ast.Ref) and arg.parts == ("none",) and not arg.quoted:
+        if isinstance(arg, ast.Ref) and arg.name == "none" and not arg.quoted:
             raw.append(((), span))
             continue
         value = evaluate(ctx, arg)
@@ -207,6 +207,8 @@ def _constant(ctx: Context, call: ast.Call, span: Span) -> tuple[Tensor, ...] | 
         return POISON
     attrs, _ = keywords
     dtype = attrs.pop("dtype", None)
+    if isinstance(dtype, str):  # in quotes, where a tensor is called as the dtype is
+        dtype = BY_NAME.get(dtype, dtype)
     if len(call.args) != 1 or attrs or not (dtype is None or isinstance(dtype, DType)):
         ctx.error(
             "E0207",

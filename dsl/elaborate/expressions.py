@@ -12,7 +12,7 @@ from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describe, is_number
 from trtn.dsl.network import Tensor
-from trtn.dsl.ops.base import Op
+from trtn.dsl.ops.base import Op, find_op
 from trtn.dsl.ops.infer import InferFailure, check_attr_names
 from trtn.dsl.syntax import ast
 
@@ -63,14 +63,13 @@ def evaluate(ctx: Context, expr: ast.Expr, name: str = "") -> Value:
 
 def resolve(ctx: Context, ref: ast.Ref) -> Value:
     """What a path stands for: the whole path as a name first, else a name and a way into the weights."""
-    whole = canonical(ref)
+    whole = ref.name
     if whole is not None:
         bound = ctx.scope.find(whole)
         if bound is not None:
             bound.used = True
             return bound.value
-    root = ref.parts[0]
-    assert isinstance(root, str)
+    root = ref.root
     bound = ctx.scope.find(root)
     value: Value
     if bound is not None:
@@ -79,7 +78,7 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
     elif root in ctx.unit.weights:
         table = ctx.unit.weights[root]
         value = WeightPath(table, "") if table is not None else POISON
-    elif len(ref.parts) == 1 and root in BY_NAME:
+    elif whole == root and root in BY_NAME:
         return BY_NAME[root]
     elif ctx.unit.may_have_lost(root):
         return POISON
@@ -88,10 +87,10 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
         near = ctx.advice(lambda: did_you_mean(shown, [*ctx.scope.all_names(), *ctx.unit.weights]))
         ctx.error("E0201", f"`{shown}` is not defined", ctx.span(ref), help=near)
         return POISON
-    if len(ref.parts) == 1:
-        return value
     if whole is not None and isinstance(value, WeightPath):
         return value.below(whole[len(root) :])
+    if whole == root:
+        return value
     for part in ref.parts[1:]:
         if isinstance(value, Poison):
             return POISON
@@ -113,19 +112,6 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
             return POISON
         value = value.index(index)
     return value
-
-
-def canonical(ref: ast.Ref) -> str | None:
-    """The path as a name, where all its indexes are literal."""
-    text = ""
-    for part in ref.parts:
-        if isinstance(part, str):
-            text += "." + part if text else part
-        elif isinstance(part, ast.IntLit):
-            text += f"[{part.value}]"
-        else:
-            return None
-    return text
 
 
 def as_tensor(ctx: Context, value: Value, span: Span, dtype: DType | None = None) -> Tensor | Poison:
@@ -210,8 +196,7 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
     key = (id(path.table), path.path)
     tensor = ctx.shared.weights.get(key)
     if tensor is None:
-        weight = path.table.get(path.path)
-        if weight is None:
+        if path.path not in path.table:
             group = path.path if path.table.has_prefix(path.path) else path.path.rpartition(".")[0]
             what = f"`{group}` is a group of weights, not one," if group == path.path else f"no weight `{path.path}`"
             inside = ", ".join(f"`{c}`" for c in path.table.children(group)[:8])
@@ -220,7 +205,7 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
             notes = [f"{f'`{group}`' if group else 'the manifest'} has {inside}"] if inside else []
             ctx.error("E0501", f"{what} in {where}", span, notes=notes, help=f"did you mean `{near}`?" if near else "")
             return POISON
-        tensor = ctx.shared.weights[key] = ctx.builder.weight(weight)
+        tensor = ctx.shared.weights[key] = ctx.builder.weight(path.table[path.path])
     return tensor
 
 
@@ -389,7 +374,7 @@ def _power(left: Any, right: Any) -> Any:
 # --- calls -------------------------------------------------------------------------------------------------------
 
 _FUNCTIONS = {"min": dim_min, "max": dim_max, "ceildiv": ceildiv}
-_STATIC = (*_FUNCTIONS, "sqrt")
+_STATIC = frozenset({*_FUNCTIONS, "sqrt"})
 
 
 def _call(ctx: Context, call: ast.Call, name: str) -> Value:
@@ -404,7 +389,7 @@ def _call(ctx: Context, call: ast.Call, name: str) -> Value:
     if len(results) != 1:
         ctx.error(
             "E0208",
-            f"`{canonical(call.callee)}` gives {len(results)} results; one is wanted here",
+            f"`{call.callee.name}` gives {len(results)} results; one is wanted here",
             ctx.span(call),
         )
         return POISON
@@ -413,10 +398,8 @@ def _call(ctx: Context, call: ast.Call, name: str) -> Value:
 
 def static_call(ctx: Context, call: ast.Call) -> Value | None:
     """`min`, `max`, `ceildiv`, `sqrt` of numbers; None for calls that make layers."""
-    function = call.callee.parts[0]
-    if not isinstance(function, str) or function not in _STATIC or len(call.callee.parts) > 1:
-        return None
-    if call.kwargs or not call.args:
+    function = call.callee.name
+    if function not in _STATIC or call.kwargs or not call.args:
         return None
     if not all(_may_be_static(ctx, a) for a in call.args):
         return None
@@ -451,21 +434,20 @@ def _may_be_static(ctx: Context, expr: ast.Expr) -> bool:
         case ast.IntLit() | ast.FloatLit():
             return True
         case ast.Ref():
-            whole = canonical(expr)
-            bound = ctx.scope.find(whole) if whole is not None else None
+            bound = ctx.scope.find(expr.name) if expr.name is not None else None
             return bound is not None and is_number(bound.value)
         case ast.Unary():
             return _may_be_static(ctx, expr.operand)
         case ast.Binary():
             return _may_be_static(ctx, expr.left) and _may_be_static(ctx, expr.right)
         case ast.Call():
-            return canonical(expr.callee) in _STATIC and all(_may_be_static(ctx, a) for a in expr.args)
+            return expr.callee.name in _STATIC and all(_may_be_static(ctx, a) for a in expr.args)
     return False
 
 
 def layer(
     ctx: Context,
-    op: Any,
+    op: Op | str,
     inputs: list[tuple[Tensor | None, Span]],
     attrs: dict[str, Any],
     name: str,
@@ -473,20 +455,19 @@ def layer(
     **more: Any,
 ) -> tuple[Tensor, ...] | Poison:
     """Add a layer; a failure is reported. Without a name it is called after its op, below the statement's name."""
-    label = op if isinstance(op, str) else op.name
-    path = name or ctx.path(label)
     attr_spans: dict[str, Span] = more.pop("attr_spans", {})
+    found = find_op(op) if isinstance(op, str) else op
+    assert found is not None, op
     try:
-        if isinstance(op, Op):
-            check_attr_names(op, attrs)  # here already: some names are those of the builder's own parameters
-        return ctx.builder.layer(
-            op,
-            *(t for t, _ in inputs),
-            name=path,
+        check_attr_names(found, attrs)  # a name that the op has not says more than its inputs do
+        return ctx.builder.add(
+            found,
+            [t for t, _ in inputs],
+            attrs,
+            name=name or ctx.path(found.name),
             origin=ctx.origin(span),
             input_spans=[s for _, s in inputs],
             **more,
-            **attrs,
         )
     except InferFailure as failure:
         ctx.refuse(failure, span, [(s, t) for t, s in inputs], attr_spans)

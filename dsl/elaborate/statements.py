@@ -16,7 +16,7 @@ from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.expressions import as_dim, as_tensor, evaluate, layer, static_call
 from trtn.dsl.elaborate.types import check_type, data_dim_names, declare_data_dims, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, describe
-from trtn.dsl.network import Graph, Tensor, TensorType
+from trtn.dsl.network import Assertion, Graph, Tensor, TensorType
 from trtn.dsl.ops.infer import Requirement
 from trtn.dsl.syntax import ast
 
@@ -176,7 +176,9 @@ def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[s
             single = evaluate(ctx, value, first)
             return POISON if isinstance(single, Poison) else [single]
     ctx.builder.data_dims.update(stated)  # the op has set its own bounds
-    made = sorted(set(islice(ctx.builder.data_dims, before, None)) - ctx.shared.named_dims)
+    made: list[str] = []
+    if len(ctx.builder.data_dims) > before:
+        made = sorted(set(islice(ctx.builder.data_dims, before, None)) - ctx.shared.named_dims)
     if made and not ctx.stack and not isinstance(found, Poison):
         high = ctx.builder.data_dims[made[0]].high
         ctx.error(
@@ -209,7 +211,9 @@ def _assert(ctx: Context, statement: ast.Assert) -> None:
     text = statement.message or span.text
     if isinstance(value, Relation):
         requirement = Requirement(value, f"assert fails: {text}", "E0403")
-        ctx.builder.requirements.append(PendingGuard(requirement, ctx.path("").rstrip("."), span))
+        assertion = Assertion(value, statement.message or "", span)
+        where = ctx.path("").rstrip(".")
+        ctx.builder.requirements.append(PendingGuard(requirement, where, span, assertion=assertion))
     elif value is False:
         ctx.error("E0403", f"assert fails: {text}", span)
     elif value is not True and not isinstance(value, Poison):

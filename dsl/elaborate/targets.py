@@ -10,7 +10,7 @@ from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.elaborate.modules import Unit
 from trtn.dsl.network import Network, Precision, Target
-from trtn.dsl.ops.base import catalogue
+from trtn.dsl.ops.base import catalogue, find_op
 from trtn.dsl.syntax import ast
 
 __all__ = ["elaborate_target", "target_network"]
@@ -22,8 +22,8 @@ _DEVICE = re.compile(r"cpu|cuda(:sm_\d+a?)?")
 def target_network(decl: ast.Target) -> str | None:
     """The network that a target names, or None."""
     for item in decl.fields:
-        if item.name == "network" and isinstance(item.value, ast.Ref) and isinstance(item.value.parts[0], str):
-            return item.value.parts[0]
+        if item.name == "network" and isinstance(item.value, ast.Ref):
+            return item.value.root
     return None
 
 
@@ -81,8 +81,8 @@ def _field(unit: Unit, decl: ast.Target, item: ast.Field, network: Network, valu
             return _profiles(unit, value, network, values, sink)
         case "precision", ast.Precision():
             return _precision(value, values, span, sink)
-        case "precision", ast.Ref() if str(value.parts[0]) in BY_NAME:
-            values["precision"] = Precision(BY_NAME[str(value.parts[0])])
+        case "precision", ast.Ref() if value.root in BY_NAME:
+            values["precision"] = Precision(BY_NAME[value.root])
         case _:
             kinds = {
                 "device": "a device", "lock": "a string", "output": "a string", "workspace": "a size like 4GiB",
@@ -98,7 +98,7 @@ def _profiles(unit: Unit, value: ast.ListLit, network: Network, values: dict[str
     declared = {p.name for p in unit.profiles if p.network == network.name}
     good = True
     for item in value.items:
-        name = str(item.parts[0]) if isinstance(item, ast.Ref) else ""
+        name = item.root if isinstance(item, ast.Ref) else ""
         if name not in declared:
             where = Span(unit.source, item.start, item.end)
             sink.error(
@@ -133,7 +133,7 @@ def _precision(value: ast.Precision, values: dict[str, Any], span: Span, sink: S
         kept = dtype(name)
         good &= kept is not None
         for op in ops:
-            if op not in catalogue():
+            if find_op(op) is None:
                 sink.error("E0422", f"no op is called `{op}`", span, help=did_you_mean(op, list(catalogue())))
                 good = False
             elif kept is not None:

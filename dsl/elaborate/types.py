@@ -65,14 +65,9 @@ def data_dim_names(types: tuple[ast.TypeExpr, ...]) -> list[str]:
     """The names that `K in a..b` dims of a statement's types give to data-dependent sizes, in order, each once."""
     names: list[str] = []
     for t in types:
-        for d in t.dims:
-            if (
-                d.low is not None
-                and isinstance(d.value, ast.Ref)
-                and isinstance(d.value.parts[0], str)
-                and d.value.parts[0] not in names
-            ):
-                names.append(d.value.parts[0])
+        for d in t.spelled:
+            if d.low is not None and isinstance(d.value, ast.Ref) and d.value.root not in names:
+                names.append(d.value.root)
     return names
 
 
@@ -80,18 +75,18 @@ def declare_data_dims(ctx: Context, types: tuple[ast.TypeExpr, ...]) -> bool:
     """Bring the names of `K in a..b` dims into scope, with their stated bounds."""
     good = True
     for t in types:
-        for d in t.dims:
+        for d in t.spelled:
             if d.low is None or d.high is None:
                 continue
             low, high = as_dim(ctx, d.low), as_dim(ctx, d.high)
             if isinstance(low, Poison) or isinstance(high, Poison):
                 good = False
                 continue
-            if not isinstance(d.value, ast.Ref) or len(d.value.parts) != 1 or not isinstance(d.value.parts[0], str):
+            if not isinstance(d.value, ast.Ref) or d.value.name != d.value.root:
                 ctx.error("E0306", "only a new name can be bounded with `in`", ctx.span(d))
                 good = False
                 continue
-            name = d.value.parts[0]
+            name = d.value.root
             earlier = ctx.scope.find(name)
             if earlier is not None:
                 labels = [Label(earlier.span, "first here")] if earlier.span is not None else []
@@ -114,8 +109,8 @@ def bind_names(inner: Context, pattern: ast.TypeExpr, tensor: Tensor) -> None:
         inner.scope.names[pattern.dtype] = Bound(tensor.dtype, inner.span(pattern))
     for d, actual in zip(pattern.dims, tensor.shape, strict=False):
         match d.value:
-            case ast.Ref(parts=(str() as name,)) if inner.scope.find(name) is None:
-                inner.scope.names[name] = Bound(actual, inner.span(d))
+            case ast.Ref(name=str() as bare, root=root) if bare == root and inner.scope.find(bare) is None:
+                inner.scope.names[bare] = Bound(actual, inner.span(d))
 
 
 def bind_type(

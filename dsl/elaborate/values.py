@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from trtn.dsl.dims import Expr, Relation
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Tensor, format_type
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     from trtn.dsl.diagnostics import Span
@@ -28,7 +29,7 @@ class Poison:
 POISON: Final = Poison()
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class WeightPath:
     """A place in a manifest: a tensor's path, or the common start of several (`w.encoder.layer[3]`)."""
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import ALL, DType
+from trtn.dsl.ops.homes import HOMES
 from trtn.dsl.ops.signature import Signature, parse_signature
 
 if TYPE_CHECKING:
@@ -119,4 +120,9 @@ def catalogue() -> Mapping[str, Op]:
 
 
 def find_op(name: str) -> Op | None:
-    return catalogue().get(name)
+    """The op of this name, without importing all others where its module is known."""
+    found = _REGISTRY.get(name)
+    if found is None and name in HOMES:
+        importlib.import_module(f"trtn.dsl.ops.{HOMES[name]}")
+        found = _REGISTRY.get(name)
+    return found or catalogue().get(name)

@@ -12,7 +12,7 @@ from trtn.dsl.network import Shape, TensorType
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 
-__all__ = ["DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"]
+__all__ = ["DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "dynamic_levels"]
 
 _LARGEST = {"f8e4m3": 448.0, "f8e5m2": 57344.0, "f8e4m3fnuz": 240.0, "f8e5m2fnuz": 57344.0, "f4e2m1": 6.0}
 _LEVELS = tuple(BY_NAME[n] for n in ("u8", "i8", "u16", "i16", "u4", "i4", "u2", "i2", *_LARGEST))
@@ -161,10 +161,15 @@ class DynamicQuantizeLinear(Op):
         return [i.shape(0), (), ()]
 
     def evaluate(self, xp: Any, x: Any) -> tuple[Any, ...]:
-        low = xp.minimum(x.min(), 0) if x.size else xp.zeros((), dtype="float32")
-        high = xp.maximum(x.max(), 0) if x.size else low
-        spread = (xp.asarray(high - low) / 255).astype("float32")
-        scale = xp.where(spread == 0, 1, spread).astype("float32")
-        zero = xp.clip(xp.rint(-low / scale), 0, 255)
-        y = xp.clip(xp.rint(x / scale) + zero, 0, 255)
+        y, scale, zero = dynamic_levels(xp, x)
         return y.astype("uint8"), xp.asarray(scale), xp.asarray(zero).astype("uint8")
+
+
+def dynamic_levels(xp: Any, x: Any) -> tuple[Any, Any, Any]:
+    """x as levels of u8, their scale and their zero point, all as f32: see DynamicQuantizeLinear."""
+    low = xp.minimum(x.min(), 0) if x.size else xp.zeros((), dtype="float32")
+    high = xp.maximum(x.max(), 0) if x.size else low
+    spread = (xp.asarray(high - low) / 255).astype("float32")
+    scale = xp.where(spread == 0, 1, spread).astype("float32")
+    zero = xp.clip(xp.rint(-low / scale), 0, 255)
+    return xp.clip(xp.rint(x / scale) + zero, 0, 255), scale, zero

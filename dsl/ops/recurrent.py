@@ -9,9 +9,10 @@ its y is 0 there, and "reverse" begins at its own last step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import FLOATS
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.arrays import wide
@@ -20,9 +21,12 @@ from trtn.dsl.ops.gates import Gate, canonical_activations, make_gates
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.rearrange import reversal
 
-__all__ = ["Gru", "Lstm", "Rnn"]
+__all__ = ["ATTRS", "Gru", "Lstm", "Product", "Rnn"]
 
-_ATTRS = (
+Product = Callable[[Any, Any], object]
+"""Writes the product of rows [N, I] and a direction's weights, transposed, into an array [N, G*H]."""
+
+ATTRS = (
     'hidden: int, direction: "forward" | "reverse" | "bidirectional" = "forward", activations: strs?,'
     " alpha: floats?, beta: floats?, clip: float?, batch_first: bool = false"
 )
@@ -51,8 +55,7 @@ class _Recurrent(Op):
         canonical_activations(i, self.defaults, directions)
         state = (batch, directions, hidden) if i["batch_first"] else (directions, batch, hidden)
         wanted: list[Shape] = [
-            (directions, gates * hidden, features),
-            (directions, gates * hidden, hidden),
+            *self._weight_shapes(i, directions, features),
             (directions, 2 * gates * hidden),
             (batch,),
             *(state,) * self.states,
@@ -64,6 +67,11 @@ class _Recurrent(Op):
         y = (batch, steps, directions, hidden) if i["batch_first"] else (steps, directions, batch, hidden)
         return [y, *(state,) * self.states]
 
+    def _weight_shapes(self, i: Infer, directions: int, features: Dim) -> list[Shape]:
+        """What the inputs between x and the bias must be."""
+        rows = self.gates * i["hidden"]
+        return [(directions, rows, features), (directions, rows, i["hidden"])]
+
     def _expect(self, i: Infer, index: int, shape: Shape) -> None:
         i.rank(index, len(shape))
         for n, (expected, found) in enumerate(zip(shape, i.shape(index), strict=True)):
@@ -74,7 +82,15 @@ class _Recurrent(Op):
                 inputs=[index, 0],
             )
 
-    def evaluate(
+    def evaluate(self, *inputs: Any, **attrs: Any) -> Any:
+        return self._forward(*inputs, **attrs)
+
+    def _product(self, xp: Any, weights: Any) -> Product:
+        """How rows are multiplied by the weights of one direction."""
+        columns = wide(weights).T
+        return lambda rows, out: xp.matmul(rows, columns, out=out)
+
+    def _forward(
         self,
         xp: Any,
         x: Any,
@@ -112,11 +128,13 @@ class _Recurrent(Op):
                     state[d] = given[d]
             inputs = _turned(xp, x, order) if back else x
             # One product for all steps; the loop adds the recurrent part to its rows in place.
-            projected = xp.matmul(inputs.reshape(steps * batch, features), wide(w[d]).T)
+            projected = xp.empty((steps * batch, self.gates * hidden), dtype=x.dtype)
+            self._product(xp, w[d])(inputs.reshape(steps * batch, features), projected)
             run = _Run(
                 xp,
-                projected.reshape(steps, batch, w.shape[1]),
-                wide(r[d]),
+                projected.reshape(steps, batch, self.gates * hidden),
+                r[d],
+                self._product(xp, r[d]),
                 None if bias is None else wide(bias[d]),
                 None if peephole is None else wide(peephole[d]),
                 functions[d * uses : (d + 1) * uses],
@@ -149,14 +167,15 @@ class _Run:
         xp: Any,
         projected: Any,
         r: Any,
+        recur: Product,
         bias: Any,
         peephole: Any,
         functions: Sequence[Gate],
         clip: float | None,
         inside: Any,
     ) -> None:
-        self.xp, self.projected, self.r, self.bias, self.peephole = xp, projected, r, bias, peephole
-        self.functions, self.inside = functions, inside
+        self.xp, self.projected, self.r, self.recur = xp, projected, r, recur
+        self.bias, self.peephole, self.functions, self.inside = bias, peephole, functions, inside
         self._clip = clip
 
     def clip(self, x: Any) -> None:
@@ -187,7 +206,7 @@ class Lstm(_Recurrent):
 
     signature = (
         "lstm(x: T, w: T, r: T, bias: T?, lengths: i32?, h0: T?, c0: T?, peephole: T?, *,"
-        f" {_ATTRS}, input_forget: bool = false) -> (y: T, h: T, c: T)"
+        f" {ATTRS}, input_forget: bool = false) -> (y: T, h: T, c: T)"
     )
     gates = 4
     defaults = ("sigmoid", "tanh", "tanh")
@@ -200,14 +219,13 @@ class Lstm(_Recurrent):
         f, g, output = run.functions
         if run.bias is not None:
             run.projected += run.bias[: 4 * size] + run.bias[4 * size :]
-        recurrent = run.r.T
         added, cell, squashed = (
             xp.empty_like(run.projected[0]) if len(out) else None,
             xp.empty_like(c),
             xp.empty_like(c),
         )
         for step, gates in enumerate(run.projected):
-            xp.matmul(h, recurrent, out=added)
+            run.recur(h, added)
             gates += added
             i_gate, o_gate, f_gate, candidate = (gates[:, n * size : (n + 1) * size] for n in range(4))
             if peephole is None:
@@ -246,7 +264,7 @@ class Gru(_Recurrent):
 
     signature = (
         "gru(x: T, w: T, r: T, bias: T?, lengths: i32?, h0: T?, *,"
-        f" {_ATTRS}, linear_before_reset: bool = false) -> (y: T, h: T)"
+        f" {ATTRS}, linear_before_reset: bool = false) -> (y: T, h: T)"
     )
     gates = 3
     defaults = ("sigmoid", "tanh")
@@ -265,8 +283,9 @@ class Gru(_Recurrent):
                 inner = r_bias[2 * size :]
             else:
                 run.projected[:, :, 2 * size :] += r_bias[2 * size :]
-        early = run.r.T if linear_before_reset else run.r[: 2 * size].T
-        late = run.r[2 * size :].T
+        r = wide(run.r)
+        early = r.T if linear_before_reset else r[: 2 * size].T
+        late = r[2 * size :].T
         for step, gates in enumerate(run.projected):
             added = xp.matmul(h, early)
             both, candidate = gates[:, : 2 * size], gates[:, 2 * size :]
@@ -294,7 +313,7 @@ class Gru(_Recurrent):
 class Rnn(_Recurrent):
     """The plain recurrence: h' = f(W x + R h + bw + br), `activations` one name a direction. ONNX RNN."""
 
-    signature = f"rnn(x: T, w: T, r: T, bias: T?, lengths: i32?, h0: T?, *, {_ATTRS}) -> (y: T, h: T)"
+    signature = f"rnn(x: T, w: T, r: T, bias: T?, lengths: i32?, h0: T?, *, {ATTRS}) -> (y: T, h: T)"
     gates = 1
     defaults = ("tanh",)
 
@@ -304,9 +323,8 @@ class Rnn(_Recurrent):
         (f,) = run.functions
         if run.bias is not None:
             run.projected += run.bias[:size] + run.bias[size:]
-        recurrent = run.r.T
         for step, inputs in enumerate(run.projected):
-            run.xp.matmul(h, recurrent, out=out[step])
+            run.recur(h, out[step])
             out[step] += inputs
             run.clip(out[step])
             f(out[step])

@@ -99,7 +99,8 @@ class Split(Op):
 
     def value(self, i: Infer) -> tuple[Dim, ...] | None:
         known, first = i.value(0), i["sizes"][0]
-        return known[:first] if known is not None and isinstance(first, int) else None
+        # Whether there are so many elements may be open: it can depend on the sizes of the other pieces.
+        return known[:first] if known is not None and isinstance(first, int) and first <= len(known) else None
 
     def evaluate(self, xp: Any, x: Any, *, axis: int, sizes: Sequence[int], parts: int | None) -> tuple[Any, ...]:
         ends = accumulate(sizes)

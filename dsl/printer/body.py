@@ -11,7 +11,7 @@ from trtn.dsl.dtypes import DType
 from trtn.dsl.network import DataDim, Graph, Layer, Network, Origin, Tensor, walk
 from trtn.dsl.printer.attributes import written_attributes
 from trtn.dsl.printer.control import write_control
-from trtn.dsl.printer.literals import value_text
+from trtn.dsl.printer.literals import assert_text, value_text
 from trtn.dsl.printer.names import Names, Scope
 from trtn.dsl.printer.operands import Operand, arguments, infix
 from trtn.dsl.printer.placement import Placement
@@ -61,6 +61,18 @@ class BodyWriter:
             if layer.outputs:  # nothing can come of the others, and there is no name to bind
                 self.statement(layer, scope, carried)
 
+    def asserts(self, region: Graph) -> list[str]:
+        """Write what a body asserts. Gives the lines that belong after its statements: they make the sizes in them."""
+        late: list[str] = []
+        for guard in region.guards:
+            if not guard.layer:
+                text = assert_text(guard.relation, guard.message, self.names.dims)
+                if guard.relation.symbols.isdisjoint(self._unnamed):
+                    self.line(text)
+                else:
+                    late.append(text)
+        return late
+
     def operand(self, layer: Layer, index: int, tensor: Tensor | None, scope: Scope) -> Operand:
         """How a layer's input (or a value that its body gives) is written."""
         if tensor is None:
@@ -71,7 +83,7 @@ class BodyWriter:
             return Operand(tensor, name=written)
         literal = self.placement.literal(layer, index, tensor)
         if literal is not None:
-            return Operand(tensor, literal=literal)
+            return Operand(tensor, literal=literal, quoted=scope.is_taken(tensor.dtype.name))
         path = self.placement.path(tensor.weight, layer, index)
         return Operand(tensor, name=f"{MANIFEST}.{quote_name(path)}")
 

@@ -45,7 +45,10 @@ def _if(writer: BodyWriter, layer: Layer, targets: str, condition: Operand, scop
 
 def _statements(writer: BodyWriter, layer: Layer, region: Graph, inner: Scope) -> None:
     writer.depth += 1
+    late = writer.asserts(region)
     writer.layers(region.layers, inner, {})
+    for line in late:
+        writer.line(line)
     _yield(writer, layer, region.outputs, inner)
     writer.depth -= 1
 
@@ -112,7 +115,10 @@ def _carrying(
     plan = plan_rebinding(region, carried, finals, yielded)
     names = [inner.text(t) or "" for t in carried]
     writer.depth += 1
+    late = writer.asserts(region)
     writer.layers(region.layers, inner, {tensor: _plain(names[number]) for tensor, number in plan.direct.items()})
+    for line in late:
+        writer.line(line)
     for number in plan.kept:
         old = writer.names.fresh(inner, f"{_plain(names[number])}_old")
         writer.line(f"{old} = {names[number]}")

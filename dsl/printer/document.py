@@ -9,7 +9,7 @@ from trtn.dsl.diagnostics import Source
 from trtn.dsl.network import Assertion, Network, Precision, Profile, ProfileRange, Target, Weight
 from trtn.dsl.printer.body import MANIFEST, BodyWriter
 from trtn.dsl.printer.layout import physical_lines
-from trtn.dsl.printer.literals import name_text
+from trtn.dsl.printer.literals import assert_text, name_text
 from trtn.dsl.printer.names import Names
 from trtn.dsl.printer.placement import Placement
 from trtn.dsl.printer.rewrite import expressible
@@ -64,16 +64,10 @@ def header(network: Network, names: Names) -> Iterator[str]:
         yield f"dim {dims.name(name)} in {values.low}..{values.last}" + (
             f" step {values.step}" if values.step > 1 else ""
         )
-    yield from (_assert(a, names) for a in network.asserts if a.relation.symbols and not _is_late(a, network))
+    yield from (assert_text(a.relation, a.message, names.dims) for a in network.asserts if a.relation.symbols and not _is_late(a, network))
     for word, tensors in (("input", network.inputs), ("output", network.outputs)):
         for t in tensors:
             yield f"{word} {quote_name(t.name)}: {t.dtype}[{', '.join(map(dims, t.shape))}]"
-
-
-def _assert(assertion: Assertion, names: Names) -> str:
-    relation = assertion.relation
-    text = f"assert {names.dims(relation.left)} {relation.op} {names.dims(relation.right)}"
-    return f"{text}, {quote_string(assertion.message)}" if assertion.message else text
 
 
 def _is_late(assertion: Assertion, network: Network) -> bool:
@@ -83,7 +77,7 @@ def _is_late(assertion: Assertion, network: Network) -> bool:
 
 def late_asserts(network: Network, names: Names) -> Iterator[str]:
     """The asserts that come behind the statements."""
-    yield from (_assert(a, names) for a in network.asserts if _is_late(a, network))
+    yield from (assert_text(a.relation, a.message, names.dims) for a in network.asserts if _is_late(a, network))
 
 
 def outputs_called_as_inputs(network: Network, names: Names) -> Iterator[tuple[int, str]]:

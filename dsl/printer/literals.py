@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trtn.dsl.dims import Dim
+from trtn.dsl.dims import Dim, Relation
 from trtn.dsl.dims.text import FUNCTIONS
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.syntax.names import RESERVED, is_plain_name, quote_name, quote_string
@@ -15,7 +15,7 @@ from trtn.dsl.syntax.names import RESERVED, is_plain_name, quote_name, quote_str
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["DimWriter", "constant_text", "default_dtype", "name_text", "number_text", "value_text"]
+__all__ = ["DimWriter", "assert_text", "constant_text", "default_dtype", "name_text", "number_text", "value_text"]
 
 _DIM_PART = re.compile(r"`([^`]*)`|([A-Za-z_]\w*)(\(?)|\s*(//|\*|%)\s*")
 
@@ -66,6 +66,12 @@ class DimWriter:
         if quoted is None and bracket and word in FUNCTIONS:
             return match.group()
         return self.name(word if quoted is None else quoted) + (bracket or "")
+
+
+def assert_text(relation: Relation, message: str, dims: DimWriter) -> str:
+    """A statement that demands a relation."""
+    text = f"assert {dims(relation.left)} {relation.op} {dims(relation.right)}"
+    return f"{text}, {quote_string(message)}" if message else text
 
 
 def value_text(value: Any, dims: DimWriter) -> str:

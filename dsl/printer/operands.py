@@ -10,6 +10,7 @@ from trtn.dsl.elaborate.expressions import INFIX
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.signature import Input
 from trtn.dsl.printer.literals import default_dtype
+from trtn.dsl.syntax.names import quote_string
 
 __all__ = ["Operand", "arguments", "infix", "standalone"]
 
@@ -25,6 +26,8 @@ class Operand:
     tensor: Tensor | None
     name: str = ""
     literal: str = ""
+    quoted: bool = False
+    """Whether its dtype goes in quotes, because a tensor is called as the dtype is."""
 
     @property
     def is_number(self) -> bool:
@@ -36,7 +39,10 @@ class Operand:
         """The text that means this tensor anywhere."""
         if self.tensor is None:
             return "none"
-        return self.name or f"constant({self.literal}, dtype={self.tensor.dtype})"
+        if self.name:
+            return self.name
+        dtype = self.tensor.dtype.name
+        return f"constant({self.literal}, dtype={quote_string(dtype) if self.quoted else dtype})"
 
 
 def standalone(operand: Operand) -> str:

@@ -52,7 +52,7 @@ def _region(graph: Graph) -> Graph:
                 layers += _loop(layer)
             case _:
                 layers.append(layer)
-    return Graph(graph.inputs, graph.outputs, tuple(layers))
+    return replace(graph, layers=tuple(layers))
 
 
 def _with_known_lists(layer: Layer, before: list[Layer]) -> Layer:
@@ -104,7 +104,7 @@ def _loop(layer: Layer) -> list[Layer]:
     count = len(initial)
     if limit is None and cond is None and len(results) > count:
         cond = _constant(np.asarray(True))  # a counted loop would have a length that is known
-        region = Graph(region.inputs, (cond, *region.outputs[1:]), region.layers)
+        region = replace(region, outputs=(cond, *region.outputs[1:]))
     if limit is None:
         limit = _scalar(layer.attrs["maximum"], layer.name, before)
     elif limit.rank:
@@ -117,7 +117,7 @@ def _loop(layer: Layer) -> list[Layer]:
     ):
         initial.append(cond)
         outputs = (*region.outputs[: 1 + count], going, *region.outputs[1 + count :])
-        region = Graph((*region.inputs, Tensor("go_on", BOOL, ())), outputs, region.layers)
+        region = replace(region, inputs=(*region.inputs, Tensor("go_on", BOOL, ())), outputs=outputs)
         results = (*results[:count], Tensor(f"{layer.name}.go_on", BOOL, ()), *results[count:])
     return [*before, replace(layer, inputs=(limit, cond, *initial), outputs=results, regions=(region,))]
 

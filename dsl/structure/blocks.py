@@ -26,6 +26,8 @@ from trtn.dsl.syntax.names import RESERVED, is_plain_name, quote_name
 __all__ = ["Block", "Unwritable", "make_block"]
 
 _SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation"}
+_PARTS = {"q": "query", "k": "key", "v": "value"}
+"""What the parts of a tensor are called that attention's operands are made of."""
 _KINDS = {"int": "int", "dim": "int", "float": "float", "str": "str", "bool": "bool"}
 _LIST_KINDS = {"ints": "ints", "dims": "ints", "floats": "floats"}
 
@@ -72,7 +74,7 @@ class _BlockWriter:
     _labels: dict[str, str] = field(default_factory=dict)
     _suffixes: dict[int, str] = field(default_factory=dict)
     _attended: dict[int, str] = field(default_factory=dict)
-    """What attention takes the results of layers for: query, key or value."""
+    """What attention takes the results of layers without weights for, and what those are made of: `q`, `k` or `v`."""
     _stems: dict[int, str] = field(default_factory=dict)
     """What the results of statements are called after, for those that work on them."""
     _sizes: SizeBook = field(init=False)
@@ -169,7 +171,7 @@ class _BlockWriter:
             suffix = self._suffixes.get(id(t.weight)) if t is not None and t.weight is not None else None
             if suffix is not None:
                 return self._labels[suffix]
-        return self._attended.get(id(layer), "")
+        return self._attended.get(id(layer.output), "") if len(layer.outputs) == 1 else ""
 
     def stem(self, tensor: Tensor) -> str:
         return self._stems.get(id(tensor), "")
@@ -183,9 +185,12 @@ class _BlockWriter:
 
     def bind(self, layer: Layer, expression: Expression) -> None:
         names = []
-        for t in layer.outputs:
+        for number, t in enumerate(layer.outputs, 1):
             self._stems[id(t)] = expression.stem
-            names.append(self._free(_identifier(expression.label)) if id(t) in self._reads else "_")
+            label = expression.label
+            if len(layer.outputs) > 1:
+                label = _PARTS.get(self._attended.get(id(t), "")) or f"{expression.stem}_{number}"
+            names.append(self._free(_identifier(label)) if id(t) in self._reads else "_")
             self._texts[id(t)] = names[-1]
         self.lines.append((1, f"{', '.join(names)} = {expression.text}"))
 

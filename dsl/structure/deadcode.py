@@ -40,7 +40,9 @@ def _live(graph: Graph, wanted: set[int]) -> Graph:
         wanted.update(id(t) for t in layer.inputs if t is not None)
         regions = tuple(_live(region, wanted) for region in layer.regions)
         kept.append(replace(layer, regions=regions) if regions else layer)
-    return Graph(graph.inputs, graph.outputs, tuple(reversed(kept)))
+    gone = {layer.name for layer in graph.layers} - {layer.name for layer in kept}
+    guards = tuple(g for g in graph.guards if g.layer not in gone)
+    return replace(graph, layers=tuple(reversed(kept)), guards=guards)
 
 
 def _tensors(graph: Graph) -> Iterable[Tensor]:

@@ -23,6 +23,8 @@ _STRENGTHS = {
     "add": _SUM, "sub": _SUM, "mul": _PRODUCT, "div": _PRODUCT, "floor_div": _PRODUCT, "mod": _PRODUCT,
     "matmul": _PRODUCT, "pow": _POWER, "neg": _SIGN,
 }  # fmt: skip
+_MOVES = frozenset({"concat", "gather", "pad", "resize", "slice", "split"})
+"""Ops that have a line of their own, but make nothing new: what is made of their results is called after what they read."""
 _MOST_OPS = 5
 """Layers in one statement."""
 _MOST_OPS_INSIDE = 2
@@ -124,6 +126,8 @@ class Packer:
             for inner, part in expression.inside:
                 self._bind(inner, part)
             expression = self._expression(layer, [])
+        if expression.strength != _ATOM and not self._voice.fits(layer, expression):
+            expression = self._expression(layer, [], is_call=True)  # a call is better broken over several lines
         self._voice.bind(layer, expression)
 
     def _put(self, layer: Layer, expression: Expression) -> None:
@@ -149,12 +153,14 @@ class Packer:
         room = LINE_LENGTH - len(INDENT) * self._voice.depth - len(f"{found.label} = ")
         return found if found.ops <= _MOST_OPS and len(found.text) <= room else None
 
-    def _expression(self, layer: Layer, inside: Sequence[tuple[Layer, Expression]]) -> Expression:
+    def _expression(
+        self, layer: Layer, inside: Sequence[tuple[Layer, Expression]], *, is_call: bool = False
+    ) -> Expression:
         parts = {id(x.output): e for x, e in inside}
         operands = self._voice.operands(layer)
         attributes = self._voice.attributes(layer)
         text, strength = None, _ATOM
-        if not attributes:
+        if not attributes and not is_call:
             strength = _STRENGTHS.get(layer.op.name, _COMPARISON)
             text = infix(layer, [self._wrapped(o, n, parts, strength) for n, o in enumerate(operands)])
         if text is None:
@@ -183,11 +189,12 @@ class Packer:
     def _label(self, layer: Layer, inside: Sequence[Expression]) -> tuple[str, str]:
         """Label and stem: after the weights that a layer or what it works on has; else the op's name."""
         own = self._voice.label(layer)
-        if own or is_line(layer):
+        if own or (is_line(layer) and layer.op.name not in _MOVES):
             return (own or layer.op.name,) * 2
         if len(inside) == 1 and sum(t is not None and t.weight is None for t in layer.inputs) == 1:
             inner = inside[0]
             return inner.label if inner.has_line else f"{inner.stem}_{layer.op.name}", inner.stem
         stems = [e.stem for e in inside if e.has_line]
         stems += [s for t in layer.inputs if t is not None and (s := self._voice.stem(t))]
-        return (f"{stems[0]}_{layer.op.name}", stems[0]) if stems else (layer.op.name, layer.op.name)
+        stem = stems[0] if stems else layer.op.name
+        return (layer.op.name if is_line(layer) or not stems else f"{stem}_{layer.op.name}"), stem

@@ -7,16 +7,18 @@ it (it is no half of a residual), and occurs often enough to make the text short
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from trtn.dsl.network import Layer, Network, Tensor
 from trtn.dsl.structure.constants import literal_bytes
-from trtn.dsl.structure.paths import family
-from trtn.dsl.structure.roles import role_of
-from trtn.dsl.structure.tokens import is_line, token
+from trtn.dsl.structure.paths import Family, family
+from trtn.dsl.structure.roles import past_of, role_of
+from trtn.dsl.structure.tokens import is_line, lines_alone, token
 from trtn.dsl.structure.views import VIEWS
 
 __all__ = ["Finder", "Occurrence", "is_weight"]
@@ -27,12 +29,26 @@ _SHORTEST = 4
 """Layers of a block: fewer are an expression."""
 _LEAST_GAIN = 2
 """Lines that a block must save."""
-_BONUS = 1.3
+_LEAST_GAIN_WITHOUT_WEIGHTS = 6
+"""The same for one without weights: nothing says that it is a thing of its own."""
+_REGULAR = 1.3
 """What it counts that the weights of a stretch belong together: where it begins and ends is right then."""
+_COMPLETE = 2.6
+"""What it counts that they are all the weights of a module."""
 _HEAD = 3
 """Lines of a block that are not its statements."""
+_LOOSE = 0.5
+"""What is taken off where an activation follows each stretch: it has a line of its own then, between calls that could
+follow each other. One call more is not worth it."""
 _MOST_INPUTS = 8
 _GENERIC_ROLES = frozenset({"a", "b", "x", "xs", "y"})
+
+
+Counts: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+_Score: TypeAlias = tuple[bool, float, bool, int]
+"""Whether no weight belongs elsewhere, the lines saved, whether it begins with a line, how many layers it has."""
+_NONE: _Score = (False, 0.0, False, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,7 @@ class Finder:
         ) + np.uint64(1)
         self._barrier = np.asarray([not _may_be_in_block(x, network) for x in self.layers], dtype=bool)
         self._lines = np.concatenate([[0], np.cumsum([is_line(x) for x in self.layers])])
+        self._alone = np.concatenate([[0], np.cumsum([lines_alone(x) for x in self.layers])])
         self._place = {id(t): n for n, x in enumerate(self.layers) for t in x.outputs}
         reads: dict[int, list[int]] = {}
         for n, layer in enumerate(self.layers):
@@ -81,6 +98,7 @@ class Finder:
         ]
         self._again = np.asarray(again, dtype=np.int64).reshape(-1, 4)
         """Each read but the last one: the one before, itself, the last one, from the first to the last."""
+        self._weights = sorted({t.weight.name for t in network.weights if t.weight is not None})
         self._finals = {id(t) for t in network.outputs}
         self._ends = np.concatenate(
             [[0], np.cumsum([any(id(t) in self._finals for t in x.outputs) for x in self.layers], dtype=np.int64)]
@@ -90,26 +108,70 @@ class Finder:
             id(t) for x in self.layers for t in x.inputs if t is not None and t.weight is not None and not is_weight(t)
         }
 
+        self._judged: dict[tuple[int, ...], tuple[list[Occurrence], _Score]] = {}
+        """What has been looked at closely, by length and places."""
+
     def best(self) -> list[Occurrence] | None:
         """The occurrences of the best block, in order; None where there is none worth it. They are taken."""
         best: list[Occurrence] = []
-        score = (False, 0.0, False, 0)
+        score = _NONE
         # The most promising come first: then most of the others need no closer look.
         for gain, length, starts in sorted(self._candidates(), key=lambda c: c[:2], reverse=True):
-            if (True, _BONUS * gain, True, length) <= score:
+            if (True, _COMPLETE * gain, True, length) <= score:
                 continue
-            found = self._same(starts, length)
-            gain = _gain(len(found), int(self._lines[starts[0] + length] - self._lines[starts[0]]))
-            if gain < _LEAST_GAIN:
-                continue
-            members = family([x.weights for x in found])
-            bonus = _BONUS if members.regular else 1.0
-            new = (members.fits, bonus * gain, is_line(found[0].layers[0]), length)
+            place = (length, *starts)
+            if place not in self._judged:
+                self._judged[place] = self._judge(starts, length)
+            found, new = self._judged[place]
             if new > score:
                 best, score = found, new
         for occurrence in best:
             self._barrier[occurrence.start : occurrence.start + len(occurrence.layers)] = True
         return best or None
+
+    def _judge(self, starts: Sequence[int], length: int) -> tuple[list[Occurrence], _Score]:
+        """The occurrences among stretches with equal tokens, and how good a block they would be."""
+        found = self._same(starts, length)
+        if not found:
+            return [], _NONE
+        members = family([x.weights for x in found])
+        gain = self._gain([x.start for x in found], length, self._alone if members.regular else self._lines)
+        loose = sum(self._goes_on(x.start + length - 1) for x in found)
+        if gain < (_LEAST_GAIN if found[0].weights else _LEAST_GAIN_WITHOUT_WEIGHTS):
+            return [], _NONE
+        bonus = (_COMPLETE if self._complete(found, members) else _REGULAR) if members.regular else 1.0
+        return found, (
+            members.fits,
+            bonus * (1 - _LOOSE * loose / len(found)) * gain,
+            is_line(found[0].layers[0]),
+            length,
+        )
+
+    def _goes_on(self, place: int) -> bool:
+        """Whether the next layer works on the result of one, and nobody else does, and would be written around it: a
+        stretch that ends here leaves an activation outside, for a line of its own."""
+        following = self.layers[place + 1] if place + 1 < self._count else None
+        if following is None or is_line(following) or len(self.layers[place].outputs) != 1:
+            return False
+        return self._reads.get(id(self.layers[place].output)) == [place + 1]
+
+    def _gain(self, starts: Sequence[int], length: int, lines: Counts) -> int:
+        """The lines that a block saves: those of the stretches, less a call for each and the block."""
+        alone = sum(int(lines[start + length] - lines[start]) for start in starts)
+        inside = int(self._lines[starts[0] + length] - self._lines[starts[0]])
+        return alone - len(starts) - inside - _HEAD
+
+    def _complete(self, found: Sequence[Occurrence], members: Family) -> bool:
+        """Whether each occurrence has all the weights of the network that are below its prefix."""
+        count = len(found[0].weights) - len(members.shared)
+        return all(self._below(prefix) == count for prefix in members.prefixes)
+
+    def _below(self, prefix: str) -> int:
+        """How many weights have paths below a prefix."""
+        return sum(
+            bisect_left(self._weights, f"{prefix}{chr(ord(step) + 1)}") - bisect_left(self._weights, f"{prefix}{step}")
+            for step in ".["
+        )
 
     def _candidates(self) -> Iterator[tuple[int, int, list[int]]]:
         """Stretches with equal tokens that don't overlap: the lines that they may save, their length, where they begin."""
@@ -123,7 +185,7 @@ class Finder:
             lines = self._lines[length:] - self._lines[:rest]
             starts = np.flatnonzero(self._is_whole(length) & (lines >= 2))
             for group in _groups(sums[starts], starts, length):
-                gain = _gain(len(group), int(lines[group[0]]))
+                gain = self._gain(group, length, self._alone)
                 if gain >= _LEAST_GAIN:
                     yield gain, length, group
 
@@ -182,6 +244,8 @@ class Finder:
 
     def _input_name(self, tensor: Tensor, layers: Sequence[Layer]) -> str:
         role = role_of(layers, tensor)
+        if role == "xs" and (past := past_of(layers, tensor)):
+            return past
         place = self._place.get(id(tensor))
         if role not in _GENERIC_ROLES or place is None:
             return role
@@ -217,10 +281,6 @@ def _counted(
     ends = np.bincount(high[some] + 1, minlength=size + 1)
     counts: np.ndarray[tuple[int], np.dtype[np.int64]] = np.cumsum(starts - ends)[:size]
     return counts
-
-
-def _gain(occurrences: int, lines: int) -> int:
-    return occurrences * (lines - 1) - lines - _HEAD
 
 
 def _groups(

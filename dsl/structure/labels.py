@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from trtn.dsl.structure.find import Occurrence
 from trtn.dsl.structure.paths import split_index, steps
 
-__all__ = ["block_name", "module_labels", "word"]
+__all__ = ["block_name", "last_name", "module_labels", "word"]
 
 _GENERIC = frozenset({"block", "blocks", "h", "layer", "layers", "m", "model", "module", "net", "stage", "stages"})
 
@@ -38,6 +38,11 @@ def _module(suffix: str) -> list[str]:
     return names
 
 
+def last_name(path: str) -> str:
+    """The last name of a path with the indexes behind it: `features_2` for `net.features[2]`."""
+    return word(_module(f"{path}.weight")[-1])
+
+
 def _tail(module: Sequence[str], count: int) -> tuple[str, ...]:
     return tuple(module[-count:])
 
@@ -54,8 +59,10 @@ def block_name(occurrences: Sequence[Occurrence], prefixes: Sequence[str]) -> st
     ops = {layer.op.name for layer in layers}
     if "attention" in ops:
         attentions = [layer for layer in layers if layer.op.name == "attention"]
-        decodes = len(attentions) > 1 or any(layer.attrs["causal"] for layer in attentions)
-        return "decoder_layer" if decodes else "encoder_layer"
+        if len(attentions) > 1 or any(layer.attrs["causal"] for layer in attentions):
+            return "decoder_layer"
+        sides = [side for side in ("encoder", "decoder") if all(side in p for p in prefixes)]
+        return f"{sides[0]}_layer" if len(sides) == 1 else "transformer_layer"
     if "conv" in ops:
         convs = [layer for layer in layers if layer.op.name == "conv"]
         depthwise = any(layer.attrs["groups"] > 1 for layer in convs)

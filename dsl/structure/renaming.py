@@ -1,17 +1,22 @@
-"""Paths for weights that a block can index: regular ones stay, numbers become indexes, made-up names give way."""
+"""Names of weights and tensors: regular paths stay, numbers become indexes, made-up names give way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from trtn.dsl.network import Graph, Layer, Network, Tensor, walk
 from trtn.dsl.structure.find import Occurrence
 from trtn.dsl.structure.labels import block_name
-from trtn.dsl.structure.paths import family, indexed, split_index
+from trtn.dsl.structure.paths import family, indexed, split_index, steps
 
-__all__ = ["regular_names", "renamed", "tidied", "with_plain_names"]
+__all__ = ["named_after_modules", "regular_names", "renamed", "tidied", "with_plain_names"]
 
+_MODULES = frozenset({
+    "batch_norm", "conv", "deconv", "group_norm", "instance_norm", "layer_norm", "linear", "rms_norm",
+})  # fmt: skip
+"""Ops that are the main one of the module that their weights are of."""
 _FOLDED_BIAS = ".weight_bias"
 """What torch calls the bias of a layer that it has folded a batch norm into."""
 
@@ -41,6 +46,44 @@ def _without_lead(network: Network, lead: str) -> Network:
         if t.name.startswith(lead) and id(t) not in finals
     }
     return replace(network, graph=_graph(network.graph, short))
+
+
+def named_after_modules(network: Network, taken: Collection[str]) -> Network:
+    """The network with the module's own path for the result of a layer that has a module's weights: `fc1` for `fc1.add`
+    or `view_3` where it reads `fc1.weight`. Nothing gets a name of `taken`. A matrix that has lost its path is where its
+    bias is.
+    """
+    network = _with_weights_beside_biases(network)
+    finals = {id(t) for t in network.outputs}
+    wishes: dict[str, list[Tensor]] = {}
+    for layer in network.layers:
+        modules = {t.weight.name.rpartition(".")[0] for t in layer.inputs if t is not None and t.weight is not None}
+        if len(layer.outputs) != 1 or id(layer.output) in finals or len(modules) != 1:
+            continue
+        module = modules.pop()
+        if module and (layer.op.name in _MODULES or layer.output.name.rpartition(".")[0] == module):
+            wishes.setdefault(module, []).append(layer.output)
+    used = {*taken, *(t.name for t in network.inputs), *(t.name for x in walk(network.graph) for t in x.outputs)}
+    new = {id(t): replace(t, name=name) for name, (t, *others) in wishes.items() if not others and name not in used}
+    return replace(network, graph=_graph(network.graph, new))
+
+
+def _with_weights_beside_biases(network: Network) -> Network:
+    """Exporters that transpose a matrix may leave it without a path: `mat_mul_7.weight`, added `layers.0.fc1.bias`."""
+    reads = Counter(
+        id(t.weight) for x in walk(network.graph) for t in x.inputs if t is not None and t.weight is not None
+    )
+    taken = {t.weight.name for t in network.weights if t.weight is not None}
+    new: dict[str, str] = {}
+    for layer in network.layers:
+        operands = layer.inputs[1:3] if layer.op.name in ("conv", "deconv", "linear") else ()
+        weight, bias = (t.weight if t is not None else None for t in operands) if len(operands) == 2 else (None, None)
+        if weight is None or bias is None or not reads[id(weight)] == reads[id(bias)] == 1:
+            continue
+        path = f"{bias.name.removesuffix('.bias')}.weight"
+        if bias.name.endswith(".bias") and len(steps(weight.name)) == 2 < len(steps(path)) and path not in taken:
+            new[weight.name] = path
+    return renamed(network, new)
 
 
 def regular_names(network: Network, blocks: Sequence[Sequence[Occurrence]]) -> dict[str, str]:
@@ -109,7 +152,8 @@ def with_plain_names(network: Network, paths: Mapping[int, str]) -> Network:
 def _graph(graph: Graph, tensors: Mapping[int, Tensor]) -> Graph:
     inputs = tuple(tensors.get(id(t), t) for t in graph.inputs)
     outputs = tuple(tensors.get(id(t), t) for t in graph.outputs)
-    return Graph(inputs, outputs, tuple(_layer(layer, tensors) for layer in graph.layers))
+    layers = tuple(_layer(layer, tensors) for layer in graph.layers)
+    return replace(graph, inputs=inputs, outputs=outputs, layers=layers)
 
 
 def _layer(layer: Layer, tensors: Mapping[int, Tensor]) -> Layer:

@@ -211,17 +211,42 @@ class Rewriter:
         return replace(self.network, graph=self._graph(self.network.graph))
 
     def _graph(self, graph: Graph) -> Graph:
-        layers = tuple(self._layer(new) for old in graph.layers for new in self._exchanged.get(id(old), (old,)))
-        return Graph(graph.inputs, tuple(map(self.current, graph.outputs)), layers)
+        layers = tuple(
+            self._layer(new, is_new=new is not old)
+            for old in graph.layers
+            for new in self._exchanged.get(id(old), (old,))
+        )
+        return replace(graph, outputs=tuple(map(self.current, graph.outputs)), layers=layers)
 
-    def _layer(self, layer: Layer) -> Layer:
+    def _layer(self, layer: Layer, *, is_new: bool) -> Layer:
         inputs = tuple(self.current(t) if t is not None else None for t in layer.inputs)
         outputs = tuple(map(self.current, layer.outputs))
         regions = tuple(map(self._graph, layer.regions))
-        if inputs == layer.inputs and outputs == layer.outputs and not regions:
+        if is_new or any(
+            a is not b and a and b and a.type != b.type for a, b in zip(inputs, layer.inputs, strict=True)
+        ):
+            outputs = self._retyped(layer, inputs, outputs)
+        elif inputs == layer.inputs and outputs == layer.outputs and not regions:
             return layer
         name = outputs[0].name if outputs else layer.name
         return replace(layer, name=name, inputs=inputs, outputs=outputs, regions=regions)
+
+    def _retyped(
+        self, layer: Layer, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """The results with the shapes that follow from the inputs. They may be those of before in another form: `S` for
+        `min(S, 512)`.
+        """
+        if layer.regions or self.network.data_dims:
+            return outputs
+        inferred = infer_layer(layer.op, inputs, layer.attrs, wanted=len(outputs))
+        found = []
+        for t, kind in zip(outputs, inferred.types, strict=True):
+            if t.type != kind:
+                self._images[id(t)] = replace(t, shape=kind.shape)
+                self._alive.append(t)
+            found.append(self.current(t))
+        return tuple(found)
 
 
 def _unnamed(low: Dim, high: Dim) -> Dim:

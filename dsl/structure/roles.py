@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.structure.views import VIEWS
 
-__all__ = ["attended", "role_of"]
+__all__ = ["attended", "past_of", "role_of"]
 
 
 def attended(layers: Sequence[Layer]) -> dict[int, str]:
-    """For layers without weights, by id, whose result an attention reads alone: `q`, `k` or `v`."""
+    """What an attention takes tensors for, by id: `q`, `k` or `v`, for those that only it reads, and for those that one
+    of these alone is made of.
+    """
     makers = {id(t): layer for layer in layers for t in layer.outputs}
-    reads: dict[int, int] = {}
-    for layer in layers:
-        for t in layer.inputs:
-            reads[id(t)] = reads.get(id(t), 0) + 1
+    reads = Counter(id(t) for layer in layers for t in layer.inputs)
     found: dict[int, str] = {}
     for layer in layers:
-        if layer.op.name == "attention":
-            for t, name in zip(layer.inputs[:3], "qkv", strict=True):
+        for t, name in zip(layer.inputs, "qkv", strict=False) if layer.op.name == "attention" else ():
+            while t is not None and reads[id(t)] == 1:
+                found[id(t)] = name
                 maker = makers.get(id(t))
-                if maker is not None and reads[id(t)] == 1 and len(maker.outputs) == 1:
-                    found[id(maker)] = name
+                t = maker.inputs[0] if maker is not None and maker.op.name in VIEWS else None
     return found
+
+
+def past_of(layers: Sequence[Layer], tensor: Tensor) -> str:
+    """`past_k` or `past_v` for a tensor that new keys or values are joined to; "" for any other."""
+    used = {id(t): name for x in layers if x.op.name == "attention" for t, name in zip(x.inputs, "qkv", strict=False)}
+    joined = (layer for layer in layers if layer.op.name == "concat" and tensor in layer.inputs)
+    return next((f"past_{used[id(layer.output)]}" for layer in joined if id(layer.output) in used), "")
 
 
 def role_of(layers: Sequence[Layer], tensor: Tensor) -> str:

@@ -31,7 +31,8 @@ class SizeBook:
         for place, vector in enumerate(vectors):
             letter = _letter(place, len(vectors), result)
             text = self.text(vector, [letter, letter.removeprefix("O")], texts)
-            is_other_side = not result and place > 1 and text in texts and vector in self._names
+            is_number = isinstance(vector[0], int)
+            is_other_side = not result and place > 1 and is_number and text in texts and vector in self._names
             texts.append(self._bind(vector, letter) if text is None or is_other_side else text)
         return ", ".join(texts)
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from trtn.dsl.dims import Expr
 from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.printer.attributes import written_attributes
 from trtn.dsl.structure.constants import literal_bytes
+from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
 
-__all__ = ["is_line", "token"]
+__all__ = ["is_line", "lines_alone", "token"]
 
 _INLINE = frozenset({
     "cast", "dequantize", "flatten", "identity", "quantize", "reshape", "squeeze", "transpose", "unsqueeze",
@@ -22,8 +24,24 @@ def is_line(layer: Layer) -> bool:
     return not (layer.op.pointwise or layer.op.name in _INLINE)
 
 
+def lines_alone(layer: Layer) -> int:
+    """About how many lines a layer takes outside of blocks: paths of weights are long there, and break the line."""
+    if not is_line(layer):
+        return 0
+    names = [layer.output.name if layer.outputs else "", *(_name(t) for t in layer.inputs if t is not None)]
+    attrs = written_attributes(layer)
+    length = len(layer.op.name) + sum(len(n) + 4 for n in names) + sum(len(f"{n}={v}, ") for n, v in attrs.items())
+    return 1 if length + len(INDENT) <= LINE_LENGTH else 1 + len(names) + len(attrs)
+
+
+def _name(tensor: Tensor) -> str:
+    return f"w.{tensor.weight.name}" if tensor.weight is not None else tensor.name
+
+
 def token(layer: Layer) -> Hashable:
-    """Equal for layers that differ in sizes, numbers and weights only. Kernels count: they tell convolutions apart."""
+    """Equal for layers that differ in sizes, numbers and weights only. Whether a convolution is over single points counts:
+    it tells those of a block apart.
+    """
     return (
         layer.op.name,
         tuple(_input(t) for t in layer.inputs),
@@ -41,7 +59,7 @@ def _input(tensor: Tensor | None) -> Hashable:
     literal = literal_bytes(tensor.weight)
     if literal is not None:
         return ("number", tensor.dtype.name) if not tensor.shape and tensor.dtype.is_float else literal
-    return "weight", tensor.dtype.name, tensor.rank, tensor.weight.shape[2:]
+    return "weight", tensor.dtype.name, tensor.rank, all(size == 1 for size in tensor.weight.shape[2:])
 
 
 def _skeleton(value: Any) -> Hashable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from trtn.dsl.network import Layer, Network, Tensor, captures
 from trtn.dsl.printer.attributes import written_attributes
@@ -13,8 +14,8 @@ from trtn.dsl.printer.operands import Operand
 from trtn.dsl.structure.blocks import Block, Unwritable
 from trtn.dsl.structure.expressions import Expression, Packer
 from trtn.dsl.structure.find import Occurrence
-from trtn.dsl.structure.labels import word
-from trtn.dsl.structure.paths import split_index, steps
+from trtn.dsl.structure.labels import last_name
+from trtn.dsl.structure.paths import split_index
 from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH
 from trtn.dsl.syntax.names import quote_name
 
@@ -62,7 +63,7 @@ class _Writer:
         self._single = Counter(_stem(run[0]) for run in runs.values() if len(run) == 1)
         self._run_at = runs
         self._carried = self._carried_starts(runs)
-        self._shared = self._shared_inputs(runs)
+        self._shared = self._shared_inputs(blocks)
 
     def run(self) -> None:
         packer = Packer(self)
@@ -140,18 +141,16 @@ class _Writer:
                 found.add(id(start))
         return found
 
-    def _shared_inputs(self, runs: dict[int, list[Call]]) -> dict[int, str]:
-        """What all rounds of a repeat are given from outside, made by layers of the network: it is called as in the
-        block."""
+    def _shared_inputs(self, blocks: Sequence[Block]) -> dict[int, str]:
+        """What calls of a block that follow each other are given alike, made by layers of the network: it is called as
+        in the block."""
         own = {id(t) for x in self._network.layers if id(x) not in self._covered for t in x.outputs}
         found: dict[int, str] = {}
-        for run in runs.values():
-            if len(run) > 1:
-                occurrence, place = run[0].occurrence, _carried_place(run[0], run[1])
-                for n, t in enumerate(occurrence.inputs):
-                    name = occurrence.input_names[n]
-                    if n != place and id(t) in own and id(t) not in self._carried and name not in ("x", "y"):
-                        found.setdefault(id(t), name)
+        for block in blocks:
+            for before, occurrence in pairwise(block.occurrences):
+                for name, a, b in zip(occurrence.input_names, before.inputs, occurrence.inputs, strict=True):
+                    if a is b and id(a) in own and id(a) not in self._carried and name not in ("x", "y"):
+                        found.setdefault(id(a), name)
         return found
 
     def _write_run(self, run: list[Call]) -> None:
@@ -172,7 +171,7 @@ class _Writer:
         index = split_index(first.prefix) if first.block.prefixes is not None else ("", 0)
         assert index is not None
         stem, low = index
-        label = word(steps(stem)[-1]) if stem else first.block.name
+        label = last_name(stem) if stem else first.block.name
         weights = f"{MANIFEST}.{quote_name(stem)}[{variable}]" if stem else None
         self.body.line(f"repeat {variable} in {low}..{low + len(run)} carry {name} as {label} {{")
         self.body.depth += 1
@@ -213,8 +212,8 @@ class _Writer:
             return f"{call.block.name}_{call.number}"
         found = split_index(call.prefix)
         if found is None:
-            return word(steps(call.prefix)[-1])
-        stem = word(steps(found[0])[-1])
+            return last_name(call.prefix)
+        stem = last_name(found[0])
         return stem if self._single[_stem(call)] == 1 else f"{stem}_{found[1]}"
 
     def type_text(self, tensor: Tensor) -> str:
@@ -277,15 +276,13 @@ class _Writer:
         return readers[0].origin.precision is None and not readers[0].regions and id(readers[0]) not in self._covered
 
     def fits(self, layer: Layer, expression: Expression) -> bool:
-        target = len(f"{quote_name(layer.output.name)} = ")
+        target = len(f"{quote_name(self._role(layer) or layer.output.name)} = ")
         return len(layer.outputs) > 1 or len(INDENT) * self.depth + target + len(expression.text) <= LINE_LENGTH
 
     def bind(self, layer: Layer, expression: Expression) -> None:
-        if len(layer.outputs) == 1 and id(layer.output) in self._carried:
-            names: list[str | None] = [self.body.names.fresh(self._scope, "x")]
-        elif len(layer.outputs) == 1 and id(layer.output) in self._shared and id(layer.output) not in self._outputs:
-            names = [self.body.names.fresh(self._scope, self._shared[id(layer.output)])]
-        else:
+        role = self._role(layer)
+        names: list[str | None] = [self.body.names.fresh(self._scope, role)] if role else []
+        if not role:
             names = self.body.targets(layer, self._scope, {})
         self.body.annotate(layer)
         targets = ", ".join("_" if n is None else quote_name(n) for n in names)
@@ -293,6 +290,12 @@ class _Writer:
         for t, name in zip(layer.outputs, names, strict=True):
             if name is not None:
                 self.body.names.enter(self._scope, t, name)
+
+    def _role(self, layer: Layer) -> str:
+        """What a result is called after its part in the repeats; "" for one that keeps its name."""
+        if len(layer.outputs) != 1 or id(layer.output) in self._outputs:
+            return ""
+        return "x" if id(layer.output) in self._carried else self._shared.get(id(layer.output), "")
 
 
 def _carried_place(before: Call, call: Call) -> int | None:

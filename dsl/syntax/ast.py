@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trtn.dsl.diagnostics import Source, Span
+from trtn.dsl.syntax.names import split_path, type_words
 
 __all__ = [
     "Annotation", "Assert", "Assign", "Binary", "Block", "BoolLit", "Call", "Carry", "DimDecl", "DimType", "Doc",
@@ -15,37 +16,41 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(slots=True)
+# Nodes are told apart by identity. Making `==` and `repr` for each class would be half of this module's import.
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     start: int
     end: int
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.start}..{self.end}>"
 
 
 # --- expressions -------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class IntLit(Node):
     value: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FloatLit(Node):
     value: float
     text: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class StrLit(Node):
     value: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class BoolLit(Node):
     value: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SizeLit(Node):
     """`4GiB`: a number of bytes."""
 
@@ -53,26 +58,43 @@ class SizeLit(Node):
     text: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Ref(Node):
-    """A path: `x`, `p.fc1.weight`, `w.encoder.layer[i].q`, `layers[0].attn.out`. A part is a name or an index
-    expression.
+    """A path: `x`, `p.fc1.weight`, `w.encoder.layer[i].q`, `layers[0].attn.out`."""
 
-    Backticks are already taken off the names; `quoted` holds the positions of parts that had them.
-    """
-
-    parts: tuple[str | Expr, ...]
+    name: str | None
+    """The canonical text, without backticks: what a name is looked up by. None where an index is an expression."""
+    spelled: tuple[str | Expr, ...] = ()
+    """The parts, where the name does not tell them: there are backticks, or an index is an expression."""
     quoted: tuple[int, ...] = ()
+    """The positions of parts that had backticks."""
+
+    @property
+    def parts(self) -> tuple[str | Expr, ...]:
+        """Names, backticks taken off, and index expressions."""
+        if self.spelled or self.name is None:
+            return self.spelled
+        return tuple(
+            IntLit(self.start + start, self.start + end, part) if isinstance(part, int) else part
+            for start, end, part, _ in split_path(self.name)
+        )
+
+    @property
+    def root(self) -> str:
+        """The first part, which is always a name."""
+        root = self.spelled[0] if self.spelled or self.name is None else self.name.partition(".")[0].partition("[")[0]
+        assert isinstance(root, str)
+        return root
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Kwarg(Node):
     name: str
     value: Expr
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Call(Node):
     """`conv(x, w.conv1.weight, strides=[2, 2])`. The callee is an op, a block, a plugin or `alias.block`."""
 
@@ -81,12 +103,12 @@ class Call(Node):
     kwargs: tuple[Kwarg, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ListLit(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Binary(Node):
     """op: + - * / // % @ ** < <= > >= == !="""
 
@@ -95,7 +117,7 @@ class Binary(Node):
     right: Expr
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Unary(Node):
     """op: -"""
 
@@ -103,7 +125,7 @@ class Unary(Node):
     operand: Expr
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DimType(Node):
     """A dim of a type: an expression, or `K in 0..N`, which names a data-dependent size and bounds it."""
 
@@ -112,13 +134,24 @@ class DimType(Node):
     high: Expr | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TypeExpr(Node):
     """`f32[N, 3, 224, 224]`; a scalar is `f32[]`. `dtype` may be a dtype variable in a signature. Also an expression:
     an attribute of type dtype is written as a bare name (a Ref), not as a TypeExpr."""
 
     dtype: str
-    dims: tuple[DimType, ...]
+    spelled: tuple[DimType, ...] = ()
+    """The dims of a type that is not plain."""
+    plain: str = ""
+    """The text of a plain type: its dims are names and integers, and nodes are made of them when somebody asks."""
+
+    @property
+    def dims(self) -> tuple[DimType, ...]:
+        return tuple(map(self._dim, type_words(self.plain)[1:])) if self.plain else self.spelled
+
+    def _dim(self, word: tuple[int, int, str]) -> DimType:
+        start, end, text = self.start + word[0], self.start + word[1], word[2]
+        return DimType(start, end, IntLit(start, end, int(text)) if text.isdigit() else Ref(start, end, text))
 
 
 Expr = IntLit | FloatLit | StrLit | BoolLit | SizeLit | Ref | Call | ListLit | Binary | Unary
@@ -126,7 +159,7 @@ Expr = IntLit | FloatLit | StrLit | BoolLit | SizeLit | Ref | Call | ListLit | B
 # --- statements --------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Annotation(Node):
     """`@precision(f32)`, `@onnx("/encoder/layer.0/MatMul")`, above a statement."""
 
@@ -134,7 +167,7 @@ class Annotation(Node):
     args: tuple[Expr, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TargetName(Node):
     """A name that a statement binds: an identifier, a path with literal indexes (`layers[0].attn.out`), or `_`."""
 
@@ -143,7 +176,7 @@ class TargetName(Node):
     quoted: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Assign(Node):
     """`a, b = value : type, type`."""
 
@@ -153,7 +186,7 @@ class Assign(Node):
     annotations: tuple[Annotation, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Carry(Node):
     """`h = h0` in a carry list: the name inside the body and the initial value."""
 
@@ -161,7 +194,7 @@ class Carry(Node):
     initial: Expr
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Repeat(Node):
     """`repeat i in 0..12 carry x, y as layer { .. }`: unrolled when the spec is elaborated."""
 
@@ -174,7 +207,7 @@ class Repeat(Node):
     annotations: tuple[Annotation, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class If(Node):
     """`if cond { .. yield a } else { .. yield b }`, the right side of an assignment. cond: bool[]."""
 
@@ -183,11 +216,9 @@ class If(Node):
     otherwise: tuple[Statement, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ScanInput(Node):
-    """`x_t = x axis 1 reverse` in an `over` list: the name of a slice inside the body, and the tensor it is cut
-    from.
-    """
+    """`x_t = x axis 1 reverse` in an `over` list: a slice's name inside the body, and the tensor it is cut from."""
 
     name: str
     tensor: Expr
@@ -195,26 +226,21 @@ class ScanInput(Node):
     reverse: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Scan(Node):
-    """`scan over x_t = x, m_t = m carry h = h0, c = c0 { h = ..  c = ..  yield h }`.
-
-    Results: the final carried values in order, then each yielded value stacked on axis 0.
-    """
+    """`scan over x_t = x, m_t = m carry h = h0, c = c0 { h = ..  c = ..  yield h }`. Results: the final carried values
+    in order, then each yielded value stacked on axis 0."""
 
     inputs: tuple[ScanInput, ...]
     carry: tuple[Carry, ...]
     body: tuple[Statement, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Loop(Node):
-    """`loop i in 0..limit max 64 carry h = h0, go = go0 while go { .. yield y }`.
-
-    `limit` is a dim expression or an i64[] tensor; `max` is required unless limit is an integer literal. `while`
-    names a carried bool[]. `variable` is an i64[] tensor inside the body. Results: the final carried values, then
-    each yielded value stacked.
-    """
+    """`loop i in 0..limit max 64 carry h = h0, go = go0 while go { .. yield y }`. `limit` is a dim expression or an i64[]
+    tensor; `max` is required unless limit is an integer literal. `while` names a carried bool[]. `variable` is an i64[]
+    tensor inside the body. Results: the final carried values, then each yielded value stacked."""
 
     variable: str
     limit: Expr
@@ -225,21 +251,21 @@ class Loop(Node):
     condition_start: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Yield(Node):
     """Last statement of an if, scan or loop body."""
 
     values: tuple[Expr, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Return(Node):
     """Last statement of a block."""
 
     values: tuple[Expr, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Let(Node):
     """`let D = 768`: a compile-time value (integer, float, string, bool, list, dim expression)."""
 
@@ -247,7 +273,7 @@ class Let(Node):
     value: Expr
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Assert(Node):
     """`assert B * S <= 32768, "token budget"`: a relation over dims and compile-time values."""
 
@@ -260,7 +286,7 @@ Statement = Assign | Repeat | Let | Assert | Yield | Return
 # --- declarations ------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Import(Node):
     path: str
     alias: str
@@ -268,7 +294,7 @@ class Import(Node):
     path_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class WeightsDecl(Node):
     """`weights w = "bert.weights.trtn"`."""
 
@@ -278,11 +304,10 @@ class WeightsDecl(Node):
     path_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Param(Node):
-    """A parameter. Tensor parameters (before `*`) have `type`; the others a `kind`: weights, int, float, str, bool,
-    dtype, ints, floats.
-    """
+    """A parameter. Those for tensors (before `*`) have `type`, others a `kind`: weights, int, float, str, bool, dtype,
+    ints, floats."""
 
     name: str
     type: TypeExpr | None
@@ -290,11 +315,9 @@ class Param(Node):
     default: Expr | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Sig(Node):
-    """`(x: T[B, S, D], *, p: weights, act: str = "gelu") -> T[B, S, D]`; several results as `-> (a: T[..], b:
-    T[..])`.
-    """
+    """`(x: T[B, S], *, p: weights, act: str = "gelu") -> T[B, S]`; several results as `-> (a: T[..], b: T[..])`."""
 
     tensors: tuple[Param, ...]
     attrs: tuple[Param, ...]
@@ -302,7 +325,7 @@ class Sig(Node):
     result_names: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Block(Node):
     name: str
     sig: Sig
@@ -312,7 +335,7 @@ class Block(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class PluginWhere(Node):
     """`where T in {f16, bf16}`."""
 
@@ -320,7 +343,7 @@ class PluginWhere(Node):
     dtypes: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Plugin(Node):
     name: str
     sig: Sig
@@ -330,12 +353,12 @@ class Plugin(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Doc(Node):
     text: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DimDecl(Node):
     """`dim S in 8..512 step 8` (both ends included)."""
 
@@ -345,21 +368,21 @@ class DimDecl(Node):
     step: Expr | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Input(Node):
     name: str
     type: TypeExpr
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Output(Node):
     name: str
     type: TypeExpr
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class NetworkDecl(Node):
     name: str
     members: tuple[Doc | DimDecl | Input | Output | Statement, ...]
@@ -367,7 +390,7 @@ class NetworkDecl(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ProfileEntry(Node):
     """`S: min 64, opt 256, max 512`; the name is a dim, or an input whose values are read as a shape (then lists)."""
 
@@ -378,7 +401,7 @@ class ProfileEntry(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Profile(Node):
     name: str
     network: str
@@ -389,7 +412,7 @@ class Profile(Node):
     network_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Precision(Node):
     """`precision { default f16  keep f32 for [softmax, layer_norm] }`."""
 
@@ -397,19 +420,17 @@ class Precision(Node):
     keep: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Field(Node):
-    """A field of a target or a plugin: `workspace 4GiB`, `device cuda:sm_90`, `profiles [a, b]`, `lock "x.lock"`.
-
-    A device is a StrLit with the text `cuda:sm_90`, a bare name a Ref.
-    """
+    """A field of a target or a plugin: `workspace 4GiB`, `device cuda:sm_90` (a StrLit), `profiles [a, b]`, a name
+    (a Ref)."""
 
     name: str
     value: Expr | Precision
     name_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Target(Node):
     name: str
     fields: tuple[Field, ...]
@@ -420,7 +441,7 @@ class Target(Node):
 # --- manifests ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class WeightFile(Node):
     """`file f0 = "bert.safetensors" size 438MB sha256:5d8b..`; size and digest are optional."""
 
@@ -434,13 +455,10 @@ class WeightFile(Node):
     digest_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorEntry(Node):
-    """`tensor a.b[0].c: f16[768, 3072] = f0["key"] transpose sha256:77aa..` or `= zeros`, `= normal(7, 0.02)`, `=
-    inline [1, 2]`.
-
-    Either `file` is set (with `key`, None meaning the tensor's own name), or `generator` (a name) with `args`.
-    """
+    """`tensor a.b[0].c: f16[3, 4] = f0["key"] transpose sha256:77aa..` or `= zeros`, `= normal(7, 0.02)`. Either `file` is
+    set (with `key`, None meaning the tensor's own name), or `generator` (a name) with `args`."""
 
     name: str
     type: TypeExpr
@@ -458,7 +476,7 @@ class TensorEntry(Node):
     digest_end: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Manifest(Node):
     name: str
     files: tuple[WeightFile, ...]
@@ -468,11 +486,9 @@ class Manifest(Node):
 # --- a file ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Module(Node):
-    """A parsed file. Where the text had errors, the declarations and statements that could be read are here all the
-    same.
-    """
+    """A parsed file. Where the text had errors, what could be read of it is here all the same."""
 
     source: Source
     edition: int

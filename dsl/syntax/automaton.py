@@ -1,9 +1,8 @@
-"""The LALR automaton that Lark makes from a grammar, laid out for speed, and the loop that runs it over a text.
+"""The loop that runs a grammar's LALR tables over a text, and what it needs laid out for speed.
 
-Lark computes the table and the functions that gather a rule's children. Its own loop spends most of the time on objects
-that nobody here looks at (line and column of each token, one step per ignored blank), so this module has its own:
-about three times as fast. The lexer is contextual like Lark's: in each state it looks only for what the state can
-take.
+Lark's own loop spends most of the time on objects that nobody here looks at (line and column of each token, one step
+per ignored blank, a tree for each helper rule). The lexer is contextual like Lark's: in each state it looks only for
+what the state can take.
 """
 
 from __future__ import annotations
@@ -11,17 +10,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
-import lark
-from lark.parsers.lalr_analysis import Shift
-
+from trtn.dsl.syntax.tables import Rule, Tables
 from trtn.dsl.syntax.tokens import Token
 
 __all__ = ["END", "Automaton", "Failure", "Parse"]
 
 END = "$END"
 _CLOSERS = {")": "RPAR", "]": "RSQB", "}": "RBRACE"}
+_MARKS = frozenset(",:=)]{}")
+"""Nothing else begins like these. They are looked for in every state, so that many states share one pattern: to
+compile a pattern takes longer than to read a page with it.
+"""
 _BLANKS = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*+")
 
 
@@ -31,66 +33,59 @@ class _Reduce(NamedTuple):
     build: Callable[[list[Any]], Any]
 
 
+_Matcher: TypeAlias = Callable[[str, int, int], re.Match[str] | None]
+
+
 class _Scanner(NamedTuple):
     """Finds the next token in a state: blanks and comments first, then one group for each terminal."""
 
-    match: Callable[[str, int, int], re.Match[str] | None]
+    match: _Matcher
     keywords: dict[str, str]
 
 
 class Automaton:
-    """States are numbers. `actions[state][terminal]` is the next state (shift) or a reduction; `gotos` is for rules."""
+    """States are numbers. `actions[state][terminal]` is the next state (shift) or a reduction; `gotos` is for rules.
 
-    def __init__(self, parser: lark.Lark) -> None:
-        conf = parser.parse_interactive("").parser_state.parse_conf
-        self.start: int = conf.start_state
-        self.end: int = conf.end_state
-        self.actions: dict[int, dict[str, int | _Reduce]] = {}
-        self.gotos: dict[int, dict[str, int]] = {}
-        reductions: dict[Any, _Reduce] = {}
-        for state, row in conf.states.items():
-            actions: dict[str, int | _Reduce] = {}
-            gotos: dict[str, int] = {}
-            for symbol, (action, argument) in row.items():
-                if action is Shift:
-                    (actions if symbol.isupper() else gotos)[symbol] = argument
-                    continue
-                reduction = reductions.get(argument)
-                if reduction is None:
-                    build = conf.callbacks[argument]
-                    reduction = _Reduce(len(argument.expansion), argument.origin.name, build)
-                    reductions[argument] = reduction
-                actions[symbol] = reduction
-            self.actions[state], self.gotos[state] = actions, gotos
-        self.terminals = sorted(
-            parser.terminals,
-            key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name),
-        )
-        self.texts = {t.name: t.pattern.value for t in self.terminals if t.pattern.type == "str"}
+    The methods of `builder` that the grammar's rules name make the values: they take the list of what a rule matched.
+    """
+
+    def __init__(self, tables: Tables, builder: object) -> None:
+        self.start, self.end = tables.start, tables.end
+        reductions = [_Reduce(rule.size, rule.origin, _build(rule, builder)) for rule in tables.rules]
+        self.actions: list[dict[str, int | _Reduce]] = [
+            {terminal: to if to >= 0 else reductions[-1 - to] for terminal, to in row.items()} for row in tables.actions
+        ]
+        self.gotos = tables.gotos
+        self.terminals = tables.terminals
+        self.texts = {t.name: t.pattern for t in tables.terminals if t.is_text}
         """Terminal to its text, for those that have only one."""
         self.keywords = {text: name for name, text in self.texts.items() if text.isidentifier()}
+        self.silent = tables.silent
         self._scanners: dict[int, _Scanner] = {}
-        self._shared: dict[frozenset[str], _Scanner] = {}
+        self._matchers: dict[frozenset[str], _Matcher] = {}
+        self._marks = {name for name, text in self.texts.items() if text in _MARKS}
 
     def scanner(self, state: int) -> _Scanner:
         found = self._scanners.get(state)
         if found is None:
-            accepted = frozenset(self.actions[state])
-            found = self._shared.get(accepted)
-            if found is None:
-                found = self._shared[accepted] = self._make_scanner(accepted)
-            self._scanners[state] = found
+            accepted = self.actions[state].keys()
+            keywords = {text: name for text, name in self.keywords.items() if name in accepted}
+            wanted = (accepted - keywords.values()) | self._marks
+            if keywords and "PATH" not in wanted:
+                wanted |= {"NAME"}
+            found = self._scanners[state] = _Scanner(self._matcher(frozenset(wanted)), keywords)
         return found
 
-    def _make_scanner(self, accepted: frozenset[str]) -> _Scanner:
-        keywords = {text: name for text, name in self.keywords.items() if name in accepted}
-        wanted = accepted - set(keywords.values())
-        if keywords and "PATH" not in wanted:
-            wanted |= {"NAME"}
-        groups = [f"(?P<{t.name}>{t.pattern.to_regexp()})" for t in self.terminals if t.name in wanted]
-        # A state that takes nothing but the end of the text still has to have a pattern: one that never matches.
-        pattern = f"{_BLANKS.pattern}(?:{'|'.join(groups) or '(?!)'})"
-        return _Scanner(re.compile(pattern).match, keywords)
+    def _matcher(self, wanted: frozenset[str]) -> _Matcher:
+        found = self._matchers.get(wanted)
+        if found is None:
+            groups = [
+                f"(?P<{t.name}>{re.escape(t.pattern) if t.is_text else t.pattern})"
+                for t in self.terminals
+                if t.name in wanted
+            ]
+            found = self._matchers[wanted] = re.compile(f"{_BLANKS.pattern}(?:{'|'.join(groups)})").match
+        return found
 
     def accepts(self, states: list[int], terminal: str) -> bool:
         """Whether a parse with these states on its stack would take the terminal. Nothing is built."""
@@ -105,6 +100,33 @@ class Automaton:
             if action.size:
                 del states[-action.size :]
             states.append(gotos[states[-1]][action.origin])
+
+
+def _build(rule: Rule, builder: object) -> Callable[[list[Any]], Any]:
+    """What a reduction does with the values of its symbols."""
+    taken = rule.taken
+    if not rule.method and not rule.is_helper:
+        return itemgetter(taken[0][0])
+    method: Callable[[list[Any]], Any] = getattr(builder, rule.method) if rule.method else _same
+    if len(taken) == rule.size and not any(is_helper for _, is_helper in taken):
+        return method
+
+    def build(values: list[Any]) -> Any:
+        children: list[Any] = []
+        for at, is_helper in taken:
+            if not is_helper:
+                children.append(values[at])
+            elif children:
+                children += values[at]
+            else:
+                children = values[at]  # nobody else has a helper's list: a long body grows in place
+        return method(children)
+
+    return build
+
+
+def _same(values: list[Any]) -> list[Any]:
+    return values
 
 
 class Failure(NamedTuple):
@@ -140,6 +162,7 @@ class Parse:
         """Reads on from `offset` to the end of the text (None; `result` is set then) or to the next error."""
         automaton, text, states, values = self.automaton, self.text, self.states, self.values
         actions, gotos, scanners = automaton.actions, automaton.gotos, automaton._scanners
+        silent = automaton.silent
         offset = self.offset
         previous_end = self.previous_end
         limit = self._closers[self._next_closers][0]
@@ -158,13 +181,14 @@ class Parse:
                 offset = self.offset
                 continue
             kind: str = match.lastgroup  # type: ignore[assignment]
-            word = match.group(kind)
-            token = Token(word)
-            if kind == "PATH" or kind == "NAME":
-                kind = keywords.get(word, kind)
-            token.type = kind
-            offset = token.end_pos = match.end()
-            token.start_pos = offset - len(word)
+            offset = match.end()
+            token: Token | None = None
+            if kind not in silent:
+                word = match.group(kind)
+                if kind == "PATH" or kind == "NAME":
+                    kind = keywords.get(word, kind)
+                token = Token(word)
+                token.type, token.start_pos, token.end_pos = kind, offset - len(word), offset
             while True:
                 action = actions[state].get(kind)
                 if action.__class__ is int:
@@ -173,7 +197,7 @@ class Parse:
                     break
                 if action is None:
                     self.offset = offset
-                    return Failure(token, previous_end)
+                    return Failure(token or Token.of(kind, match.group(kind), match.start(kind)), previous_end)
                 size, origin, build = action  # type: ignore[misc]
                 if size:
                     children = values[-size:]

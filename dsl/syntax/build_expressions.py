@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from trtn.dsl.syntax import ast
-from trtn.dsl.syntax.literals import Reader
+from trtn.dsl.syntax.literals import Reader, join_path
 from trtn.dsl.syntax.names import unquote_path
 from trtn.dsl.syntax.operators import combine
 from trtn.dsl.syntax.tokens import Token
@@ -60,11 +60,11 @@ class ExpressionBuilder(Reader):
                 value, end = item
                 parts.append(value)
             else:
-                tail = self.read_path(item.start_pos, item)
-                quoted.extend(len(parts) + at for at in tail.quoted)
-                parts.extend(tail.parts)
+                tail, ticked = self.read_parts(item.start_pos, item)
+                quoted.extend(len(parts) + at for at in ticked)
+                parts.extend(tail)
                 end = item.end_pos
-        return ast.Ref(head.start, end, tuple(parts), tuple(quoted))
+        return ast.Ref(head.start, end, join_path(parts), tuple(parts), tuple(quoted))
 
     def subscript(self, items: Items) -> tuple[ast.Expr, int]:
         return items[0], items[1].end_pos

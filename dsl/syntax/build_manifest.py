@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.build_expressions import ExpressionBuilder, Items
-from trtn.dsl.syntax.names import unquote_path
+from trtn.dsl.syntax.names import NAME_PATTERN, PATH_PATTERN, unquote_path
 from trtn.dsl.syntax.tokens import Token
 
 __all__ = ["ManifestBuilder"]
 
 GENERATORS = frozenset({"zeros", "ones", "full", "normal", "uniform", "inline"})
+_ROW = re.compile(
+    rf"tensor\s+({PATH_PATTERN}):\s+([^\]]+\])\s+=\s+(({NAME_PATTERN})(?:\[(\".*\")\])?(\s+transpose)?)\s+(sha256:\w+)"
+)
+"""The parts of a ROW: name, type, source (file, key, `transpose`), hash."""
 
 
 class _Size(NamedTuple):
@@ -68,6 +73,22 @@ class ManifestBuilder(ExpressionBuilder):
         self.problem("E0101", value.start, value.end, "expected a size such as `438MB` or a number of bytes")
         return _Size(ast.IntLit(value.start, value.end, 0))
 
+    def row(self, items: Items) -> ast.TensorEntry:
+        token: Token = items[0]
+        match = _ROW.fullmatch(token)
+        assert match is not None
+        start = token.start_pos
+        name, type_, _, file, key, transpose, digest = match.groups()
+        entry = ast.TensorEntry(
+            start, token.end_pos, unquote_path(name),
+            self.read_plain_type(Token.of("TYPE", type_, start + match.start(2))),
+            digest=digest, name_end=start + match.end(1), source_start=start + match.start(3),
+            source_end=start + match.end(3), digest_start=start + match.start(7), digest_end=token.end_pos,
+        )  # fmt: skip
+        path = self.read_string(Token.of("STRING", key, start + match.start(5))) if key else None
+        _refer(entry, unquote_path(file), path, transpose is not None)
+        return entry
+
     def tensor(self, items: Items) -> ast.TensorEntry:
         keyword, name, type_, source, *digest = items
         end = digest[0].end_pos if digest else source.end
@@ -77,11 +98,8 @@ class ManifestBuilder(ExpressionBuilder):
         )  # fmt: skip
         if type(source) is _Generated:
             entry.generator, entry.args = source.name, source.args
-        elif source.name in GENERATORS and source.key is None:
-            entry.generator = source.name
         else:
-            entry.file, entry.key = source.name, source.key
-            entry.transpose, entry.offset = source.transpose, source.offset
+            _refer(entry, source.name, source.key, source.transpose, source.offset)
         if digest:
             entry.digest, entry.digest_start, entry.digest_end = (
                 str(digest[0]), digest[0].start_pos, digest[0].end_pos,
@@ -115,3 +133,11 @@ class ManifestBuilder(ExpressionBuilder):
         if type(values) is not ast.ListLit:
             self.problem("E0101", values.start, values.end, "`inline` takes a list of numbers", help="`inline [1, 2]`")
         return _Generated(keyword.start_pos, values.end, "inline", (values,))
+
+
+def _refer(entry: ast.TensorEntry, name: str, key: str | None, transpose: bool, offset: int | None = None) -> None:
+    """What stands behind the `=`: a generator without arguments, or a file."""
+    if name in GENERATORS and key is None:
+        entry.generator = name
+    else:
+        entry.file, entry.key, entry.transpose, entry.offset = name, key, transpose, offset

@@ -37,7 +37,7 @@ _GROUPS = (
 _WORDS = {
     "$END": "the end of the file", "NAME": "a name", "PATH": "a name", "TYPE": "a type", "NUMBER": "a number",
     "STRING": "a string", "DIGEST": "`sha256:...`", "OPERATOR": "an operator", "MINUS": "an operator",
-    "DEVICE": "a device such as `cuda:sm_90`", "CALL": "a call", "ANNOTATION": "an annotation", "INTS": "a list",
+    "DEVICE": "a device such as `cuda:sm_90`", "ROW": "`tensor`", "CALL": "a call", "ANNOTATION": "an annotation", "INTS": "a list",
 }  # fmt: skip
 _SHOWN = 6
 

@@ -29,18 +29,17 @@ def format_source(source: Source) -> str:
 
 
 def _format_and_check(source: Source) -> str:
-    formatted = _format(source)
+    formatted, comments = _format(source)
+    if formatted == source.text:
+        return formatted
     if any(ours != theirs for ours, theirs in zip_longest(_tokens(formatted), _tokens(source.text))):
         raise RuntimeError(f"formatting {source.path} would change its tokens: this is a bug in trtn")
-    if any(ours != theirs for ours, theirs in zip_longest(_comments(formatted), _comments(source.text))):
+    again, kept = _format(Source(source.path, formatted))
+    if kept != comments:
         raise RuntimeError(f"formatting {source.path} would change its comments: this is a bug in trtn")
-    if _format(Source(source.path, formatted)) != formatted:
+    if again != formatted:
         raise RuntimeError(f"formatting {source.path} twice gives another text: this is a bug in trtn")
     return formatted
-
-
-def _comments(text: str) -> Iterator[str]:
-    return (match.group().rstrip() for match in TOKEN.finditer(text) if match.lastgroup == "comment")
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -57,7 +56,8 @@ def _tokens(text: str) -> Iterator[str]:
             yield token
 
 
-def _format(source: Source) -> str:
+def _format(source: Source) -> tuple[str, list[str]]:
+    """The text in canonical format, and the comments of the source."""
     sink = Sink()
     module = (parse_manifest if is_manifest(source.text) else parse)(source, sink)
     if sink.has_errors:
@@ -75,7 +75,8 @@ def _format(source: Source) -> str:
         if line.comment:
             physical[-1] += f"  {line.comment}"
         text += physical
-    return "\n".join(text) + "\n" if text else ""
+    comments = [source.text[start:end].rstrip() for start, end in module.comments]
+    return "\n".join(text) + "\n" if text else "", comments
 
 
 def _separate_declarations(lines: list[Line]) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from trtn.dsl.syntax.marks import Marks
 from trtn.dsl.syntax.tokens import TOKEN
 
+_PIECE = re.compile(
+    rf"(?P<path>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]+\])+) | {TOKEN.pattern}", re.VERBOSE
+)
+"""A token, or a whole path: nothing comes between its parts."""
+
 __all__ = ["Line", "Piece", "read_lines", "read_pieces"]
 
 
 @dataclass(slots=True)
 class Piece:
-    """A token, or a comment, with what stands in front of it."""
+    """A token, a path or a comment, with what stands in front of it."""
 
     text: str
     start: int
@@ -46,20 +52,22 @@ def read_pieces(text: str, marks: Marks) -> list[Piece]:
     pieces: list[Piece] = []
     end = 0
     sets = 0
-    for match in TOKEN.finditer(text):
+    for match in _PIECE.finditer(text):
         start = match.start()
         if start < end:
             continue  # inside a device, which is one piece
-        newlines = text.count("\n", end, start)
-        end = marks.devices.get(start, match.end())
+        newlines = text.count("\n", end, start) if start > end else 0
+        end = marks.devices.get(start) or match.end()
         kind = match.lastgroup
-        piece = Piece(text[start:end].rstrip() if kind == "comment" else text[start:end], start, end, newlines=newlines)
-        piece.is_comment = kind == "comment"
-        piece.is_number = kind == "number"
-        if piece.text == "{":
+        word = text[start:end]
+        if kind == "comment":
+            piece = Piece(word.rstrip(), start, end, True, newlines)
+        else:
+            piece = Piece(word, start, end, False, newlines, is_number=kind == "number")
+        if word == "{":
             is_set = bool(pieces) and pieces[-1].text == "in"
             piece.brace, sets = not is_set, sets + is_set
-        elif piece.text == "}":
+        elif word == "}":
             piece.brace, sets = not sets, 0
         pieces.append(piece)
     return pieces

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 from trtn.dsl.syntax import ast
-from trtn.dsl.syntax.names import PATH, is_plain_name, split_path, unescape, unquote_path
+from trtn.dsl.syntax.names import PATH, is_plain_name, is_plain_path, split_path, type_words, unescape, unquote_path
 from trtn.dsl.syntax.tokens import Token
 
-__all__ = ["INT_DIGITS_LIMIT", "Problem", "Reader"]
+__all__ = ["INT_DIGITS_LIMIT", "Problem", "Reader", "join_path"]
 
 INT_DIGITS_LIMIT = 40
 _FLOAT = re.compile(r"[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][+-]?[0-9]+)?")
@@ -27,7 +27,6 @@ _LITERALS: dict[str, Callable[[int], ast.Expr]] = {
     "nan": lambda at: ast.FloatLit(at, at + 3, float("nan"), "nan"),
 }
 """Literals that look like names, by where they begin."""
-_WORD = re.compile(r"[A-Za-z0-9_]+")
 _INT = re.compile(r"-?[0-9]+")
 
 
@@ -43,9 +42,24 @@ class Problem(NamedTuple):
     """If the text has an error between here and `end`, then this follows from it and is not reported."""
 
 
+def join_path(parts: Iterable[str | ast.Expr]) -> str | None:
+    """The canonical text of a path; None where an index is an expression."""
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += f".{part}" if text else part
+        elif isinstance(part, ast.IntLit):
+            text += f"[{part.value}]"
+        else:
+            return None
+    return text
+
+
 @lru_cache(maxsize=4096)
-def _type_words(text: str) -> tuple[tuple[int, int, str], ...]:
-    return tuple((m.start(), m.end(), m.group()) for m in _WORD.finditer(text))
+def _is_plain_type(text: str) -> bool:
+    """Whether the dims of a type without expressions are names, and integers that can be read as they stand."""
+    dims = (word for _, _, word in type_words(text)[1:])
+    return all(not word[0].isdigit() or (word.isdigit() and len(word) <= INT_DIGITS_LIMIT) for word in dims)
 
 
 class Reader:
@@ -75,12 +89,17 @@ class Reader:
     # --- names -----------------------------------------------------------------------------------------------------
 
     def read_ref(self, token: Token) -> ast.Ref:
-        if "[" in token or "`" in token:
-            return self.read_path(token.start_pos, token)
-        return ast.Ref(token.start_pos, token.end_pos, tuple(token.split(".")))
+        return self.read_path(token.start_pos, str(token))
 
     def read_path(self, start: int, text: str) -> ast.Ref:
-        """The reference that `text`, which stands at offset `start`, writes. It may begin with a dot."""
+        """The reference that `text`, which stands at offset `start`, writes."""
+        if is_plain_path(text):
+            return ast.Ref(start, start + len(text), text)
+        parts, quoted = self.read_parts(start, text)
+        return ast.Ref(start, start + len(text), join_path(parts), parts, quoted)
+
+    def read_parts(self, start: int, text: str) -> tuple[tuple[str | ast.Expr, ...], tuple[int, ...]]:
+        """The parts of a path, which may begin with a dot, and which of them have backticks."""
         parts: list[str | ast.Expr] = []
         quoted = []
         for begin, end, part, has_backticks in split_path(text):
@@ -92,38 +111,24 @@ class Reader:
                 self._check_escapes(start + begin, text[begin:end])
                 quoted.append(len(parts))
             parts.append(part)
-        return ast.Ref(start, start + len(text), tuple(parts), tuple(quoted))
+        return tuple(parts), tuple(quoted)
 
     def read_paths(self, token: Token) -> list[ast.Expr]:
         """`h, p.fc1.weight`: each name a reference, but for the words that are literals."""
         start = token.start_pos
-        if "[" in token or "`" in token:
-            matches = PATH.finditer(token)
-            return [
-                _LITERALS[m.group()](start + m.start())
-                if m.group() in _LITERALS
-                else self.read_path(start + m.start(), m.group())
-                for m in matches
-            ]
         refs: list[ast.Expr] = []
-        for piece in token.split(","):
-            name = piece.strip(" \t")
-            begin = start + piece.find(name)
+        for match in PATH.finditer(token):
+            begin, name = start + match.start(), match.group()
             literal = _LITERALS.get(name)
-            refs.append(
-                ast.Ref(begin, begin + len(name), tuple(name.split("."))) if literal is None else literal(begin)
-            )
-            start += len(piece) + 1
+            refs.append(self.read_path(begin, name) if literal is None else literal(begin))
         return refs
 
     def read_target(self, token: Token) -> ast.TargetName:
         start, end = token.start_pos, token.end_pos
-        if "`" not in token:
-            if "[" in token:
-                self.read_path(start, token)
+        if is_plain_path(token):
             return ast.TargetName(start, end, str(token))
-        self.read_path(start, token)
-        return ast.TargetName(start, end, unquote_path(token), True)
+        self.read_parts(start, token)
+        return ast.TargetName(start, end, unquote_path(token), "`" in token)
 
     def require_plain(self, token: Token, what: str) -> None:
         if not is_plain_name(token) and not (token.startswith("`") and token.endswith("`")):
@@ -188,19 +193,15 @@ class Reader:
         return text
 
     def read_plain_type(self, token: Token) -> ast.TypeExpr:
-        start = token.start_pos
-        (_, _, dtype), *words = _type_words(str(token))
+        start, text = token.start_pos, str(token)
+        dtype = text.partition("[")[0]
+        if _is_plain_type(text):
+            return ast.TypeExpr(start, token.end_pos, dtype, plain=text)
         dims = []
-        for begin, end, word in words:
-            begin, end = start + begin, start + end
-            value: ast.Expr
-            if word.isdigit() and len(word) <= INT_DIGITS_LIMIT:
-                value = ast.IntLit(begin, end, int(word))
-            elif "0" <= word[0] <= "9":
-                value = self.read_number(Token.of("NUMBER", word, begin))
-            else:
-                value = ast.Ref(begin, end, (word,))
-            dims.append(ast.DimType(begin, end, value))
+        for begin, end, word in type_words(text)[1:]:
+            piece = Token.of("NUMBER", word, start + begin)
+            value = self.read_number(piece) if word[0].isdigit() else self.read_ref(piece)
+            dims.append(ast.DimType(start + begin, start + end, value))
         return ast.TypeExpr(start, token.end_pos, dtype, tuple(dims))
 
     def read_ints(self, token: Token) -> ast.ListLit:

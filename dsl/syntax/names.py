@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = [
     "NAME_PATTERN", "PATH", "PATH_PATTERN", "RESERVED",
-    "is_plain_name", "quote_name", "quote_string", "split_path", "unescape", "unquote_path",
+    "is_plain_name", "is_plain_path", "quote_name", "quote_string", "split_path", "type_words", "unescape",
+    "unquote_path",
 ]  # fmt: skip
 
 RESERVED: frozenset[str] = frozenset({"if", "scan", "loop", "true", "false", "inf", "nan", "none", "step"})
@@ -17,6 +19,7 @@ PATH_PATTERN = rf"{NAME_PATTERN}(?:\.{NAME_PATTERN}|\[[0-9]+\])*"
 PATH = re.compile(PATH_PATTERN)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,17})\])*")
+_WORD = re.compile(r"[A-Za-z0-9_]+")
 _PART = re.compile(r"`([^`\n]+)`|([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|(.?))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
@@ -29,6 +32,11 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 def is_plain_name(text: str) -> bool:
     """Whether the text is one identifier: no dots, no index, no backticks."""
     return _PLAIN_NAME.fullmatch(text) is not None
+
+
+def is_plain_path(text: str) -> bool:
+    """Whether the text of a path is its canonical text too: no backticks, indexes without zeros in front."""
+    return _PLAIN_PATH.fullmatch(text) is not None
 
 
 def unescape(text: str) -> tuple[str, list[tuple[int, int]]]:
@@ -69,7 +77,7 @@ def quote_name(path: str) -> str:
 
     `layers[0].attn.out` stays, `/stem/Conv_output_0` and `step` get backticks. The parser is the inverse.
     """
-    if _PLAIN_PATH.fullmatch(path) and path not in RESERVED and path != "_":
+    if is_plain_path(path) and path not in RESERVED and path != "_":
         return path
     return f"`{_escape(path, '`')}`"
 
@@ -102,3 +110,9 @@ def unquote_path(text: str) -> str:
         else:
             canonical += f".{part}" if canonical else part
     return canonical
+
+
+@lru_cache(maxsize=4096)
+def type_words(text: str) -> tuple[tuple[int, int, str], ...]:
+    """The words of a plain type such as `f32[N, 3]`, each with its start and end: the dtype, then the dims."""
+    return tuple((m.start(), m.end(), m.group()) for m in _WORD.finditer(text))

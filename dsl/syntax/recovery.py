@@ -14,8 +14,6 @@ from heapq import merge
 from typing import Any, NamedTuple
 
 from trtn.dsl.syntax.automaton import END, Automaton, Parse
-from trtn.dsl.syntax.expected import describe_expected, describe_found
-from trtn.dsl.syntax.layout import layout_events
 from trtn.dsl.syntax.report import Report
 from trtn.dsl.syntax.scan import Scan
 from trtn.dsl.syntax.tokens import Token
@@ -206,6 +204,8 @@ class _Recovering:
         error.
         """
         if self.places is None:
+            from trtn.dsl.syntax.layout import layout_events
+
             self.places = []
             missing = ((offset, f"missing {bracket}") for offset, all_ in self.scan.closers for bracket in all_)
             depth, opened = 0, ""
@@ -233,6 +233,8 @@ class _Recovering:
         offset = token.start_pos
         if self._is_consequence(min(self.parse.previous_end, offset), offset):
             return
+        from trtn.dsl.syntax.expected import describe_expected, describe_found
+
         found, end = describe_found(self.text, offset)
         if offset in self.scan.strays:
             self.report.error("E0101", offset, end, f"{found} closes nothing")

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from trtn.dsl.syntax.brackets import repair_brackets
 from trtn.dsl.syntax.report import Report
 
 __all__ = ["NESTING_LIMIT", "Scan", "scan"]
@@ -20,6 +19,12 @@ NESTING_LIMIT = 100
 limit.
 """
 
+_QUOTED = r'"(?:[^"\\\n]++|\\[^\n])*+"|`[^`\n]++`'
+_SOUND = re.compile(rf"(?:[A-Za-z0-9_ \t\r\n,.:=+\-*/%@<>()\[\]{{}}]++|{_QUOTED}|\#[^\n]*+|!=)*+")
+"""A text in which every character has its place and every string its end."""
+_COMMENT = re.compile(rf"(?:[^\"`#]++|{_QUOTED})*+(?:(\#[^\n]*+)|\Z)")
+_NO_CODE = re.compile(rf"{_QUOTED}|\#[^\n]*+")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"()[]{}"))
 _TOKEN = re.compile(
     r'"(?:[^"\\\n]|\\[^\n])*+(?P<quote>"?)'
     r"|`[^`\n]*+(?P<tick>`?)"
@@ -79,6 +84,8 @@ class _Scanner:
             return result
         result.text = _apply(self.text, self.edits)
         if not balanced:
+            from trtn.dsl.syntax.brackets import repair_brackets
+
             repair = repair_brackets(result.text, self.report)
             result.closers, result.strays = repair.closers, repair.strays
             result.poisoned += repair.poisoned
@@ -87,6 +94,10 @@ class _Scanner:
 
     def _tokens(self) -> bool:
         """Walks over everything that is not plain code. Returns whether the brackets pair up."""
+        if _SOUND.fullmatch(self.text) and (depth := _nesting(self.text)) is not None:
+            self.result.comments = [m.span(1) for m in _COMMENT.finditer(self.text) if m.lastindex]
+            self.result.depth = depth
+            return True
         stack: list[str] = []
         deepest = 0
         balanced = True
@@ -177,6 +188,23 @@ class _Scanner:
         start = self.text.rfind("\n", 0, offset) + 1
         if not self.result.poisoned or self.result.poisoned[-1][0] != start:
             self.result.poisoned.append((start, len(self.text) if end < 0 else end))
+
+
+def _nesting(text: str) -> int | None:
+    """How deep the brackets of a sound text nest; None where they don't pair up or nest too deep."""
+    stack: list[str] = []
+    deepest = 0
+    for bracket in _NO_CODE.sub("", text).encode().translate(None, _NO_BRACKETS).decode():
+        opening = _CLOSES.get(bracket)
+        if opening is None:
+            stack.append(bracket)
+            if len(stack) > deepest:
+                deepest = len(stack)
+                if deepest > NESTING_LIMIT:
+                    return None
+        elif not stack or stack.pop() != opening:
+            return None
+    return None if stack else deepest
 
 
 def _apply(text: str, edits: list[tuple[int, str]]) -> str:

@@ -81,7 +81,7 @@ class OpenFile:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
-        self.file: BinaryIO = open(path, "wb")
+        self.file: BinaryIO = open(path, "wb")  # noqa: SIM115 - it is closed by commit or discard
 
     def flush(self) -> None:
         self.file.flush()

@@ -48,12 +48,13 @@ def assert_same(actual: Feeds, expected: Feeds) -> None:
 
 
 def run_both(net: Network, feeds: Sequence[Feeds], folder: Path, *, exact: bool = True) -> Engine:
-    """Run the built engine and its reloaded copy on each of `feeds`, in one context and through `Engine.run`.
+    """Run the engine, built of the reference provider alone, and its reloaded copy on each of `feeds`, in one context
+    and through `Engine.run`.
 
     Results are, to the bit, those of the reference evaluation of the network as optimised; with `exact` of
     the network as written, too. Saving the reloaded engine gives the same file. Gives the built engine.
     """
-    engine = build(net, device="cpu")
+    engine = build(net, device="cpu", providers=())
     path = folder / "net.engine"
     engine.save(path)
     copy = load_engine(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ import trtn as package
 from tests.cli.conftest import Trtn
 from trtn.cli.app import VERBS
 
+SPECS = Path(__file__).parents[2] / "specs"
 COMMANDS = [
     *([v] for v in VERBS if v not in ("import", "export", "weights")),
     ["import", "onnx"],
@@ -60,9 +62,13 @@ def test_unknown_verb(trtn: Trtn) -> None:
         (["--help"], {"numpy", "rich", "onnx"}),
         (["check", "--help"], {"numpy", "rich", "onnx", "trtn.cli.build"}),
         (["check", "nothing.trtn"], {"onnx", "rich", "trtn.backend"}),
+        (
+            ["check", str(SPECS / "lenet.trtn")],
+            {"numpy", "onnx", "rich", "trtn.dsl.ops.recurrent", "trtn.dsl.structure"},
+        ),
         (["explain", "E0312"], {"numpy", "rich", "trtn.dsl.ops"}),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(Path(v).name for v in value) if isinstance(value, list) else "",
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str], unwanted: set[str]) -> None:
     script = (

@@ -12,6 +12,7 @@ import pytest
 from tests.cli.conftest import SPEC, Trtn
 from trtn.cli.compare import compare, default_tolerance
 from trtn.cli.corners import corners
+from trtn.cli.rounding import rounding_floor
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.load import load, load_text
@@ -162,6 +163,44 @@ def test_the_default_goes_by_dtype_and_by_quantization() -> None:
         "  y = h + x\n", "  q, s, z = dynamic_quantize_linear(x)\n  y = dequantize_linear(q, s, z)\n"
     )
     assert default_tolerance(load_text(quantized), _tensor("f32")) == 5e-2
+
+
+SIGMOIDS = """trtn 1
+
+network n {
+  input x: f32[2, 3]
+  output mean: f32[2]
+  output both: f32[2, 6]
+  output mixed: f32[2, 6]
+  output half: f16[2, 3]
+  output chosen: f32[2, 3]
+
+  s = sigmoid(x)
+  mean = reduce_mean(s, axes=[1])
+  both = concat(s, transpose(reshape(s, shape=[3, 2]), perm=[1, 0]), axis=1)
+  mixed = concat(s, x, axis=1)
+  half = sigmoid(cast(x, to=f16))
+  chosen = if reduce_sum(x, axes=[0, 1]) > 0.0 {
+    yield s
+  } else {
+    yield clip(s, min=0.1, max=0.9)
+  }
+}
+"""
+
+
+def test_sigmoids_may_be_off_by_what_rounds_numbers_near_one() -> None:
+    network = load_text(SIGMOIDS)
+    floor = rounding_floor(network)
+    assert {t.name: floor(t) for t in network.outputs} == {
+        "mean": 2**-22, "both": 2**-22, "mixed": 0.0, "half": 0.0, "chosen": 2**-22,
+    }  # fmt: skip
+    assert floor(network.inputs[0]) == 0.0
+    ours, theirs = np.array([3e-8, 1e-9], np.float32), np.array([2e-7, 0.0], np.float32)
+    assert compare(_tensor("f32"), ours, theirs, 1e-4, 2**-22).is_rounding
+    assert not compare(_tensor("f32"), ours, theirs, 1e-4).ok
+    found = compare(_tensor("f32"), ours, theirs + np.float32(1e-6), 1e-4, 2**-22)
+    assert not found.ok and found.reason().endswith("the tolerance is 1e-04, or 2.4e-07 of rounding")
 
 
 # --- layer by layer ---

@@ -13,7 +13,7 @@ from onnx.backend.base import Backend, BackendRep
 
 import trtn
 
-__all__ = ["BACKENDS", "Prepared", "Runtime", "RuntimeBackend", "TrtnBackend"]
+__all__ = ["BACKENDS", "Prepared", "RuntimeBackend", "TrtnBackend", "session"]
 
 os.environ.setdefault("ALLOW_RELEASED_ONNX_OPSET_ONLY", "0")  # ONNX Runtime refuses the newest opset otherwise
 
@@ -52,17 +52,20 @@ class _Trtn(Prepared):
         return [found[name] for name in self._outputs]
 
 
-class Runtime(Prepared):
-    def __init__(self, model: onnx.ModelProto) -> None:
-        import onnxruntime
+def session(model: onnx.ModelProto) -> Any:
+    """The model in ONNX Runtime, on one thread of the CPU. Raises its exceptions, which share no base class."""
+    import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+class _Runtime(Prepared):
+    def __init__(self, model: onnx.ModelProto) -> None:
         super().__init__(model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(model)
 
     def compute(self, feeds: dict[str, Any]) -> list[Any]:
         return list(self._session.run(None, feeds))
@@ -85,7 +88,7 @@ class RuntimeBackend(TrtnBackend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> Prepared:
-        return Runtime(model)
+        return _Runtime(model)
 
 
 BACKENDS: dict[str, type[TrtnBackend]] = {"trtn": TrtnBackend, "onnxruntime": RuntimeBackend}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from textwrap import fill
 
 from tests.conformance.categories import CATEGORIES
+from tests.conformance.round_trip import AS_FIRST, AS_STORED, TOLERANCES
 from tests.conformance.suite import Outcome
+from tests.corpus.models import models
 
 __all__ = ["page"]
 
@@ -26,8 +29,10 @@ _EXPLAINED = (
 """Why tests fail that are understood, by name."""
 
 
-def page(ours: Outcomes, theirs: Outcomes, versions: Mapping[str, str]) -> str:
-    """Markdown. `theirs` are ONNX Runtime's outcomes for the same tests, in the same run."""
+def page(ours: Outcomes, theirs: Outcomes, trips: Outcomes, versions: Mapping[str, str]) -> str:
+    """Markdown. `theirs` are ONNX Runtime's outcomes for the same tests, in the same run, `trips` those of the round
+    trips of the tests that trtn passes.
+    """
     passed, passed_there = _passes(ours), _passes(theirs)
     summary = (
         f"onnx {versions['onnx']} has {len(ours):,} tests. Each goes through `trtn.import_onnx` and "
@@ -41,7 +46,7 @@ def page(ours: Outcomes, theirs: Outcomes, versions: Mapping[str, str]) -> str:
     )
     parts = [
         "# ONNX's backend suite", summary, both, "## By what the models are about", _by_category(ours, theirs),
-        "## Tests that trtn does not pass", _misses(ours, theirs),
+        "## There and back", _there_and_back(trips), "## Tests that trtn does not pass", _misses(ours, theirs),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -69,6 +74,43 @@ def _category(name: str, ours: Outcomes, theirs: Outcomes) -> str:
     return ours[name].category or theirs[name].category
 
 
+def _there_and_back(trips: Outcomes) -> str:
+    """How many models come back, and the reason for each that does not."""
+    reasons = Counter(o.reason for o in trips.values() if o.verdict == "pass")
+    bounds = ", ".join(f"{tolerance:.0e} in {dtype}" for dtype, tolerance in TOLERANCES.items())
+    method = (
+        f"The models of the {len(trips):,} tests that trtn passes go from ONNX to a spec, a manifest and weights on a "
+        "disk, are loaded from there, exported to ONNX (opset 21, or the first after it that has what the model uses) "
+        f"and run by ONNX Runtime. **{sum(reasons.values()):,} give the same outputs**: {reasons[AS_FIRST]:,} those "
+        f"that ONNX Runtime gives for the first model, {reasons[AS_STORED]:,} the stored ones, where ONNX Runtime "
+        "can't run the first model or fails its test."
+    )
+    rule = (
+        f"The same is ‖a - b‖ ≤ tolerance * ‖b‖ for each output: {bounds}; other dtypes are equal. bfloat16 and dtypes "
+        "below 8 bits go to ONNX Runtime by memory, not by its arrays."
+    )
+    corpus = (
+        f"The {len(models())} real models of `tests/corpus` do so too, within 1e-5 (sigmoids near 0 within 4 * 2^-24, "
+        "which is how exact ONNX Runtime's are), and so does the flat text of each: "
+        "`TRTN_FULL_TESTS=1 python -m pytest tests/corpus`."
+    )
+    lines = [method, rule, corpus]
+    for verdict, title in (("fail", "They differ"), ("refused", "ONNX Runtime runs them neither before nor after")):
+        groups: dict[str, list[str]] = {}
+        for name, outcome in sorted(trips.items()):
+            if outcome.verdict == verdict:
+                groups.setdefault(outcome.reason, []).append(name)
+        if groups:
+            lines.append(f"### {title}: {sum(map(len, groups.values())):,}")
+            lines += [f"- **{len(names)}**: {reason}\n{_listed(names)}" for reason, names in _by_size(groups)]
+    return "\n\n".join(lines)
+
+
+def _by_size(groups: Mapping[str, list[str]]) -> list[tuple[str, list[str]]]:
+    """The largest first."""
+    return sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
+
+
 def _misses(ours: Outcomes, theirs: Outcomes) -> str:
     """By reason, the most frequent first; an asterisk marks what ONNX Runtime passes."""
     groups: dict[tuple[str, str], list[str]] = {}
@@ -77,18 +119,16 @@ def _misses(ours: Outcomes, theirs: Outcomes) -> str:
             groups.setdefault((outcome.verdict, _reason(name, outcome)), []).append(name)
     lines = ["`*`: ONNX Runtime passes it."]
     for verdict, title in (("fail", "Wrong or failing"), ("refused", "Refused")):
-        chosen = sorted(
-            ((r, names) for (v, r), names in groups.items() if v == verdict), key=lambda g: (-len(g[1]), g[0])
-        )
+        chosen = _by_size({r: names for (v, r), names in groups.items() if v == verdict})
         if not chosen:
             continue
         lines.append(f"### {title}: {sum(len(names) for _, names in chosen):,}")
-        lines += [f"- **{len(names)}**: {reason}\n{_listed(names, theirs)}" for reason, names in chosen]
+        lines += [f"- **{len(names)}**: {reason}\n{_listed(names, _passes(theirs))}" for reason, names in chosen]
     return "\n\n".join(lines)
 
 
-def _listed(names: Iterable[str], theirs: Outcomes) -> str:
-    words = (_short(n) + ("*" if theirs[n].verdict == "pass" else "") for n in names)
+def _listed(names: Iterable[str], marked: Container[str] = ()) -> str:
+    words = (_short(n) + ("*" if n in marked else "") for n in names)
     return fill(", ".join(words), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 

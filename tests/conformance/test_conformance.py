@@ -1,4 +1,4 @@
-"""The tests of ONNX's suite that pass must go on passing: a fixed sample of them, or all with TRTN_CONFORMANCE=all."""
+"""The tests of ONNX's suite that pass must go on passing: a fixed sample of them, or all with TRTN_FULL_TESTS."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 import trtn
 from tests.conformance.backend import Prepared, TrtnBackend
 from tests.conformance.report import page
+from tests.conformance.round_trip import AS_STORED
 from tests.conformance.suite import Outcome, Suite
 from trtn.dsl.diagnostics import Diagnostic
 
@@ -23,7 +24,7 @@ EXPECTED = (Path(__file__).parent / "expected.txt").read_text().split()
 
 
 def _chosen() -> list[str]:
-    if os.environ.get("TRTN_CONFORMANCE") == "all":
+    if os.environ.get("TRTN_FULL_TESTS"):
         return EXPECTED
     return [name for name in EXPECTED if crc32(name.encode()) % SAMPLE == 0]
 
@@ -62,7 +63,9 @@ def test_what_is_refused_does_not_pass(suite: Suite, monkeypatch: pytest.MonkeyP
 def test_the_page_counts() -> None:
     ours = {"test_a_cpu": Outcome("pass", "", "float32"), "test_b_cpu": Outcome("refused", "Foo `n7`: no", "string")}
     theirs = {"test_a_cpu": Outcome("fail", "x", "float32"), "test_b_cpu": Outcome("pass", "", "string")}
-    text = page(ours, theirs, {"onnx": "1", "onnxruntime": "2"})
+    trips = {"test_a_cpu": Outcome("pass", AS_STORED), "test_c_cpu": Outcome("refused", "no kernel")}
+    text = page(ours, theirs, trips, {"onnx": "1", "onnxruntime": "2"})
     assert "trtn passes 1, ONNX Runtime 1." in text
     assert "| float32 | 1 | 1 | 0 | 0 |" in text and "| string | 1 | 0 | 1 | 1 |" in text
     assert "- **1**: `Foo`: no\n  `b`*" in text
+    assert "**1 give the same outputs**: 0 those" in text and "- **1**: no kernel\n  `c`\n" in text

@@ -126,7 +126,8 @@ def test_the_sample_of_the_design_is_right(write: Write) -> None:
     write("ops/attention.trtn", ATTENTION)
     write("bert-base.weights.trtn", bert_manifest())
     path = write("bert.trtn", BERT)
-    network = accepted(path.read_text(encoding="utf-8"), path)
+    (network,), (warning,) = check(path.read_text(encoding="utf-8"), path)
+    assert warning.code == "W0402", "64 * 512 is the budget: its assert excludes nothing"
     assert (network.name, network.doc) == ("bert_base", "BERT-base encoder, mean pooled.")
     assert [str(t.type) for t in network.inputs] == ["i32[B, S]", "bool[B, S]"]
     assert [str(t.type) for t in network.outputs] == ["f32[B, 768]"]
@@ -155,7 +156,7 @@ def test_a_weight_of_the_wrong_shape_is_found_in_the_manifest(write: Write) -> N
     line = manifest.splitlines().index("  tensor encoder.layer[7].ffn.fc2.weight: f16[768, 768] = normal(1, 0.02)") + 1
     write("bert-base.weights.trtn", manifest)
     path = write("bert.trtn", BERT)
-    found = rejected(path.read_text(encoding="utf-8"), path)
+    found, _ = check(path.read_text(encoding="utf-8"), path)[1]
     assert (found.code, found.message) == ("E0312", "inner dims of `linear` differ: 3072 and 768")
     assert any(label.text.endswith(f"bert-base.weights.trtn:{line}") for label in found.labels)
     assert any("`x[7]`, expanded from" in note for note in found.notes)

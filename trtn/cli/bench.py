@@ -13,13 +13,10 @@ import typer
 
 from trtn.cli.console import Console
 from trtn.cli.engines import load
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    Color,
-    ColorOption,
-    DocumentFormat,
-    DocumentOption,
+    Printing,
     ProfileOption,
-    Quiet,
     ShapeOption,
     epilog,
     verb,
@@ -45,6 +42,7 @@ _MOST_RUNS = 1_000_000
         one="the engine is damaged, or the shapes do not fit it",
     )
 )
+@grouped
 def bench(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine file, or `-`.")],
     shape: ShapeOption = None,
@@ -62,26 +60,33 @@ def bench(
     threads: Annotated[
         int, typer.Option("--threads", min=1, metavar="N", help="Contexts that run side by side, a thread each.")
     ] = 1,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Also show what the first use costs: reading the engine, the first run.")
+    ] = False,
     seed: Annotated[int, typer.Option("--random", min=0, metavar="SEED", help="The seed of the made-up feeds.")] = 0,
-    format: DocumentOption = DocumentFormat.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
+    *,
+    printing: Printing,
 ) -> None:
     """Measure an engine's latency and throughput on made-up feeds.
 
     Shapes that --shape does not give are the profile's optimum. JSON: format_version, engine, device, profile, inputs
     (shapes), contexts, iterations, seconds, latency_ms (min, mean, p50, p90, p99, max), throughput_per_s,
-    context_bytes.
+    context_bytes; with --cold cold_ms (load, first_run: kernels prepared, memory taken, graphs recorded).
     """
     from trtn.cli.feeds import FeedPlan
 
     plan = FeedPlan.parse(None, shape, seed, profile)
-    with Console(format, color=color, quiet=quiet) as console:
+    with Console.of(printing) as console:
+        begin = time.perf_counter()
         loaded = load(engine)
-        feeds = plan.arrays(loaded.network, loaded.profiles)
+        load_seconds = time.perf_counter() - begin
         contexts = [loaded.create_context(profile) for _ in range(threads)]
+        feeds = plan.arrays(loaded.network, loaded.profiles)
         with ProgressBar(console, f"measuring {loaded.name}") as progress:
-            for context in contexts:
+            begin = time.perf_counter()
+            contexts[0].run(feeds)
+            first_seconds = time.perf_counter() - begin
+            for context in contexts[1:]:
                 context.run(feeds)
             workers = [_Worker(context, feeds, warmup, iterations, seconds) for context in contexts]
             took = _measure(workers, progress if threads == 1 else None)
@@ -100,6 +105,8 @@ def bench(
             "throughput_per_s": len(latencies) / took,
             "context_bytes": contexts[0].memory,
         }
+        if cold:
+            report["cold_ms"] = {"load": load_seconds * 1e3, "first_run": first_seconds * 1e3}
         console.result("\n".join(_human(report)))
         console.document(report)
 
@@ -186,6 +193,9 @@ def _human(report: Mapping[str, Any]) -> list[str]:
         ["latency", *(f"{name} {text}" for name, text in latency if name.startswith("p"))],
         ["", *(f"{name} {text}" for name, text in latency if not name.startswith("p"))],
     ]
+    if "cold_ms" in report:
+        cold = {name: duration(value / 1e3) for name, value in report["cold_ms"].items()}
+        facts.append(["first use", f"load {cold['load']}", f"first run {cold['first_run']}"])
     return [
         f"{report['engine']} on {report['device']}{profile}: {shapes}",
         *rows(facts),

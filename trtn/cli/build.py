@@ -12,18 +12,11 @@ import typer
 from trtn.cli.console import Console
 from trtn.cli.failures import usage_error
 from trtn.cli.files import check_writable
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
-    AllowOutside,
-    Color,
-    ColorOption,
-    Format,
-    FormatOption,
-    MaxErrors,
-    MaxExpansion,
     NetworkOption,
-    Quiet,
-    StdinFilename,
+    Reading,
+    Reporting,
     epilog,
     verb,
 )
@@ -50,6 +43,7 @@ _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
         one="the spec has findings, weights differ from their hashes, or a locked build misses an entry",
     )
 )
+@grouped
 def build(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
     output: Annotated[
@@ -81,31 +75,39 @@ def build(
         str | None,
         typer.Option("--workspace", metavar="SIZE", help="Most scratch memory that a step may take: `512MiB`."),
     ] = None,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
-    stdin_filename: StdinFilename = None,
-    allow_outside: AllowOutside = False,
-    max_expansion: MaxExpansion = None,
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            "--effort",
+            min=0,
+            max=5,
+            metavar="N",
+            help="How long to look for the fastest tactics: 0 (nothing is timed) to 5. Default: 3 on a GPU, 0 on a CPU.",
+        ),
+    ] = None,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="Let f32 products be computed in TF32 on tensor cores: 10 bits of mantissa.")
+    ] = False,
+    *,
+    reporting: Reporting,
+    reading: Reading,
 ) -> None:
     """Build an engine from a spec.
 
-    Options win over what the target says. The old engine stays until the new one is complete.
+    Options win over what the target says. The old engine stays until the new one is complete. Times of tactics are kept
+    in the user's cache folder ($TRTN_CACHE; `off` for none) and used by later builds.
     """
     limit = _bytes(workspace) if workspace is not None else None
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         net, chosen = load_spec(
             console,
             spec,
             network=network,
             target=target,
-            stdin_filename=stdin_filename,
-            allow_outside=allow_outside,
-            max_expansion=max_expansion,
+            reading=reading,
         )
         chosen = chosen or _only_target(net, device)
-        folder = os.path.dirname(stdin_filename or "" if spec == "-" else spec)
+        folder = os.path.dirname(reading.stdin_filename or "" if spec == "-" else spec)
         path = output or (os.path.join(folder, chosen.output) if chosen is not None and chosen.output else None)
         if path is None:
             raise usage_error("no output file: neither given nor named by a target", "--output")
@@ -127,7 +129,10 @@ def build(
                 lock=lock,
                 locked=locked,
                 workspace=limit if limit is not None else (chosen.workspace if chosen is not None else None),
+                effort=effort,
+                tf32=tf32,
                 progress=progress,
+                diagnose=lambda warning: console.found([warning]),
             )
             engine.save(path)
         took = duration(time.perf_counter() - begin)

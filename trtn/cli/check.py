@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trtn.cli.console import Console
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
-    AllowOutside,
-    Color,
-    ColorOption,
     Format,
-    FormatOption,
-    MaxErrors,
-    MaxExpansion,
-    Quiet,
-    StdinFilename,
+    Reading,
+    Reporting,
     epilog,
     verb,
 )
@@ -48,25 +42,22 @@ class FailLevel(StrEnum):
         one="there are errors (with --fail-level warning: or warnings)",
     )
 )
+@grouped
 def check(
     specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Specs, manifests, folders of them, or `-`.")],
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
     fail_level: Annotated[
         FailLevel, typer.Option("--fail-level", help="The least severity that fails.")
     ] = FailLevel.ERROR,
-    stdin_filename: StdinFilename = None,
-    allow_outside: AllowOutside = False,
-    max_expansion: MaxExpansion = None,
+    *,
+    reporting: Reporting,
+    reading: Reading,
 ) -> None:
     """Check specs and weight manifests: names, types, shapes, profiles.
 
     Needs no GPU and reads no weight bytes. Every network is checked for all values of its dims and for each of its
     profiles; all findings are reported, not the first.
     """
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         from trtn.dsl.diagnostics import Sink
         from trtn.dsl.elaborate import EXPANSION_LIMIT
         from trtn.dsl.load import check_source
@@ -74,13 +65,20 @@ def check(
         sink = Sink()
         for path in find_specs(specs):
             before = len(sink.diagnostics)
-            source = read(path, sink, stdin_filename)
+            source = read(path, sink, reading.stdin_filename)
             if source is None:
                 continue
             networks = check_source(
-                source, sink, allow_outside=allow_outside, max_expansion=max_expansion or EXPANSION_LIMIT
+                source,
+                sink,
+                allow_outside=reading.allow_outside,
+                max_expansion=reading.max_expansion or EXPANSION_LIMIT,
             )
-            if not quiet and format is Format.HUMAN and all(d.severity != "error" for d in sink.diagnostics[before:]):
+            if (
+                not reporting.quiet
+                and reporting.format is Format.HUMAN
+                and all(d.severity != "error" for d in sink.diagnostics[before:])
+            ):
                 console.result(f"{source.path}: ok{_summary(networks)}")
         console.found(sink.diagnostics)
         console.failed = fail_level is FailLevel.WARNING and bool(sink.diagnostics)

@@ -51,6 +51,11 @@ class Difference:
             return False
         return self.max_rel <= self.tolerance or self.max_abs <= self.floor
 
+    @property
+    def is_rounding(self) -> bool:
+        """Whether it is fine only because it is below the floor."""
+        return self.ok and self.max_rel is not None and self.max_rel > self.tolerance
+
     def reason(self) -> str:
         if self.mismatch:
             return self.mismatch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from trtn.cli.failures import Exit
-from trtn.cli.options import MAX_ERRORS, Color, DocumentFormat, Format
+from trtn.cli.options import MAX_ERRORS, Color, DocumentFormat, Format, Printing, Reporting
 from trtn.dsl.errors import TrtnError
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Console:
         self._color = color
         self._document: str | None = None
         self._attached: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, options: Reporting | Printing) -> Console:
+        limit = options.max_errors if isinstance(options, Reporting) else MAX_ERRORS
+        return cls(options.format, color=options.color, quiet=options.quiet, max_errors=limit)
 
     @property
     def human(self) -> bool:

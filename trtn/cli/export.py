@@ -10,18 +10,11 @@ import typer
 
 from trtn.cli.console import Console
 from trtn.cli.files import check_writable
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
-    AllowOutside,
-    Color,
-    ColorOption,
-    Format,
-    FormatOption,
-    MaxErrors,
-    MaxExpansion,
     NetworkOption,
-    Quiet,
-    StdinFilename,
+    Reading,
+    Reporting,
     epilog,
     verb,
 )
@@ -49,6 +42,7 @@ def export() -> None:
         one="the spec has findings, or a layer has no form in that opset",
     )
 )
+@grouped
 def onnx(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="MODEL", help="The ONNX model to write.")],
@@ -61,28 +55,22 @@ def onnx(
         ),
     ] = None,
     network: NetworkOption = None,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
-    stdin_filename: StdinFilename = None,
-    allow_outside: AllowOutside = False,
-    max_expansion: MaxExpansion = None,
+    *,
+    reporting: Reporting,
+    reading: Reading,
 ) -> None:
     """Export a spec as an ONNX model.
 
     Inputs, outputs, weights and dims keep their names. Ops that the opset lacks are spelled out. Ranges of dims,
     asserts and profiles go to the model's metadata; the result is a `trtexec` command line for each profile.
     """
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         check_writable(output)
         net, _ = load_spec(
             console,
             spec,
             network=network,
-            stdin_filename=stdin_filename,
-            allow_outside=allow_outside,
-            max_expansion=max_expansion,
+            reading=reading,
         )
         from trtn.dsl.convert.export import save_onnx, trtexec_command
 

@@ -22,6 +22,8 @@ def replace_text(path: Path, text: str) -> None:
 
 def check_writable(path: str, option: str = "--output") -> None:
     """Refuses an output file that can't be written, before the work for it is done."""
+    if not path:
+        raise usage_error("the name of the file is empty", option)
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
         raise usage_error(f"`{path}` is a folder", option)

@@ -11,14 +11,10 @@ import typer
 
 from trtn.cli.console import Console
 from trtn.cli.files import replace_text
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
-    Color,
-    ColorOption,
     Format,
-    FormatOption,
-    MaxErrors,
-    Quiet,
+    Reporting,
     StdinFilename,
     epilog,
     verb,
@@ -45,22 +41,21 @@ _DIFF_COLORS = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
         one="a file can't be parsed, or (--check, --diff) is not formatted",
     )
 )
+@grouped
 def fmt(
     specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Specs, manifests, folders of them, or `-`.")],
     check: Annotated[bool, typer.Option("--check", help="Only say which files would change.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Only print how files would change.")] = False,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
     stdin_filename: StdinFilename = None,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Rewrite specs and weight manifests in the canonical format.
 
     Comments and single blank lines stay. There are no style options. Files are replaced whole or not at all; standard
     input goes, formatted, to standard output.
     """
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         from trtn.dsl.diagnostics import Sink
         from trtn.dsl.errors import SpecError
         from trtn.dsl.syntax import format_source

@@ -12,15 +12,10 @@ import typer
 from trtn.cli.console import Console
 from trtn.cli.failures import usage_error
 from trtn.cli.files import check_writable
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
     AllowOutside,
-    Color,
-    ColorOption,
-    Format,
-    FormatOption,
-    MaxErrors,
-    Quiet,
+    Reporting,
     epilog,
     verb,
 )
@@ -51,6 +46,7 @@ def import_model() -> None:
         one="the model can't be imported; every node that stands in the way is listed",
     )
 )
+@grouped
 def onnx(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ONNX model, or `-`.")],
     output: Annotated[
@@ -71,21 +67,19 @@ def onnx(
     ] = False,
     provenance: Annotated[bool, typer.Option("--provenance", help="Note the model's nodes in the spec.")] = False,
     flat: Annotated[bool, typer.Option("--flat", help="One layer a node: no patterns recognised, no blocks.")] = False,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
     allow_outside: AllowOutside = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Import an ONNX model.
 
     What exporters spell out in several nodes becomes one layer, repeated structure a block. Weights keep their paths in
     the model. Dims that the model leaves open get the range that --dim says. The spec is checked before it is written.
     """
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         ranges = dict(map(_dim, dim or ()))
         if output != "-":
-            output = output if output.endswith(".trtn") else f"{output}.trtn"
+            output = output if not output or output.endswith(".trtn") else f"{output}.trtn"
             check_writable(output)
         from trtn.dsl.convert.onnx import import_onnx
         from trtn.dsl.printer import print_network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,8 +21,11 @@ __all__ = [
     "MaxErrors",
     "MaxExpansion",
     "NetworkOption",
+    "Printing",
     "ProfileOption",
     "Quiet",
+    "Reading",
+    "Reporting",
     "ShapeOption",
     "StdinFilename",
     "epilog",
@@ -94,6 +98,34 @@ ShapeOption = Annotated[
 ]
 
 MAX_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """How a verb that checks things reports."""
+
+    format: FormatOption = Format.HUMAN
+    color: ColorOption = Color.AUTO
+    quiet: Quiet = False
+    max_errors: MaxErrors = MAX_ERRORS
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """How a verb prints its result."""
+
+    format: DocumentOption = DocumentFormat.HUMAN
+    color: ColorOption = Color.AUTO
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a verb reads a spec."""
+
+    stdin_filename: StdinFilename = None
+    allow_outside: AllowOutside = False
+    max_expansion: MaxExpansion = None
 
 
 def epilog(*examples: str, one: str) -> str:

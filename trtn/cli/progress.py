@@ -56,7 +56,15 @@ class ProgressBar:
     def _show(self) -> None:
         # Imported here, in the timer's thread: most runs are over before.
         from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         with self._lock:
             if not self._shown:
@@ -68,6 +76,7 @@ class ProgressBar:
                 BarColumn(),
                 TaskProgressColumn(),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=console, transient=True)
             self._task = self._bar.add_task(self._stage, total=None)

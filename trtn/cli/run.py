@@ -14,13 +14,10 @@ from trtn.cli.console import Console
 from trtn.cli.engines import load
 from trtn.cli.failures import usage_error
 from trtn.cli.files import check_writable
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    Color,
-    ColorOption,
-    DocumentFormat,
-    DocumentOption,
+    Printing,
     ProfileOption,
-    Quiet,
     ShapeOption,
     epilog,
     verb,
@@ -50,6 +47,7 @@ _LARGEST_ROWS = 4
         one="the engine is damaged, or the feeds do not fit it",
     )
 )
+@grouped
 def run(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine file, or `-`.")],
     input: Annotated[  # noqa: A002
@@ -66,9 +64,8 @@ def run(
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Where outputs go: .npz, or .npy for one.")
     ] = None,
     profile: ProfileOption = None,
-    format: DocumentOption = DocumentFormat.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
+    *,
+    printing: Printing,
 ) -> None:
     """Run an engine once and sum up its outputs.
 
@@ -81,13 +78,13 @@ def run(
         check_writable(output)
         if not output.endswith((".npz", ".npy")):
             raise usage_error(f"`{output}` must end in .npz or .npy", "--output")
-    with Console(format, color=color, quiet=quiet) as console:
+    with Console.of(printing) as console:
         loaded = load(engine)
         network = loaded.network
         if output is not None and output.endswith(".npy") and len(network.outputs) != 1:
             raise usage_error(f"a .npy file holds one array; the engine has {len(network.outputs)} outputs", "--output")
-        feeds = plan.arrays(network, loaded.profiles)
         context = loaded.create_context(profile)
+        feeds = plan.arrays(network, loaded.profiles)
         begin = time.perf_counter()
         results = context.run(feeds)
         took = time.perf_counter() - begin

@@ -11,6 +11,7 @@ from trtn.cli.console import Console
 from trtn.dsl.errors import SpecError
 
 if TYPE_CHECKING:
+    from trtn.cli.options import Reading
     from trtn.dsl.diagnostics import Sink, Source
     from trtn.dsl.network import Network, Target
 
@@ -46,9 +47,7 @@ def load_spec(
     *,
     network: str | None = None,
     target: str | None = None,
-    stdin_filename: str | None = None,
-    allow_outside: bool = False,
-    max_expansion: int | None = None,
+    reading: Reading,
 ) -> tuple[Network, Target | None]:
     """A spec's network, checked, and its target. Warnings go to the console. Raises SpecError with every finding."""
     from trtn.dsl.diagnostics import Sink
@@ -56,11 +55,11 @@ def load_spec(
     from trtn.dsl.load import check_source
 
     sink = Sink()
-    source = read(path, sink, stdin_filename)
+    source = read(path, sink, reading.stdin_filename)
     networks: list[Network] = []
     if source is not None:
-        limit = max_expansion or EXPANSION_LIMIT
-        networks = check_source(source, sink, allow_outside=allow_outside, max_expansion=limit, only=network)
+        limit = reading.max_expansion or EXPANSION_LIMIT
+        networks = check_source(source, sink, allow_outside=reading.allow_outside, max_expansion=limit, only=network)
     if sink.has_errors:
         raise SpecError("the spec has findings", sink.diagnostics)
     console.found(sink.diagnostics)

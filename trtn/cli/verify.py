@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trtn.cli.console import Console
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
-    AllowOutside,
-    Color,
-    ColorOption,
-    Format,
-    FormatOption,
-    MaxErrors,
-    MaxExpansion,
     NetworkOption,
-    Quiet,
+    Reading,
+    Reporting,
     ShapeOption,
-    StdinFilename,
     epilog,
     verb,
 )
@@ -49,6 +42,7 @@ app = verb()
         one="the spec has findings, or an output differs by more than the tolerance",
     )
 )
+@grouped
 def verify(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
     against: Annotated[str, typer.Option("--against", metavar="MODEL", help="The ONNX model to compare with.")],
@@ -70,13 +64,9 @@ def verify(
     device: Annotated[
         str | None, typer.Option("--device", metavar="DEVICE", help="The device to run the spec on.")
     ] = None,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
-    stdin_filename: StdinFilename = None,
-    allow_outside: AllowOutside = False,
-    max_expansion: MaxExpansion = None,
+    *,
+    reporting: Reporting,
+    reading: Reading,
 ) -> None:
     """Run a spec and an ONNX model on the same made-up feeds and compare all outputs.
 
@@ -89,7 +79,7 @@ def verify(
     model has as well is compared with it, at the first corner at which one departs; without --rtol by ten times an
     output's tolerance. JSON: `layers` (layer, op, tensor, value, place, and the numbers as above).
     """
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         from trtn.cli.feeds import read_shapes
         from trtn.cli.reference import Reference
 
@@ -100,9 +90,7 @@ def verify(
             spec,
             network=network,
             target=target,
-            stdin_filename=stdin_filename,
-            allow_outside=allow_outside,
-            max_expansion=max_expansion,
+            reading=reading,
         )
         from trtn.backend.build import build
         from trtn.cli.corners import corners
@@ -121,7 +109,7 @@ def verify(
                 comparisons += [{"corner": corner.name, "dims": dict(corner.sizes), **d.json()} for d in differences]
         console.attach("comparisons", comparisons)
         if layers:
-            _report_layers(console, net, reference, places, seed, rtol, allow_outside)
+            _report_layers(console, net, reference, places, seed, rtol, reading.allow_outside)
         if not console.has_errors:
             console.status(f"\n{net.name} agrees with {against} at {plural(len(places), 'corner')}")
 
@@ -208,9 +196,8 @@ def _human(corner: Corner, differences: list[Difference]) -> list[str]:
         facts: Mapping[str, Any] = d.json()
         shape = ", ".join(map(str, facts["shape"]))
         numbers = [_number(v) for v in (facts["max_abs"], facts["max_rel"])]
-        table.append(
-            [d.tensor.name, f"{facts['dtype']}[{shape}]", *numbers, f"{d.tolerance:.0e}", "ok" if d.ok else "DIFFERS"]
-        )
+        verdict = "rounding" if d.is_rounding else "ok" if d.ok else "DIFFERS"
+        table.append([d.tensor.name, f"{facts['dtype']}[{shape}]", *numbers, f"{d.tolerance:.0e}", verdict])
     return [str(corner), *rows(table, right=(2, 3, 4))]
 
 

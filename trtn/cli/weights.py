@@ -10,17 +10,14 @@ import typer
 from trtn.cli.console import Console
 from trtn.cli.failures import usage_error
 from trtn.cli.files import replace_text
+from trtn.cli.grouped import grouped
 from trtn.cli.options import (
-    MAX_ERRORS,
     AllowOutside,
     Color,
     ColorOption,
     DocumentFormat,
     DocumentOption,
-    Format,
-    FormatOption,
-    MaxErrors,
-    Quiet,
+    Reporting,
     epilog,
     verb,
 )
@@ -55,22 +52,21 @@ def weights() -> None:
         one="a tensor can't be read, or (--check) a hash is missing or differs",
     ),
 )
+@grouped
 def hash_weights(
     manifest: Manifest,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; only say whether hashes would change.")
     ] = False,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
     allow_outside: AllowOutside = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Write the hash of every stored tensor into the manifest.
 
     Reads all weights once. Text that is not a hash stays as it is.
     """
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         from trtn.dsl.diagnostics import Sink
         from trtn.dsl.weights.listing import hash_manifest
 
@@ -101,19 +97,18 @@ def hash_weights(
         one="a hash, a type, a size or a file is not as the manifest says",
     )
 )
+@grouped
 def verify(
     manifest: Manifest,
     require_hashes: Annotated[
         bool, typer.Option("--require-hashes", help="A stored tensor without a hash is an error.")
     ] = False,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
-    max_errors: MaxErrors = MAX_ERRORS,
     allow_outside: AllowOutside = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Compare everything that a manifest says with the files that it names."""
-    with Console(format, color=color, quiet=quiet, max_errors=max_errors) as console:
+    with Console.of(reporting) as console:
         from trtn.dsl.diagnostics import Sink
         from trtn.dsl.weights.verify import verify_manifest
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from trtn.backend.fusion.gpu.depthwise import depthwise_refusal, is_ceiling
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic
 from trtn.backend.providers.codegen import expressions
 from trtn.backend.providers.codegen.elementwise import copy_program, elementwise_call
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
+from trtn.backend.providers.codegen.expressions import literal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
@@ -33,6 +35,22 @@ STRIPS = ((8, 1), (8, 2), (8, 4), (4, 2), (4, 4), (4, 7), (2, 4), (2, 7))
 HEIGHTS = (4, 7, 14, 28)
 MOST_HELD = 144
 """Bytes of taps that a thread keeps in registers: 3 x 3 of 8 channels of 16 bits."""
+
+BOUNDED = r"""
+template <int V, typename T> DEVICE Lanes<T, V> bounded(Lanes<T, V> x, float most) {
+  #pragma unroll
+  for (int k = 0; k < V; k++) narrow(minimum(widen(x.at[k]), most), x.at[k]);
+  return x;
+}
+template <int V, typename T> DEVICE Lanes<T, V> bounded_in_pairs(Lanes<T, V> x, float most) {
+  const u32 both = narrow2(most, most, T());
+  #pragma unroll
+  for (int k = 0; k < V / 2; k++) x.word[k] = minimum2(x.word[k], both, T());
+  return V % 2 ? bounded<V, T>(x, most) : x;
+}
+template <int V> DEVICE Lanes<f16, V> bounded(Lanes<f16, V> x, float most) { return bounded_in_pairs<V>(x, most); }
+template <int V> DEVICE Lanes<bf16, V> bounded(Lanes<bf16, V> x, float most) { return bounded_in_pairs<V>(x, most); }
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,8 @@ class DepthwiseSpec:
     vector: int
     width: int
     channels_last: bool
+    ceiling: float | None = None
+    """What x is bounded by from above, as it is read."""
 
     def source(self) -> str:
         stored, compute, taps = C_TYPES[self.dtype], COMPUTE_TYPES[self.dtype], self.taps
@@ -96,6 +116,7 @@ class DepthwiseSpec:
             [
                 PRELUDE,
                 expressions.LIBRARY,
+                *([] if self.ceiling is None else [BOUNDED]),
                 f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(pointers)}, {sizes}, const int rows, '
                 f"const int channels, {', '.join(strides)}) {{",
                 f"  typedef {compute} C;",
@@ -166,7 +187,7 @@ class DepthwiseSpec:
             "  };",
             "  auto advance = [&](bool more) {",
             "    #pragma unroll",
-            "    for (int j = 0; j < IW; j++) row[j] = next[j];",
+            f"    for (int j = 0; j < IW; j++) {'row[j] = next[j];' if self.ceiling is None else self._bound()}",
             "    h++;",
             "    if (more) fetch(h);",
             "  };",
@@ -195,6 +216,9 @@ class DepthwiseSpec:
             "    }",
             "  };",
         ]
+
+    def _bound(self) -> str:
+        return f"row[j] = bounded<V>(next[j], {literal(self.ceiling or 0.0, self.dtype)});"
 
     def _walk(self) -> list[str]:
         """The rows before the first results are whole, then a loop that finishes a row of results a turn."""
@@ -233,26 +257,11 @@ class DepthwiseFamily:
     name = "depthwise"
 
     def refusal(self, group: Group) -> str:
-        conv = group.layers[0]
+        main = _main(group)
+        conv = group.layers[main]
         if conv.op.name != "conv":
             return "it is not a convolution"
-        x, weight = conv.inputs[:2]
-        assert x is not None and weight is not None
-        if weight.shape[1] != 1 or conv.attrs["groups"] == 1 or weight.shape[0] != conv.attrs["groups"]:
-            return "its channels are not convolved one by one"
-        if x.rank > 4:
-            return f"it has {x.rank - 2} spatial axes"
-        if weight.weight is None or any(t is not None and t.weight is None for t in conv.inputs[2:]):
-            return "its weight or bias is not a constant"
-        if x.dtype.name not in ("f16", "bf16", "f32") or any(
-            t is not None and t.dtype is not x.dtype for t in conv.inputs
-        ):
-            return f"generated convolutions don't take {x.dtype}"
-        if conv.attrs["dilations"][0] > 1 and conv.attrs["strides"][0] > 1 and x.rank == 4:
-            return "it has both strides and dilations"
-        if max(weight.weight.shape[2:]) > 9:
-            return f"its window of {max(weight.weight.shape[2:])} is long"
-        return epilogue_refusal(group)
+        return depthwise_refusal(conv) or epilogue_refusal(group, main)
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         timed = [f"v{v}.w{w}.r{r}" for v, w in STRIPS for r in HEIGHTS]
@@ -265,9 +274,11 @@ class DepthwiseFamily:
 
         if outputs[0].size == 0:
             return Plan(())
-        conv, epilogue = group.layers[0], epilogue_of(group)
+        main = _main(group)
+        conv, epilogue = group.layers[main], epilogue_of(group, main)
         number = {id(t): n for n, t in enumerate(group.inputs)}
-        at, weight_at, *bias_at = (number[id(t)] for t in conv.inputs if t is not None)
+        at = number[id(group.layers[0].inputs[0])]
+        weight_at, *bias_at = (number[id(t)] for t in conv.inputs[1:] if t is not None)
         x, weight, y = (_flat_to_image(o) for o in (inputs[at], inputs[weight_at], outputs[0]))
         tensors = [_flat_to_image(inputs[n]) for n in epilogue.tensors]
         taps = _taps(conv.attrs, x, weight)
@@ -284,6 +295,7 @@ class DepthwiseFamily:
             vector,
             width,
             channels_last,
+            group.layers[0].attrs["max"] if main else None,
         )
         batch, channels, high, wide = y.shape
         vectors, across, down = channels // vector, -(-wide // width), -(-high // rows)
@@ -299,6 +311,11 @@ class DepthwiseFamily:
 
 
 FAMILY = DepthwiseFamily()
+
+
+def _main(group: Group) -> int:
+    """The number of the convolution: after a bound on what it reads, if there is one."""
+    return 1 if len(group.layers) > 1 and is_ceiling(group.layers[0]) else 0
 
 
 def _flat_to_image(operand: Operand) -> Operand:

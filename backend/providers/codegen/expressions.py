@@ -235,6 +235,8 @@ def _pow(s: Site) -> str:
             return f"({s.x} == -{s.number(inf)} ? {s.number(inf)} : sqrt({s.x}))"
     if s.kind == "f" and BY_NAME[s.dtypes[1]].is_float and COMPUTE_TYPES[s.dtypes[1]] == s.type:
         return f"pow({s.x}, {s.y})"
+    if s.kind != "f" and BY_NAME[s.dtypes[1]].is_integer:
+        return f"({s.type})(i64)whole_power((double){s.x}, (i64){s.y})"
     power = f"pow((double){s.x}, (double){s.y})"
     return f"({s.type})(i64){power}" if s.kind != "f" else f"({s.type}){power}"
 
@@ -375,6 +377,12 @@ template <typename F> DEVICE F floor_quotient_of(F x, F y) {
   return q - whole > F(0.5) ? whole + F(1) : whole;
 }
 DEVICE float floor_quotient(float x, float y) { return floor_quotient_of(x, y); }
+// x^n of integers by way of f64, exact below 2^53, where `pow` may be off by its last digit, which a cut makes a whole one.
+DEVICE double whole_power(double x, i64 n) {
+  double y = 1.0;
+  for (u64 left = n < 0 ? 0ull - (u64)n : (u64)n; left; left >>= 1, x *= x) if (left & 1) y *= x;
+  return n < 0 ? 1.0 / y : y;
+}
 DEVICE double floor_quotient(double x, double y) { return floor_quotient_of(x, y); }
 """
 """The functions that expressions call beyond CUDA's own."""

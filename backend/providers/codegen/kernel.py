@@ -1,97 +1,92 @@
-"""A group's kernels on a GPU: planned for the arrays of the first call, compiled and loaded then, launched from
-there on."""
+"""A group's generated kernels made ready for a problem: planned, compiled and loaded once, launched from there on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from trtn.backend.devices import Device
-from trtn.backend.group import Group
-from trtn.backend.providers.base import Launch
-from trtn.backend.providers.codegen.family import Call, Family, Operand, Plan, Slot
-from trtn.backend.providers.codegen.modules import load_kernel
-from trtn.dsl.dims import evaluate, symbols
+from trtn.backend.problem import Problem
+from trtn.backend.providers.base import Launch, TacticError
+from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, digest
+from trtn.backend.providers.codegen.modules import CompileError, load_kernel
 from trtn.dsl.network import Tensor
 
-__all__ = ["CodegenKernel", "operand_of"]
+__all__ = ["CodegenKernel", "operand_of", "operands_of"]
 
-PLAN_LIMIT = 64
-"""Plans kept for other sizes or strides."""
-Launches = Callable[[Sequence[Any]], None]
+GRAIN = 256
+"""Bytes that scratch buffers start at multiples of."""
 
 
 class CodegenKernel:
-    """Runs a group by the plans of a family. Plans are shared between bindings; scratch memory is not."""
+    """A plan with its kernels loaded. Scratch that `once` calls fill holds packed weights: it is made once for each
+    set of weights; other scratch is workspace."""
 
-    def __init__(self, group: Group, family: Family, tactic: str, device: Device) -> None:
-        self.group = group
-        self.family = family
-        self.tactic = tactic
-        self.device = device
-        self._plans: dict[object, Plan] = {}
+    def __init__(self, problem: Problem, plan: Plan, device: Device) -> None:
+        self.plan = plan
+        self._device = device
+        self._architecture = device.name.removeprefix("cuda:")
+        operands = len(problem.inputs) + len(problem.outputs)
+        self._packs = {
+            a.index - operands
+            for call in plan.once
+            for a in call.arguments
+            if isinstance(a, Slot) and a.index >= operands
+        }
+        sizes = [0 if n in self._packs else -(-size // GRAIN) * GRAIN for n, size in enumerate(plan.scratch)]
+        self._offsets = [0, *accumulate(sizes)]
+        self.workspace = self._offsets[-1]
+        try:
+            for call in (*plan.once, *plan.calls):
+                load_kernel(call.spec, self._architecture)
+        except CompileError as e:
+            raise TacticError(f"a generated kernel does not compile: {e}") from None
 
-    def bind(self, sizes: Mapping[str, int]) -> Launch:
-        tensors = (*self.group.inputs, *self.group.outputs)
-        count = len(self.group.inputs)
-        ready: dict[object, Launches] = {}
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
+        addresses = [int(a.data.ptr) for a in (*inputs, *outputs)]
+        packed = self._pack(inputs, addresses) if self.plan.once else {}
+        start = int(workspace.data.ptr) if self.workspace else 0
+        held = [packed.get(n) for n in range(len(self.plan.scratch))]
+        addresses += [start + self._offsets[n] if a is None else int(a.data.ptr) for n, a in enumerate(held)]
+        launches = [self._bind_call(call, addresses) for call in self.plan.calls]
 
-        def launch(inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
-            results = [
-                self._empty(t, sizes) if a is None else a for t, a in zip(self.group.outputs, outputs, strict=True)
-            ]
-            arrays = [*inputs, *results]
-            key = tuple((a.shape, a.strides, a.data.ptr & 15) for a in arrays)
-            run = ready.get(key)
-            if run is None:
-                operands = [operand_of(t, a.shape, a.strides, a.data.ptr) for t, a in zip(tensors, arrays, strict=True)]
-                run = ready[key] = self._prepare(self.plan(sizes, operands[:count], operands[count:]), arrays)
-            run(arrays)
-            return results
+        def launch() -> None:
+            for function, grid, block, arguments in launches:
+                function(grid, block, arguments)
 
+        launch.held = (inputs, outputs, held, workspace)  # type: ignore[attr-defined]  # the addresses must stay
         return launch
 
-    def plan(self, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Plan:
-        """The launches for operands as given."""
-        key = (tuple(sorted(sizes.items())), *inputs, *outputs)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self.family.plan(self.group, self.tactic, sizes, inputs, outputs)
-            while len(self._plans) > PLAN_LIMIT:
-                self._plans.pop(next(iter(self._plans)), None)
-        return plan
+    def _pack(self, inputs: Sequence[Any], addresses: Sequence[int]) -> dict[int, Any]:
+        """The scratch buffers that `once` calls fill, by number."""
+        read = sorted(
+            {a.index for c in self.plan.once for a in c.arguments if isinstance(a, Slot)} & {*range(len(inputs))}
+        )
+        form = ";".join([*(digest(c.spec) for c in self.plan.once), *(f"{n}@{addresses[n]}" for n in read)])
 
-    def _prepare(self, plan: Plan, arrays: Sequence[Any]) -> Launches:
-        """A plan's launches as a function of the arrays, with scratch memory taken and filled."""
-        scratch = [self.device.empty((max(n, 1),), "uint8") for n in plan.scratch]
-        architecture = self.device.name.removeprefix("cuda:")
-        held = [a.data.ptr for a in scratch]
-        for call in plan.once:
-            _launcher(call, architecture)([*(a.data.ptr for a in arrays), *held])
-        launchers = [_launcher(call, architecture) for call in plan.calls]
+        def make(_: Any) -> dict[int, Any]:
+            made = {n: self._device.empty((max(self.plan.scratch[n], 1),), "uint8") for n in self._packs}
+            whole = [*addresses, *(made[n].data.ptr if n in made else 0 for n in range(len(self.plan.scratch)))]
+            for call in self.plan.once:
+                function, grid, block, arguments = self._bind_call(call, whole)
+                function(grid, block, arguments)
+            return made
 
-        def run(arrays: Sequence[Any]) -> None:
-            addresses = [*(a.data.ptr for a in arrays), *(a.data.ptr for a in scratch)]
-            for launcher in launchers:
-                launcher(addresses)
+        made: dict[int, Any] = self._device.packed(inputs[read[0]], form, make)
+        return made
 
-        return run
-
-    def _empty(self, tensor: Tensor, sizes: Mapping[str, int]) -> Any:
-        assert all(symbols(d) <= sizes.keys() for d in tensor.shape), f"the shape of {tensor.name} is in the data"
-        return self.device.empty(tuple(evaluate(d, sizes) for d in tensor.shape), tensor.dtype.numpy)
+    def _bind_call(self, call: Call, addresses: Sequence[int]) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+        arguments = tuple(addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in call.arguments)
+        return load_kernel(call.spec, self._architecture), call.grid, call.block, arguments
 
 
-def _launcher(call: Call, architecture: str) -> Launches:
-    """One launch as a function of the addresses of all buffers."""
-    function = load_kernel(call.spec, architecture)
-    grid, block = call.grid, call.block
-    arguments = call.arguments
-
-    def run(addresses: Sequence[Any]) -> None:
-        function(grid, block, tuple(addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in arguments))
-
-    return run
+def operands_of(problem: Problem) -> tuple[list[Operand], list[Operand]]:
+    """A problem's inputs and outputs as families see them."""
+    inputs, outputs = (
+        [Operand(a.shape, a.strides, a.dtype, a.align) for a in arrays] for arrays in (problem.inputs, problem.outputs)
+    )
+    return inputs, outputs
 
 
 def operand_of(tensor: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], address: int) -> Operand:

@@ -1,9 +1,11 @@
-"""layer_norm and rms_norm, with the residual that is added before them: one pass over memory, statistics in f32."""
+"""layer_norm and rms_norm, with the residual that is added before them, or the embeddings that are: one pass over memory,
+statistics in f32.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic
@@ -11,13 +13,26 @@ from trtn.backend.providers.codegen import expressions
 from trtn.backend.providers.codegen.expressions import literal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE
-from trtn.backend.providers.codegen.program import Program, cannot_write, program_of
+from trtn.backend.providers.codegen.program import Program, cannot_write, constant_of, program_of
 from trtn.backend.providers.codegen.rows import ACCUMULATORS, Team, choose_team, element_offset, rows_of
 from trtn.backend.providers.codegen.walk import Walk
+from trtn.dsl.network import Layer, Tensor
 
 __all__ = ["FAMILY", "NormalisationFamily", "NormalisationSpec"]
 
 TEAMS = (32, 64, 96, 128, 192, 256)
+
+
+LOOKUPS = ("embedding", "gather")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """An input of the program that is a row of a table: its number, and the dtype of the row's number. The walk over
+    rows is that of the rows' numbers then."""
+
+    input: int
+    index: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class NormalisationSpec:
     team: Team
     rows: Walk
     elements: Walk
+    lookups: tuple[Lookup, ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -53,9 +69,18 @@ class NormalisationSpec:
         at = {name: f"{name} + {element_offset(self.elements, n)}" for n, name in enumerate(names)}
         one = {name: self.elements.rank == 1 and self.elements.patterns[n] == "." for n, name in enumerate(names)}
         parameters = [
-            *pointers, "const u32 rows", "const u32 n", *self.rows.parameters(), *self.elements.parameters(),
+            *pointers, *(f"const {C_TYPES[k.index]}* __restrict__ i{k.input}" for k in self.lookups),
+            "const u32 rows", "const u32 n", *self.rows.parameters(), *self.elements.parameters(),
+            *(f"const i64 {name}{k.input}" for k in self.lookups for name in ("size", "pitch")),
         ]  # fmt: skip
-        walking = " ".join(f"{name} += {self.rows.offset(n)};" for n, name in enumerate(names))
+        looked_up = {k.input for k in self.lookups}
+        walking = [f"{name} += {self.rows.offset(n)};" for n, name in enumerate(names) if n not in looked_up]
+        walking += [
+            # A number outside of the table is the caller's error; it must not become a read outside.
+            f"{{ i64 pick = i{k}[{self.rows.offset(k)}]; if (pick < 0) pick += size{k}; "
+            f"x{k} += (pick < 0 ? 0 : pick < size{k} ? pick : size{k} - 1) * pitch{k}; }}"
+            for k in sorted(looked_up)
+        ]
         return "\n".join(
             [
                 PRELUDE,
@@ -66,7 +91,7 @@ class NormalisationSpec:
                 f"  constexpr int V = {self.team.vector}, TEAM = {self.team.threads};",
                 f"  __shared__ Sum<C> sums[{self.team.shared}];",
                 *(f"  {line}" for line in self.team.prologue(self.rows)),
-                f"  {walking}",
+                *(f"  {line}" for line in walking),
                 *self._fetch(inputs, at, one),
                 *self._statistics(at),
                 *self._write(at, one),
@@ -149,13 +174,13 @@ class NormalisationFamily:
         norm = group.layers[-1]
         if norm.op.name not in ("layer_norm", "rms_norm"):
             return "it is not a layer_norm or rms_norm"
-        if any(not layer.op.pointwise for layer in group.layers[:-1]):
+        if any(not layer.op.pointwise for layer in _pointwise(group)):
             return "something before the normalisation is not done element by element"
         if any(t is not None and t.dtype is not norm.output.dtype for t in norm.inputs):
             return "its operands differ in dtype"
         if any(t not in (norm.inputs[0], norm.output) for t in group.outputs):
             return "more than the sum and the normalised tensor leave it"
-        return cannot_write([*group.layers[:-1]]) or ("" if norm.output.dtype.name in C_TYPES else "dtype")
+        return cannot_write(_pointwise(group)) or ("" if norm.output.dtype.name in C_TYPES else "dtype")
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         return [Tactic("auto", numerics="reassociated"), *(Tactic(f"team{t}", numerics="reassociated") for t in TEAMS)]
@@ -172,15 +197,39 @@ class NormalisationFamily:
         assert x is not None
         number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
         parameters = [t for t in (scale, bias) if t is not None]
-        read = [t for t in group.inputs if not any(t is p for p in parameters) or t is x]
-        program = program_of(group.layers[:-1], read, [x])
+        steps = _pointwise(group)
+        read = _read(steps, x)
+        program = program_of(steps, read, [x])
         leaves = any(t is x for t in group.outputs)
-        tensors = [*read, *parameters, *([x] if leaves else []), norm.output]
-        slots = [number[id(t)] for t in tensors]
-        operands = [[*inputs, *outputs][n] for n in slots]
-        shape = operands[-1].shape
-        rows = rows_of(shape, range(norm.attrs["axis"], len(shape)), operands)
-        team = choose_team(rows, operands, int(tactic.removeprefix("team")) if tactic.startswith("team") else 0)
+        everything = [*inputs, *outputs]
+        shape = everything[number[id(norm.output)]].shape
+        tables = {id(layer.output): _operands_of(layer) for layer in group.layers if layer.op.name in LOOKUPS}
+        operands, reach, lookups = [], [], []
+        slots, picks, bounds = [], [], []
+        for n, t in enumerate(read):
+            index, table = (number[id(o)] for o in tables.get(id(t), (t, t)))
+            slots.append(table)
+            if id(t) not in tables:
+                operands.append(everything[table])
+                reach.append(everything[table])
+                continue
+            row, step = everything[table].strides
+            picked = replace(everything[table], shape=(*everything[index].shape, everything[table].shape[1]))
+            operands.append(replace(picked, strides=(*everything[index].strides, step)))
+            reach.append(replace(picked, strides=(*(row for _ in everything[index].shape), step)))
+            lookups.append(Lookup(n, everything[index].dtype.name))
+            picks.append(index)
+            bounds += [np.int64(everything[table].shape[0]), np.int64(row)]
+        rest = [number[id(t)] for t in (*parameters, *([x] if leaves else []), norm.output)]
+        slots += rest
+        operands += [everything[n] for n in rest]
+        reach += [everything[n] for n in rest]
+        reduced = range(norm.attrs["axis"], len(shape))
+        rows = rows_of(shape, reduced, operands)
+        # What a row's number adds to an address is a multiple of the table's pitch: that decides how wide reads may be.
+        team = choose_team(
+            rows_of(shape, reduced, reach), reach, int(tactic.removeprefix("team")) if tactic.startswith("team") else 0
+        )
         walk, elements = rows.rows.walk("w"), rows.elements.walk("e")
         spec = NormalisationSpec(
             program,
@@ -192,10 +241,30 @@ class NormalisationFamily:
             team,
             walk,
             elements,
+            tuple(lookups),
         )
         count, n = rows.rows.count, rows.elements.count
         numbers = (np.uint32(count), np.uint32(n), *rows.rows.arguments(walk), *rows.elements.arguments(elements))
-        return Plan((Call(spec, team.grid(count), (team.block, 1, 1), (*map(Slot, slots), *numbers)),))
+        arguments = (*map(Slot, (*slots, *picks)), *numbers, *bounds)
+        return Plan((Call(spec, team.grid(count), (team.block, 1, 1), arguments),))
 
 
 FAMILY = NormalisationFamily()
+
+
+def _pointwise(group: Group) -> list[Layer]:
+    """The layers between what is looked up and the normalisation."""
+    return [layer for layer in group.layers[:-1] if layer.op.name not in LOOKUPS]
+
+
+def _read(layers: Sequence[Layer], result: Tensor) -> list[Tensor]:
+    """What the layers that make `result` read, or `result` where none does; constants of one element are no operands."""
+    made = {id(layer.output) for layer in layers}
+    given = {id(t): t for layer in layers for t in layer.inputs if t is not None and constant_of(t) is None}
+    return [t for t in given.values() if id(t) not in made] if layers else [result]
+
+
+def _operands_of(lookup: Layer) -> tuple[Tensor, Tensor]:
+    """The numbers of the rows, and the table."""
+    first, second = (t for t in lookup.inputs if t is not None)
+    return (first, second) if lookup.op.name == "embedding" else (second, first)

@@ -35,6 +35,8 @@ DEVICE u32 narrow2(float x, float y, f16) { u32 z; asm("cvt.rn.f16x2.f32 %0, %1,
 DEVICE u32 narrow2(float x, float y, bf16) { u32 z; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(z) : "f"(y), "f"(x)); return z; }
 DEVICE float maximum(float x, float y) { float z; asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y)); return z; }
 DEVICE float minimum(float x, float y) { float z; asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y)); return z; }
+DEVICE u32 minimum2(u32 x, u32 y, f16) { u32 z; asm("min.NaN.f16x2 %0, %1, %2;" : "=r"(z) : "r"(x), "r"(y)); return z; }
+DEVICE u32 minimum2(u32 x, u32 y, bf16) { u32 z; asm("min.NaN.bf16x2 %0, %1, %2;" : "=r"(z) : "r"(x), "r"(y)); return z; }
 DEVICE float quick_exp(float x) { return __expf(x); }
 DEVICE float quick_div(float x, float y) { return __fdividef(x, y); }
 // Reads that stay where they are written: constants of a loop that are read again in each turn leave registers free for more work

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from threading import Thread
 
 from trtn.backend.devices import Device
 from trtn.backend.discovery import scan
 from trtn.backend.group import Group
-from trtn.backend.providers.base import Tactic
+from trtn.backend.problem import Problem
+from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import modules
-from trtn.backend.providers.codegen.family import Family
-from trtn.backend.providers.codegen.kernel import CodegenKernel
+from trtn.backend.providers.codegen.family import Family, KernelSpec, Plan
+from trtn.backend.providers.codegen.kernel import CodegenKernel, operands_of
 
 __all__ = ["CodegenProvider", "families"]
 
@@ -28,6 +31,10 @@ class CodegenProvider:
     after = frozenset({"reference"})
     is_reference = False
 
+    def __init__(self) -> None:
+        self._ahead: Thread | None = None
+        """Compiles what was announced."""
+
     def unavailable(self, device: str) -> str | None:
         if not device.startswith("cuda"):
             return "generated kernels are for NVIDIA GPUs"
@@ -39,21 +46,84 @@ class CodegenProvider:
     def version(self) -> str:
         return f"{REVISION}-nvrtc{modules.nvrtc_version()}"
 
-    def tactics(self, group: Group) -> Sequence[Tactic]:
+    def refusal(self, group: Group) -> str:
+        """The reasons of all families, those first that say more than that the group is of another kind; "" where one
+        takes it."""
+        reasons = [(family.name, family.refusal(group)) for family in families()]
+        if not all(reason for _, reason in reasons):
+            return ""
+        return "; ".join(dict.fromkeys(f"{name}: {reason}" for name, reason in reasons))
+
+    def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
         return [
             Tactic(f"{family.name}.{t.name}", t.workspace, t.numerics)
             for family in families()
-            if not family.refusal(group)
-            for t in family.tactics(group)
+            if not family.refusal(problem.group)
+            for t in family.tactics(problem.group)
         ]
 
-    def refusal(self, group: Group) -> str:
-        """The reasons of all families, those first that say more than that the group is of another kind."""
-        return "; ".join(dict.fromkeys(f"{family.name}: {family.refusal(group)}" for family in families()))
+    def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> CodegenKernel:
+        self._wait()
+        return CodegenKernel(problem, _plan(problem, tactic), device)
 
-    def compile(self, group: Group, tactic: Tactic, device: Device) -> CodegenKernel:
-        family, _, name = tactic.name.partition(".")
-        return CodegenKernel(group, next(f for f in families() if f.name == family), name, device)
+    def prepare_all(
+        self, wanted: Sequence[tuple[Problem, Tactic]], device: Device
+    ) -> Sequence[CodegenKernel | TacticError]:
+        """All kernels are compiled side by side first."""
+        self._wait()
+        results: list[CodegenKernel | TacticError] = []
+        plans: list[Plan | TacticError] = []
+        for problem, tactic in wanted:
+            try:
+                plans.append(_plan(problem, tactic))
+            except TacticError as e:
+                plans.append(e)
+        calls = (call for plan in plans if isinstance(plan, Plan) for call in (*plan.once, *plan.calls))
+        with suppress(modules.CompileError):  # whose kernel it is comes out below
+            modules.compile_all((call.spec for call in calls), device.name.removeprefix("cuda:"))
+        for (problem, _), plan in zip(wanted, plans, strict=True):
+            try:
+                results.append(plan if isinstance(plan, TacticError) else CodegenKernel(problem, plan, device))
+            except TacticError as e:
+                results.append(e)
+        return results
+
+    def announce(self, wanted: Sequence[tuple[Problem, Tactic]], device: Device) -> None:
+        """Compile in the background what will be asked for: NVRTC lets other threads run."""
+        plans = []
+        for problem, tactic in wanted:
+            with suppress(TacticError):
+                plans.append(_plan(problem, tactic))
+        specs = [call.spec for plan in plans for call in (*plan.once, *plan.calls)]
+        self._wait()
+        if specs:
+            self._ahead = Thread(target=_compile, args=(specs, device.name.removeprefix("cuda:")), daemon=True)
+            self._ahead.start()
+
+    def _wait(self) -> None:
+        """Let what was announced be compiled before anything is compiled twice."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.join()
+
+
+def _compile(specs: Sequence[KernelSpec], architecture: str) -> None:
+    """Compile kernels ahead; whose does not compile comes out when it is asked for."""
+    with suppress(modules.CompileError):
+        modules.compile_all(specs, architecture)
+
+
+def _plan(problem: Problem, tactic: Tactic) -> Plan:
+    """A tactic's launches for a problem. Raises TacticError where no family has it for this group."""
+    name, _, rest = tactic.name.partition(".")
+    family = next((f for f in families() if f.name == name), None)
+    if family is None:
+        raise TacticError(f"no family of kernels is called `{name}`")
+    if refusal := family.refusal(problem.group):
+        raise TacticError(f"{name}: {refusal}")
+    if all(t.name != rest for t in family.tactics(problem.group)):
+        raise TacticError(f"{name} has no tactic `{rest}` for this group")
+    return family.plan(problem.group, rest, problem.sizes, *operands_of(problem))
 
 
 @cache

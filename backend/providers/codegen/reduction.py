@@ -35,6 +35,8 @@ __all__ = [
 LONG = 1 << 15
 """Rows from this many elements on are cut into parts where there are too few to fill the GPU."""
 PARTS = 64
+SECTOR = 2
+"""Threads side by side at least: of 16 bytes each, they read what memory gives at once."""
 ACCUMULATOR_BYTES = 16
 
 
@@ -177,7 +179,7 @@ class ColumnsSpec:
                 f"  {walking}",
                 "  A own[V];",
                 f"  for (int j = 0; j < V; j++) own[j] = A{{{recipe.start}}};",
-                "  #pragma unroll 4",
+                "  #pragma unroll 8",
                 f"  for (u32 o = threadIdx.y; o < n; o += {self.along}u) {{",
                 *(f"    {line}" for line in self.elements.decode("o")),
                 f"    {loads}",
@@ -325,13 +327,10 @@ def columns_call(reduced: Reduced, rows: Rows, operands: Sequence[Operand], targ
     vector = vector_width(both, [o.dtype.itemsize for o in operands], [o.align for o in operands], 8)
     columns, n = outer.count // vector, inner.count
     across = min(32, 1 << max(0, (columns - 1).bit_length()))
+    while across > SECTOR and columns < across * MULTIPROCESSORS:
+        across //= 2
     along = 1
-    while (
-        along < 32
-        and across * along < 512
-        and along * 2 <= n
-        and (across * along < 64 or columns * along < 512 * MULTIPROCESSORS)
-    ):
+    while across * along < 512 and along * 2 <= n and (across * along < 64 or columns * along < 512 * MULTIPROCESSORS):
         along *= 2
     walk, elements = outer.walk("w"), inner.walk("e")
     spec = ColumnsSpec(reduced, across, along, vector, walk, elements)

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from trtn.backend.fusion.gpu.stem import stem_refusal
 from trtn.backend.group import Group
-from trtn.backend.providers.base import Tactic
+from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import expressions
 from trtn.backend.providers.codegen.elementwise import copy_program, elementwise_call
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
-from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE, SUPPORTED
 from trtn.backend.providers.codegen.program import Program
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.dsl.ops.windows import actual_pads
@@ -27,10 +28,15 @@ __all__ = ["FAMILY", "PackSpec", "StemFamily", "StemSpec", "Window"]
 WARPS = 4
 COLUMNS = 16
 """Places of a fragment: neighbours in a row of the result."""
-ROWS_A_WARP = (4, 2, 1)
+ROWS_A_WARP = (2, 1, 4)
+"""With 4 a word of taps serves most products, with 2 enough of them while more blocks hide each other's waiting."""
 AT_ONCE = 64
 """Channels of the result that a block makes at most."""
 SHARED = 48 * 1024
+"""Bytes of shared memory that a block may have."""
+SHARED_IN_ALL = 227 * 1024
+_OTHER_REGISTERS = 32
+"""What a thread needs beside its sums, a little less than the compiler takes unasked."""
 
 LIBRARY = r"""
 // One fragment product: 16 places x 8 channels, over 16 or 8 taps, in f32.
@@ -117,6 +123,8 @@ class PackSpec:
 @dataclass(frozen=True, slots=True)
 class StemSpec:
     dtype: str
+    image: str
+    """The dtype of x, which is cast to `dtype` as it is read."""
     window: Window
     outputs: int
     """Channels of the result that a block makes; the grid's second axis counts such parts."""
@@ -134,35 +142,43 @@ class StemSpec:
         staged = WARPS * COLUMNS * (self.outputs + 8)
         return 2 * (window.height(WARPS * self.rows) * window.pitch + staged) + 4 * window.packed(self.outputs)
 
+    @property
+    def resident(self) -> int:
+        """Blocks that a multiprocessor holds: registers and shared memory allow no more."""
+        registers = _OTHER_REGISTERS + 4 * self.rows * self.outputs // 8
+        return max(1, min(65536 // (WARPS * 32 * registers), SHARED_IN_ALL // (self.shared + 1024), 8))
+
     def source(self) -> str:
         stored, window = C_TYPES[self.dtype], self.window
         by_channel = [*["bias"] * self.bias, *(f"e{n}" for n in range(len(self.epilogue.inputs) - 1))]
         types = {n: C_TYPES[d] for n, d in zip(by_channel[self.bias :], self.epilogue.inputs[1:], strict=True)}
         pointers = [
-            f"const {stored}* __restrict__ x", "const u32* __restrict__ w",
+            f"const {C_TYPES[self.image]}* __restrict__ x", "const uint4* __restrict__ w",
             *(f"const {types.get(n, stored)}* __restrict__ {n}" for n in by_channel), f"{stored}* __restrict__ y",
         ]  # fmt: skip
         sizes = ", ".join(f"const int {n}" for n in ("H", "W", "P", "Q", "tiles", "down", "across"))
-        strides = ", ".join(f"const i64 {n}{a}" for n in "xy" for a in ("nchw" if n == "x" else "nhw"))
+        strides = "const i64 xn, const int xc, const int xh, const int xw, const i64 yn, const int yh, const int yw"
         tiles = self.outputs // 8
         return "\n".join(
             [
                 PRELUDE,
                 expressions.LIBRARY,
                 LIBRARY,
-                f'extern "C" __global__ void __launch_bounds__({WARPS * 32}) kernel({", ".join(pointers)}, {sizes}, {strides}) {{',
+                f'extern "C" __global__ void __launch_bounds__({WARPS * 32}, {self.resident}) kernel({", ".join(pointers)}, {sizes}, {strides}) {{',
                 f"  constexpr int KH = {window.kernel[0]}, OCTETS = {window.octets}, PITCH = {window.pitch}, NT = {tiles}, RW = {self.rows};",
                 f"  constexpr int HEIGHT = {window.height(WARPS * self.rows)}, STEP = {window.strides[1] * window.channels};",
                 f"  alignas(16) __shared__ {stored} patch[HEIGHT * PITCH];",
-                "  __shared__ u32 taps[KH * OCTETS * NT * 32];",
+                "  alignas(16) __shared__ u32 taps[KH * OCTETS * NT * 32];",
                 f"  alignas(16) __shared__ {stored} staged[{WARPS}][{COLUMNS}][NT * 8 + 8];",
                 "  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;",
                 "  const int part = blockIdx.y * NT * 8;",
-                f"  for (int k = threadIdx.x; k < KH * OCTETS * NT * 32; k += {WARPS * 32}) {{",
-                "    const int row = k / (NT * 32);",
-                "    taps[k] = w[(row * (gridDim.y * NT) + blockIdx.y * NT) * 32 + k % (NT * 32)];",
+                "  #pragma unroll 8",
+                f"  for (int k = threadIdx.x; k < KH * OCTETS * NT * 8; k += {WARPS * 32}) {{",
+                "    const int row = k / (NT * 8);",
+                "    ((uint4*)taps)[k] = w[(row * (gridDim.y * NT) + blockIdx.y * NT) * 8 + k % (NT * 8)];",
                 "  }",
                 *self._mask(),
+                *self._places(),
                 "  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {",
                 f"    const int q0 = tile % across * {COLUMNS}, p0 = tile / across % down * {WARPS * self.rows};",
                 "    const i64 n = tile / across / down;",
@@ -187,23 +203,50 @@ class StemSpec:
         left = self.window.run - (self.window.octets - 1) * 8
         return [f"  const u32 mask = 2 * t + 1 < {left} ? 0xffffffffu : 2 * t < {left} ? 0xffffu : 0u;"]
 
-    def _fill(self) -> list[str]:
-        window, stored = self.window, C_TYPES[self.dtype]
-        columns = self.window.pitch // window.channels
-        place = f"const int c = e % {window.channels}, column = e / {window.channels};"
+    @property
+    def slots(self) -> int:
+        """Elements that a thread moves of each row of x."""
+        return -(-(self.window.pitch // self.window.channels * self.window.channels) // 32)
+
+    def _places(self) -> list[str]:
+        """Which elements of a row are a thread's: neighbours in memory go to neighbouring threads."""
+        channels, columns = self.window.channels, self.window.pitch // self.window.channels
+        split = f"c = e % {channels}, column = e / {channels}"
         if self.planar:
-            place = f"const int c = e / {columns}, column = e % {columns};"
+            split = f"c = e / {columns}, column = e % {columns}"
         return [
-            f"    const {stored}* from = x + n * xn;",
+            f"  int columns[{self.slots}], offsets[{self.slots}], targets[{self.slots}];",
+            "  #pragma unroll",
+            f"  for (int s = 0; s < {self.slots}; s++) {{",
+            f"    const int e = lane + 32 * s, {split};",
+            # What is beyond the row's end is never read: its column is outside of every image.
+            f"    columns[s] = e < {columns * channels} ? column : -(1 << 30);",
+            f"    offsets[s] = column * xw + c * xc; targets[s] = column * {channels} + c;",
+            "  }",
+        ]
+
+    def _fill(self) -> list[str]:
+        window, stored, image = self.window, C_TYPES[self.dtype], C_TYPES[self.image]
+        total = self.window.pitch // window.channels * window.channels
+        return [
             f"    const int h0 = p0 * {window.strides[0]} - {window.before[0]}, w0 = q0 * {window.strides[1]} - {window.before[1]};",
-            "    #pragma unroll 4",
-            f"    for (int k = threadIdx.x; k < HEIGHT * {columns * window.channels}; k += {WARPS * 32}) {{",
-            f"      const int row = k / {columns * window.channels}, e = k % {columns * window.channels};",
-            f"      {place}",
-            "      const int h = h0 + row, at = w0 + column;",
-            f"      {stored} value = {{}};",
-            "      if ((u32)h < (u32)H && (u32)at < (u32)W) value = from[h * xh + at * xw + c * xc];",
-            f"      patch[row * PITCH + column * {window.channels} + c] = value;",
+            f"    const {image}* from = x + (n * xn + (i64)h0 * xh + w0 * xw);",
+            "    bool there[" + str(self.slots) + "];",
+            "    #pragma unroll",
+            f"    for (int s = 0; s < {self.slots}; s++) there[s] = (u32)(w0 + columns[s]) < (u32)W;",
+            "    #pragma unroll 3",
+            f"    for (int row = warp; row < HEIGHT; row += {WARPS}) {{",
+            f"      const {image}* line = from + (i64)row * xh;",
+            "      const bool inside = (u32)(h0 + row) < (u32)H;",
+            f"      {image} given[{self.slots}];",
+            "      #pragma unroll",
+            f"      for (int s = 0; s < {self.slots}; s++) if (inside && there[s]) given[s] = line[offsets[s]];",
+            "      #pragma unroll",
+            f"      for (int s = 0; s < {self.slots}; s++) if (lane + 32 * s < {total}) {{",
+            f"        {stored} value = {{}};",
+            "        if (inside && there[s]) narrow((float)widen(given[s]), value);",
+            "        patch[row * PITCH + targets[s]] = value;",
+            "      }",
             "    }",
         ]
 
@@ -274,43 +317,36 @@ class StemSpec:
             "      }",
             "      __syncwarp();",
             "      const int p = p0 + warp * RW + r;",
+            f"      {stored}* to = y + (n * yn + (i64)p * yh + (i64)q0 * yw + part);",
+            "      #pragma unroll",
             f"      for (int k = lane; k < {COLUMNS * chunks}; k += 32) {{",
             f"        const int column = k / {chunks}, chunk = k % {chunks} * 8;",
             f"        Lanes<{stored}, 8> lanes;",
             "        fetch_lanes<8>(&staged[warp][column][chunk], lanes);",
-            "        if (p < P && q0 + column < Q) put_chunks<8>(y + n * yn + p * yh + (q0 + column) * yw + part + chunk, lanes);",
+            "        if (p < P && q0 + column < Q) put_chunks<8>(to + (column * yw + chunk), lanes);",
             "      }",
             "    }",
         ]
 
 
 class StemFamily:
-    """conv of images of up to 4 channels, in 16-bit floats."""
+    """conv of images of up to 4 channels, in 16-bit floats; the cast to them is done as the image is read."""
 
     name = "stem"
 
     def refusal(self, group: Group) -> str:
-        conv = group.layers[0]
+        main = _main(group)
+        conv = group.layers[main]
         if conv.op.name != "conv":
             return "it is not a convolution"
-        x, weight = conv.inputs[:2]
-        assert x is not None and weight is not None
-        if x.rank != 4 or conv.attrs["groups"] != 1 or not isinstance(x.shape[1], int) or not 1 <= x.shape[1] <= 4:
-            return "x is no image of up to 4 channels"
-        if any(t is not None and t.weight is None for t in conv.inputs[1:]):
-            return "its weight or bias is not a constant"
-        assert weight.weight is not None
-        if x.dtype.name not in ("f16", "bf16") or group.outputs[0].dtype is not x.dtype:
-            return f"tensor cores take f16 and bf16 here, not {x.dtype}"
-        outputs, channels, high, wide = weight.weight.shape
-        if outputs % 8:
-            return f"its {outputs} channels are not a multiple of 8"
-        if conv.attrs["strides"][1] * channels % 2:
-            return "neighbouring places start at odd elements"
-        if max(conv.attrs["dilations"]) > 1 or max(high, wide) > 11:
-            return "its window is dilated or large"
-        refusal = epilogue_refusal(group)
-        return refusal or ("a tensor enters its epilogue" if epilogue_of(group).tensors else "")
+        if group.outputs[0].dtype is not conv.output.dtype:
+            return "its result has another dtype than its product"
+        if any(t is not None and t.dtype is not conv.output.dtype for t in conv.inputs):
+            return "its operands differ in dtype"
+        if group.layers[0].inputs[0] is None or group.layers[0].inputs[0].dtype.name not in SUPPORTED:
+            return f"generated kernels don't take {group.layers[0].inputs[0]}"
+        refusal = stem_refusal(conv) or epilogue_refusal(group, main)
+        return refusal or ("a tensor enters its epilogue" if epilogue_of(group, main).tensors else "")
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         return [Tactic(name, numerics="reassociated") for name in ("auto", *(f"rows{r}" for r in ROWS_A_WARP))]
@@ -323,10 +359,14 @@ class StemFamily:
         (y,) = outputs
         if y.size == 0:
             return Plan(())
-        conv, epilogue = group.layers[0], epilogue_of(group)
+        main = _main(group)
+        conv, epilogue = group.layers[main], epilogue_of(group, main)
         number = {id(t): n for n, t in enumerate(group.inputs)}
-        at, weight_at, *bias_at = (number[id(t)] for t in conv.inputs if t is not None)
+        at = number[id(group.layers[0].inputs[0])]
+        weight_at, *bias_at = (number[id(t)] for t in conv.inputs[1:] if t is not None)
         x, weight = inputs[at], inputs[weight_at]
+        if any(abs(s) * d >= 2**31 for o in (x, y) for s, d in zip(o.strides[1:], o.shape[1:], strict=True)):
+            raise TacticError("an image reaches over 2^31 elements or more")
         attrs = conv.attrs
         pads = actual_pads(
             x.shape[2:], weight.shape[2:], attrs["strides"], attrs["pads"], attrs["dilations"], attrs["auto_pad"]
@@ -335,7 +375,9 @@ class StemFamily:
         batch, channels, high, wide = y.shape
         part = next(n for n in range(AT_ONCE, 0, -8) if channels % n == 0)
         rows = int(tactic.removeprefix("rows")) if tactic != "auto" else _rows(batch * high * wide)
-        spec = StemSpec(x.dtype.name, window, part, rows, bool(bias_at), epilogue.program, _is_planar(x))
+        spec = StemSpec(
+            weight.dtype.name, x.dtype.name, window, part, rows, bool(bias_at), epilogue.program, _is_planar(x)
+        )
         while spec.shared > SHARED:
             spec = _smaller(spec)
         down, across = -(-high // (WARPS * spec.rows)), -(-wide // COLUMNS)
@@ -343,7 +385,7 @@ class StemFamily:
         words = window.packed(channels)
         packed = len(inputs) + len(outputs)
         pack = Call(
-            PackSpec(x.dtype.name, window),
+            PackSpec(weight.dtype.name, window),
             grid_for(2 * words, 128),
             (128, 1, 1),
             (
@@ -357,10 +399,14 @@ class StemFamily:
         target, result, scratch, more = _channels_last(y, Slot(len(inputs)), Slot(packed + 1))
         numbers = (
             *map(np.int32, (*x.shape[2:], high, wide, tiles, down, across)),
-            *map(np.int64, (*x.strides, result.strides[0], *result.strides[2:])),
+            np.int64(x.strides[0]),
+            *map(np.int32, x.strides[1:]),
+            np.int64(result.strides[0]),
+            *map(np.int32, result.strides[2:]),
         )
         slots = (*map(Slot, (at, packed, *bias_at, *epilogue.channels)), target)
-        grid = (min(tiles, MULTIPROCESSORS * 4), channels // spec.outputs, 1)
+        parts = channels // spec.outputs
+        grid = (min(tiles, max(1, MULTIPROCESSORS * spec.resident // parts)), parts, 1)
         call = Call(spec, grid, (WARPS * 32, 1, 1), (*slots, *numbers))
         return Plan((call, *more), (4 * words, *scratch), (pack,))
 
@@ -369,11 +415,8 @@ FAMILY = StemFamily()
 
 
 def _rows(places: int) -> int:
-    """Rows of a warp: as many as leave each multiprocessor two blocks."""
-    for rows in ROWS_A_WARP:
-        if places >= rows * WARPS * COLUMNS * MULTIPROCESSORS * 2:
-            return rows
-    return ROWS_A_WARP[-1]
+    """Rows of a warp: two where that leaves each multiprocessor two blocks."""
+    return 2 if places >= 2 * WARPS * COLUMNS * MULTIPROCESSORS * 2 else 1
 
 
 def _smaller(spec: StemSpec) -> StemSpec:
@@ -382,6 +425,11 @@ def _smaller(spec: StemSpec) -> StemSpec:
         return replace(spec, rows=spec.rows // 2)
     part = next(n for n in range(spec.outputs - 8, 0, -8) if spec.outputs % n == 0)
     return replace(spec, outputs=part)
+
+
+def _main(group: Group) -> int:
+    """The number of the convolution: after the cast of the image, if there is one."""
+    return 1 if len(group.layers) > 1 and group.layers[0].op.name == "cast" else 0
 
 
 def _is_planar(x: Operand) -> bool:

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trtn.backend.group import Group
-from trtn.dsl.network import Tensor
+from trtn.dsl.network import Layer, Tensor
 
 __all__ = ["EpilogueStep", "epilogue"]
+
+Arguments = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EpilogueStep:
-    """`operand` is the other tensor of an add (a residual or a bias); `args` go to the cuDNN node."""
+    """One node. `operand` is the other tensor of a binary one; `by_channel` says that it is a vector along the
+    channels (or columns). `arguments` go to the node."""
 
     node: str
     operand: Tensor | None = None
-    args: tuple[tuple[str, float], ...] = ()
+    by_channel: bool = False
+    arguments: Arguments = ()
+
+
+def _plain(node: str) -> Callable[[Mapping[str, Any]], tuple[str, Arguments] | None]:
+    return lambda attrs: (node, ())
+
+
+def _clip(attrs: Mapping[str, Any]) -> tuple[str, Arguments] | None:
+    if attrs["min"] is None or attrs["max"] is None:
+        return None
+    return "relu", (("lower_clip", attrs["min"]), ("upper_clip", attrs["max"]))
+
+
+UNARY: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Arguments] | None]] = {
+    "clip": _clip,
+    "gelu": lambda attrs: ("gelu" if attrs["approximate"] == "none" else "gelu_approx_tanh", ()),
+    "leaky_relu": lambda attrs: ("leaky_relu", (("negative_slope", attrs["alpha"]),)),
+    "relu": _plain("relu"),
+    "sigmoid": _plain("sigmoid"),
+    "silu": _plain("swish"),
+    "tanh": _plain("tanh"),
+}
+"""Node and arguments of each op of one argument, by its attributes; None where no node does the same."""
+BINARY = frozenset({"add", "mul"})
+"""Ops whose nodes are called like them. The other argument is of the result's shape."""
 
 
 def epilogue(group: Group) -> list[EpilogueStep] | None:
@@ -25,10 +54,10 @@ def epilogue(group: Group) -> list[EpilogueStep] | None:
     main = group.layers[0]
     steps: list[EpilogueStep] = []
     if len(main.inputs) > 2 and main.inputs[2] is not None:
-        steps.append(EpilogueStep("bias", main.inputs[2]))
+        steps.append(EpilogueStep("add", main.inputs[2], by_channel=True))
     value = main.outputs[0]
     for layer in group.layers[1:]:
-        step = _step(layer.op.name, layer.attrs, [t for t in layer.inputs if t is not None and t is not value], value)
+        step = _step(layer, value)
         if step is None:
             return None
         steps.append(step)
@@ -36,20 +65,10 @@ def epilogue(group: Group) -> list[EpilogueStep] | None:
     return steps
 
 
-def _step(op: str, attrs: Any, others: list[Tensor], value: Tensor) -> EpilogueStep | None:
-    if op == "add" and len(others) == 1 and others[0].shape == value.shape:
-        return EpilogueStep("add", others[0])
-    if others:
-        return None
-    match op:
-        case "relu":
-            return EpilogueStep("relu")
-        case "clip" if attrs["min"] is not None and attrs["max"] is not None:
-            return EpilogueStep("relu", args=(("lower_clip", attrs["min"]), ("upper_clip", attrs["max"])))
-        case "gelu":
-            return EpilogueStep("gelu" if attrs["approximate"] == "none" else "gelu_approx_tanh")
-        case "silu":
-            return EpilogueStep("swish")
-        case "sigmoid" | "tanh":
-            return EpilogueStep(op)
-    return None
+def _step(layer: Layer, value: Tensor) -> EpilogueStep | None:
+    others = [t for t in layer.inputs if t is not None and t is not value]
+    if len(others) == 1 and len(layer.inputs) == 2 and layer.op.name in BINARY and others[0].shape == value.shape:
+        return EpilogueStep(layer.op.name, others[0])
+    find = UNARY.get(layer.op.name)
+    found = find(layer.attrs) if find is not None and len(layer.inputs) == 1 and not others else None
+    return None if found is None else EpilogueStep(found[0], arguments=found[1])

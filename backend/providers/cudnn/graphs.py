@@ -1,354 +1,270 @@
-"""cuDNN graphs for given arrays: built, timed and run. Strides are those of the arrays, so any layout is taken as it
-lies."""
+"""Problems as cuDNN graphs, in each of the forms in which a problem can be stated. Strides are those of the arrays, so
+any layout is taken as it lies. Nothing here needs cuDNN."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
-from trtn.backend.evaluate import bind_layers
-from trtn.backend.group import Group
-from trtn.backend.providers.cudnn.epilogue import EpilogueStep
+from trtn.backend.problem import ArrayLayout, Problem, dense_strides
+from trtn.backend.providers.base import TacticError
+from trtn.backend.providers.cudnn.epilogue import epilogue
+from trtn.backend.providers.cudnn.operands import (
+    Stated,
+    image,
+    pack_channels_last,
+    pack_transposed,
+    rows,
+    rows_as_image,
+)
+from trtn.backend.providers.cudnn.spec import GraphSpec, NodeSpec, TensorSpec
+from trtn.dsl.dtypes import DType
+from trtn.dsl.network import Tensor
 
-__all__ = ["NoPlanError", "Runner"]
+__all__ = ["FullMask", "Graph", "forms_of", "graph_of"]
 
-WORKSPACE_LIMIT = 256 << 20
-PLAN_LIMIT = 16
-"""How many plans of a graph are timed; cuDNN lists the promising ones first."""
-REPEATS = 5
-TOLERANCE = {"float16": 5e-3, "bfloat16": 4e-2}
-"""Relative L2 error to the reference in f32: ten times the rounding of inputs and result (2^-11, 2^-8)."""
-SLOW = 3.0
-"""A plan that takes this many times the best's time at its first run is not timed further."""
-
-
-class NoPlanError(RuntimeError):
-    """No plan of cuDNN's runs a group; the message has each one's reason."""
-
-
-class Handles:
-    """A cuDNN handle and scratch memory a stream. Scratch that a recorded graph may use is never given back."""
-
-    def __init__(self) -> None:
-        self._handles: dict[int, Any] = {}
-        self._scratch: dict[int, list[Any]] = {}
-
-    def handle(self, stream: int) -> Any:
-        import cudnn
-
-        if stream not in self._handles:
-            handle = cudnn.create_handle()
-            cudnn.set_stream(handle=handle, stream=stream)
-            self._handles[stream] = handle
-        return self._handles[stream]
-
-    def scratch(self, stream: int, nbytes: int) -> int:
-        import cupy
-
-        held = self._scratch.setdefault(stream, [])
-        if not held or held[-1].nbytes < nbytes:
-            memory = cupy.cuda.alloc(max(nbytes, 1 << 20))
-            held.append(cupy.ndarray((max(nbytes, 1 << 20),), cupy.uint8, memory))
-        return int(held[-1].data.ptr)
+Pack = tuple[str, Callable[[Any], Any]]
+"""The name of a weight's packed form, and what makes it."""
 
 
-HANDLES = Handles()
+@dataclass(frozen=True, slots=True)
+class FullMask:
+    """A mask that each run writes out in full: for which tensor, from which input, in what shape."""
+
+    uid: int
+    number: int
+    shape: tuple[int, ...]
 
 
-class Runner:
-    """One graph over fixed arrays, with the plan that was the fastest of those listed."""
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph and what its tensors are bound to."""
 
-    def __init__(
-        self, group: Group, steps: Sequence[EpilogueStep], inputs: Sequence[Any], output: Any, packed: dict[int, Any]
-    ) -> None:
-        import cupy
-
-        self.stream = cupy.cuda.get_current_stream().ptr
-        arrays = {id(t): a for t, a in zip(group.inputs, inputs, strict=True)}
-        self.pointers: dict[int, int] = {}
-        self.kept: list[Any] = []
-        self.copies: list[tuple[Any, Any]] = []
-        self.masks: list[tuple[Any, Any]] = []
-        builders = {"conv": self._conv, "attention": self._attention}
-        graph = builders.get(group.layers[0].op.name, self._gemm)(group, steps, arrays, output, packed)
-        self.graph, self.plan, self.workspace = self._choose(graph, output, _expected(group, inputs, output))
-
-    def run(self) -> None:
-        for target, source in self.copies:
-            target[...] = source
-        for target, mask in self.masks:
-            _additive(mask, target)
-        scratch = HANDLES.scratch(self.stream, self.workspace)
-        self.graph.execute_plan_at_index(self.pointers, scratch, self.plan, HANDLES.handle(self.stream))
-
-    # --- graphs ---
-
-    def _new(self, dtype: Any) -> Any:
-        import cudnn
-
-        kind = _data_type(dtype)
-        real = cudnn.data_type.FLOAT
-        return cudnn.pygraph(
-            io_data_type=kind, intermediate_data_type=real, compute_data_type=real, handle=HANDLES.handle(self.stream)
-        )
-
-    def _tensor(self, graph: Any, array: Any, shape: Sequence[int], strides: Sequence[int]) -> Any:
-        uid = len(self.pointers) + 1
-        self.pointers[uid] = int(array.data.ptr)
-        self.kept.append(array)
-        return graph.tensor(
-            name=f"t{uid}", uid=uid, dim=list(shape), stride=list(strides), data_type=_data_type(array.dtype)
-        )
-
-    def _conv(
-        self, group: Group, steps: Sequence[EpilogueStep], arrays: dict[int, Any], output: Any, packed: dict[int, Any]
-    ) -> Any:
-        layer = group.layers[0]
-        x, weight = (arrays[id(t)] for t in layer.inputs[:2])
-        kernel = _pack(weight, packed)
-        spatial = max(2, x.ndim - 2)
-        graph = self._new(x.dtype)
-        attrs = layer.attrs
-        count = x.ndim - 2
-        lead = [0] * (spatial - count)
-        ones = [1] * (spatial - count)
-        y = graph.conv_fprop(
-            image=self._tensor(graph, x, *_image(x, spatial)),
-            weight=self._tensor(graph, kernel, *_image(kernel, spatial)),
-            pre_padding=[*lead, *attrs["pads"][:count]],
-            post_padding=[*lead, *attrs["pads"][count:]],
-            stride=[*ones, *attrs["strides"]],
-            dilation=[*ones, *attrs["dilations"]],
-        )
-        shape, strides = _image(output, spatial)
-        channel = (1, shape[1], *[1] * spatial)
-        return self._finish(graph, y, steps, arrays, output, (shape, strides), channel, spatial)
-
-    def _gemm(
-        self, group: Group, steps: Sequence[EpilogueStep], arrays: dict[int, Any], output: Any, packed: dict[int, Any]
-    ) -> Any:
-        layer = group.layers[0]
-        a, b = (arrays[id(t)] for t in layer.inputs[:2])
-        k, n = b.shape
-        rows = a.size // k
-        graph = self._new(a.dtype)
-        flat = self._dense(a)
-        y = graph.matmul(
-            A=self._tensor(graph, flat, (1, rows, k), (rows * k, k, 1)),
-            B=self._tensor(graph, b, (1, k, n), (k * n, *_steps(b))),
-        )
-        return self._finish(graph, y, steps, arrays, output, ((1, rows, n), (rows * n, n, 1)), (1, 1, n), 0)
-
-    def _attention(
-        self,
-        group: Group,
-        steps: Sequence[EpilogueStep],
-        arrays: dict[int, Any],
-        output: Any,
-        packed: dict[int, Any],
-    ) -> Any:
-        layer = group.layers[0]
-        q, k, v = (arrays[id(t)] for t in layer.inputs[:3])
-        mask = arrays[id(layer.inputs[3])] if len(layer.inputs) > 3 and layer.inputs[3] is not None else None
-        graph = self._new(q.dtype)
-        scale = layer.attrs["scale"]
-        options: dict[str, Any] = {"attn_scale": q.shape[3] ** -0.5 if scale is None else scale}
-        if mask is not None:
-            options["bias"] = self._mask(graph, mask, (q.shape[0], 1, q.shape[2], k.shape[2]), q.dtype)
-        result, _ = graph.sdpa(
-            q=self._tensor(graph, q, q.shape, _steps(q)),
-            k=self._tensor(graph, k, k.shape, _steps(k)),
-            v=self._tensor(graph, v, v.shape, _steps(v)),
-            generate_stats=False,
-            use_causal_mask=bool(layer.attrs["causal"]),
-            **options,
-        )
-        self._give(result, output, output.shape, _steps(output))
-        return graph
-
-    def _mask(self, graph: Any, mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-        """The mask as a bias of one head. A bool mask becomes 0 where it keeps and the lowest number where it does
-        not, in each run.
-
-        A query that may look at no key then gets the mean of all values, where the reference gives zeros.
-        """
-        import cupy
-
-        heads = max(1, mask.shape[1])
-        shape = (shape[0], heads, *shape[2:])
-        dense = cupy.empty(shape, dtype)
-        wide = cupy.broadcast_to(mask, shape)
-        (self.masks if mask.dtype == bool else self.copies).append((dense, wide))
-        _additive(wide, dense) if mask.dtype == bool else dense.__setitem__(..., wide)
-        return self._tensor(graph, dense, shape, _steps(dense))
-
-    def _finish(
-        self,
-        graph: Any,
-        y: Any,
-        steps: Sequence[EpilogueStep],
-        arrays: dict[int, Any],
-        output: Any,
-        result: tuple[Sequence[int], Sequence[int]],
-        channel: Sequence[int],
-        spatial: int,
-    ) -> Any:
-        for step in steps:
-            if step.operand is None:
-                y = getattr(graph, step.node)(input=y, **dict(step.args))
-                continue
-            other = arrays[id(step.operand)]
-            if step.node == "bias":
-                strides = [channel[1] if spatial else channel[2]] * len(channel)
-                strides[1 if spatial else 2] = 1
-                y = graph.add(a=y, b=self._tensor(graph, other, channel, strides))
-            else:
-                place = _image(other, spatial) if spatial else result
-                other = other if spatial else self._dense(other)
-                y = graph.add(a=y, b=self._tensor(graph, other, *place))
-        self._give(y, output, *result)
-        return graph
-
-    def _give(self, y: Any, output: Any, shape: Sequence[int], strides: Sequence[int]) -> None:
-        """Let a node's result be the output array."""
-        uid = len(self.pointers) + 1
-        self.pointers[uid] = int(output.data.ptr)
-        self.kept.append(output)
-        y.set_output(True).set_data_type(_data_type(output.dtype)).set_uid(uid)
-        y.set_dim(list(shape)).set_stride(list(strides))
-
-    def _dense(self, array: Any) -> Any:
-        """The array, or a dense one that each run copies it to."""
-        import cupy
-
-        if array.flags.c_contiguous:
-            return array
-        dense = cupy.ascontiguousarray(array)
-        self.copies.append((dense, array))
-        return dense
-
-    # --- plans ---
-
-    def _choose(self, graph: Any, output: Any, expected: Any) -> tuple[Any, int, int]:
-        import cudnn
-        import cupy
-
-        try:
-            graph.validate()
-            graph.build_operation_graph()
-            graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
-            graph.check_support()
-        except (RuntimeError, cudnn.cudnnGraphNotSupportedError) as e:
-            raise NoPlanError(str(e).splitlines()[0][:300]) from None
-        handle = HANDLES.handle(self.stream)
-        stream = cupy.cuda.get_current_stream()
-        best: tuple[float, int, int] | None = None
-        refused: list[str] = []
-        for index in range(min(PLAN_LIMIT, graph.get_execution_plan_count())):
-            try:
-                graph.build_plan_at_index(index)
-                nbytes = graph.get_workspace_size_plan_at_index(index)
-                if nbytes > WORKSPACE_LIMIT:
-                    continue
-                scratch = HANDLES.scratch(self.stream, nbytes)
-                output[:1] = float("nan")  # what an earlier plan has left must not pass for this one's result
-                graph.execute_plan_at_index(self.pointers, scratch, index, handle)
-                distance = _distance(output[:1], expected)
-                if distance > TOLERANCE[output.dtype.name]:
-                    refused.append(f"plan {index}: differs from the reference by {distance:.1e}")
-                    continue
-                first = _time(
-                    stream, lambda i=index, s=scratch: graph.execute_plan_at_index(self.pointers, s, i, handle), 1
-                )
-                if best is not None and first > SLOW * best[0]:
-                    continue
-                seconds = _time(
-                    stream, lambda i=index, s=scratch: graph.execute_plan_at_index(self.pointers, s, i, handle), REPEATS
-                )
-            except (RuntimeError, cudnn.cudnnGraphNotSupportedError) as e:
-                refused.append(f"plan {index}: {str(e).splitlines()[0][:200]}")  # a plan that is listed need not build
-                continue
-            if best is None or seconds < best[0]:
-                best = (seconds, index, nbytes)
-        if best is None:
-            raise NoPlanError("; ".join(refused) or "cuDNN lists no plan")
-        return graph, best[1], best[2]
+    spec: GraphSpec
+    arguments: Mapping[int, int]
+    """The number among the problem's inputs and outputs, by uid."""
+    packs: Mapping[int, Pack]
+    """How weights are packed, by uid."""
+    mask: FullMask | None
 
 
-def _expected(group: Group, inputs: Sequence[Any], output: Any) -> Any:
-    """The reference's result for the first row of the batch, in f32: what a plan must agree with before its time
-    counts."""
-    import cupy
-
-    table = {}
-    for t, array in zip(group.inputs, inputs, strict=True):
-        part = array[:1] if t.weight is None and array.ndim and array.shape[0] == output.shape[0] else array
-        table[id(t)] = part.astype(cupy.float32) if t.dtype.is_float else part
-    bind_layers(group.layers, group.outputs, {}, cupy)(table, {})
-    return table[id(group.outputs[0])].astype(cupy.float32)
+def forms_of(problem: Problem) -> tuple[str, ...]:
+    """The names of the forms that a problem of a group that is not refused may take."""
+    op = problem.group.layers[0].op.name
+    if op == "attention":
+        return ("sdpa", "sdpa-full-mask") if _mask_of(problem) is not None else ("sdpa",)
+    return ("conv",) if op == "conv" else ("matmul-t", "matmul", "conv1x1")
 
 
-def _distance(found: Any, expected: Any) -> float:
-    """||found - expected|| / ||expected||; infinite where the result is not finite."""
-    import cupy
-
-    error = cupy.linalg.norm((found.astype(cupy.float32) - expected).ravel())
-    norm = cupy.linalg.norm(expected.ravel())
-    ratio = float(error / cupy.maximum(norm, 1e-20))
-    return ratio if ratio == ratio else float("inf")
-
-
-@cache
-def _mask_kernel() -> Any:
-    import cupy
-
-    return cupy.ElementwiseKernel("bool keep", "T bias", "bias = keep ? T(0) : T(-60000)", "trtn_mask")
+def graph_of(problem: Problem, form: str) -> Graph:
+    """The graph of a problem in a form. Raises TacticError where its layouts don't allow that."""
+    if form not in forms_of(problem):
+        raise TacticError(f"there is no form `{form}` of it")
+    arrays = (*problem.inputs, *problem.outputs)
+    if not all(a.size for a in arrays):
+        raise TacticError("an array without elements")
+    if any(a.align < 16 for a in arrays):
+        raise TacticError("an array does not start at a multiple of 16 bytes")
+    draft = _Draft(problem)
+    FORMS[form](draft)
+    return draft.finish()
 
 
-def _additive(mask: Any, bias: Any) -> None:
-    """A mask of what to keep as a number to be added: 0, or one near the lowest of f16."""
-    _mask_kernel()(mask, bias)
+@dataclass(slots=True)
+class _Draft:
+    """A graph that is being stated."""
+
+    problem: Problem
+    tensors: list[TensorSpec] = field(default_factory=list)
+    nodes: list[NodeSpec] = field(default_factory=list)
+    arguments: dict[int, int] = field(default_factory=dict)
+    packs: dict[int, Pack] = field(default_factory=dict)
+    mask: FullMask | None = None
+    output: TensorSpec | None = None
+
+    def operand(self, number: int) -> Tensor:
+        """The first layer's input of a number."""
+        tensor = self.problem.group.layers[0].inputs[number]
+        assert tensor is not None
+        return tensor
+
+    def layout(self, number: int) -> ArrayLayout:
+        return self.problem.layout(self.operand(number))
+
+    def number(self, tensor: Tensor) -> int:
+        return next(n for n, t in enumerate(self.problem.group.inputs) if t is tensor)
+
+    def tensor(self, tensor: Tensor, stated: Stated, pack: Pack | None = None) -> int:
+        """One of the problem's inputs as a tensor of the graph; gives its uid."""
+        uid = self.state(self.number(tensor), stated, tensor.dtype)
+        if pack is not None:
+            self.packs[uid] = pack
+        return uid
+
+    def state(self, number: int, stated: Stated, dtype: DType) -> int:
+        uid = len(self.arguments) + 1
+        self.arguments[uid] = number
+        self.tensors.append(TensorSpec(uid, stated.dims, stated.strides, dtype.name))
+        return uid
+
+    def node(self, call: str, operands: Mapping[str, int], options: Mapping[str, Any] | None = None) -> int:
+        """A node; gives the number of its result."""
+        self.nodes.append(NodeSpec(call, tuple(operands.items()), tuple((options or {}).items())))
+        return -len(self.nodes)
+
+    def give(self, stated: Stated) -> None:
+        """Let the last node's result be the problem's output."""
+        uid = self.state(len(self.problem.inputs), stated, self.problem.outputs[0].dtype)
+        self.output = self.tensors.pop()
+        assert self.output.uid == uid
+
+    def finish(self) -> Graph:
+        assert self.output is not None
+        spec = GraphSpec(tuple(self.tensors), tuple(self.nodes), self.output)
+        return Graph(spec, self.arguments, self.packs, self.mask)
 
 
-def _time(stream: Any, run: Any, repeats: int) -> float:
-    import cupy
-
-    start, end = cupy.cuda.Event(), cupy.cuda.Event()
-    start.record(stream)
-    for _ in range(repeats):
-        run()
-    end.record(stream)
-    end.synchronize()
-    return float(cupy.cuda.get_elapsed_time(start, end)) / repeats
-
-
-def _data_type(dtype: Any) -> Any:
-    import cudnn
-
-    names = {"float16": "HALF", "bfloat16": "BFLOAT16"}
-    return getattr(cudnn.data_type, names[dtype.name])
-
-
-def _steps(array: Any) -> list[int]:
-    return [s // array.itemsize for s in array.strides]
+def _conv(draft: _Draft) -> None:
+    attrs = draft.problem.group.layers[0].attrs
+    count = len(draft.layout(0).shape) - 2
+    lead = max(0, 2 - count)
+    result = draft.node(
+        "conv_fprop",
+        {
+            "image": draft.tensor(draft.operand(0), image(draft.layout(0))),
+            "weight": draft.tensor(draft.operand(1), image(_channels_last(draft.layout(1))), CHANNELS_LAST),
+        },
+        {
+            "pre_padding": (*[0] * lead, *attrs["pads"][:count]),
+            "post_padding": (*[0] * lead, *attrs["pads"][count:]),
+            "stride": (*[1] * lead, *attrs["strides"]),
+            "dilation": (*[1] * lead, *attrs["dilations"]),
+        },
+    )
+    _finish(draft, result, image, channel=1)
 
 
-def _image(array: Any, spatial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Dims and strides of [N, C, *spatial], with leading spatial dims of 1 put in where there are fewer."""
-    extra = spatial - (array.ndim - 2)
-    steps = _steps(array)
-    wide = max(s * n for s, n in zip(steps, array.shape, strict=True)) if array.size else 1
-    shape = (*array.shape[:2], *[1] * extra, *array.shape[2:])
-    return shape, (*steps[:2], *[wide] * extra, *steps[2:])
+def _matmul(draft: _Draft) -> None:
+    """The weight as it lies."""
+    k, n = draft.layout(1).shape
+    _product(draft, Stated((1, k, n), (k * n, *draft.layout(1).strides)), None)
 
 
-def _pack(weight: Any, packed: dict[int, Any]) -> Any:
-    """[K, C, *kernel] with the channels last in memory."""
-    import cupy
+def _matmul_transposed(draft: _Draft) -> None:
+    k, n = draft.layout(1).shape
+    _product(draft, Stated((1, k, n), (k * n, 1, k)), TRANSPOSED)
 
-    key = int(weight.data.ptr)
-    if key not in packed:
-        last = cupy.ascontiguousarray(cupy.moveaxis(weight, 1, -1))
-        packed[key] = cupy.moveaxis(last, -1, 1)
-    return packed[key]
+
+def _product(draft: _Draft, weight: Stated, pack: Pack | None) -> None:
+    operands = {
+        "A": draft.tensor(draft.operand(0), rows(draft.layout(0))),
+        "B": draft.tensor(draft.operand(1), weight, pack),
+    }
+    _finish(draft, draft.node("matmul", operands), rows, channel=2)
+
+
+def _conv_1x1(draft: _Draft) -> None:
+    """A product as a convolution with a window of one: its plans reach kernels that products don't have."""
+    k, n = draft.layout(1).shape
+    result = draft.node(
+        "conv_fprop",
+        {
+            "image": draft.tensor(draft.operand(0), rows_as_image(draft.layout(0))),
+            "weight": draft.tensor(draft.operand(1), Stated((n, k, 1, 1), (k, 1, k, k)), TRANSPOSED),
+        },
+        {"pre_padding": (0, 0), "post_padding": (0, 0), "stride": (1, 1), "dilation": (1, 1)},
+    )
+    _finish(draft, result, rows_as_image, channel=1)
+
+
+def _finish(draft: _Draft, result: int, state: Callable[[ArrayLayout], Stated], channel: int) -> None:
+    """The epilogue's nodes and the result. `channel` is the axis of the channels in the graph's tensors."""
+    problem = draft.problem
+    output = state(problem.outputs[0])
+    for step in epilogue(problem.group) or ():
+        if step.operand is None:
+            result = draft.node(step.node, {"input": result}, dict(step.arguments))
+            continue
+        layout = problem.layout(step.operand)
+        other = _vector(layout.size, len(output.dims), channel) if step.by_channel else state(layout)
+        result = draft.node(step.node, {"a": result, "b": draft.tensor(step.operand, other)})
+    draft.give(output)
+
+
+def _attention(draft: _Draft) -> None:
+    _sdpa(draft, full_mask=False)
+
+
+def _attention_with_full_mask(draft: _Draft) -> None:
+    _sdpa(draft, full_mask=True)
+
+
+def _sdpa(draft: _Draft, *, full_mask: bool) -> None:
+    attrs = draft.problem.group.layers[0].attrs
+    operands = {name: draft.tensor(draft.operand(n), _as_is(draft.layout(n))) for n, name in enumerate("qkv")}
+    if _mask_of(draft.problem) is not None:
+        operands["bias"] = _bias(draft, full_mask)
+    scale = attrs["scale"]
+    options = {
+        "attn_scale": draft.layout(0).shape[3] ** -0.5 if scale is None else scale,
+        "generate_stats": False,
+        "use_causal_mask": bool(attrs["causal"]),
+    }
+    draft.node("sdpa", operands, options)
+    draft.give(_as_is(draft.problem.outputs[0]))
+
+
+def _bias(draft: _Draft, full: bool) -> int:
+    """The mask as what is added to the scores: as it lies, repeated by strides of 0, or written out by each run.
+
+    A query that may look at no key gets the mean of all values, where the reference gives zeros.
+    """
+    mask, dtype = draft.operand(3), draft.operand(0).dtype
+    layout = draft.layout(3)
+    batch, _, queries, _ = draft.layout(0).shape
+    shape = (batch, max(1, layout.shape[1]), queries, draft.layout(1).shape[2])
+    if full:
+        uid = draft.state(draft.number(mask), Stated(shape, dense_strides(shape)), dtype)
+        draft.mask = FullMask(uid, draft.arguments[uid], shape)
+        return uid
+    if mask.dtype is not dtype:
+        raise TacticError(f"a mask of {mask.dtype} has to be made {dtype} first")
+    repeated = tuple(0 if d == 1 and n > 1 else s for d, n, s in zip(layout.shape, shape, layout.strides, strict=True))
+    return draft.tensor(mask, Stated(shape, repeated))
+
+
+CHANNELS_LAST: Pack = ("channels last", pack_channels_last)
+TRANSPOSED: Pack = ("transposed", pack_transposed)
+FORMS: Mapping[str, Callable[[_Draft], None]] = {
+    "conv": _conv,
+    "conv1x1": _conv_1x1,
+    "matmul": _matmul,
+    "matmul-t": _matmul_transposed,
+    "sdpa": _attention,
+    "sdpa-full-mask": _attention_with_full_mask,
+}
+
+
+def _mask_of(problem: Problem) -> Tensor | None:
+    inputs = problem.group.layers[0].inputs
+    return inputs[3] if len(inputs) > 3 else None
+
+
+def _as_is(layout: ArrayLayout) -> Stated:
+    return Stated(layout.shape, layout.strides)
+
+
+def _channels_last(weight: ArrayLayout) -> ArrayLayout:
+    """The layout of a packed convolution kernel."""
+    channels, *window = weight.shape[1:]
+    inner = [prod(window[n + 1 :]) * channels for n in range(len(window))]
+    return ArrayLayout(weight.shape, (prod(window) * channels, 1, *inner), weight.dtype, True)
+
+
+def _vector(size: int, rank: int, axis: int) -> Stated:
+    """A vector along an axis of a tensor."""
+    dims, strides = [1] * rank, [size] * rank
+    dims[axis], strides[axis] = size, 1
+    return Stated(tuple(dims), tuple(strides))

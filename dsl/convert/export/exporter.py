@@ -89,13 +89,14 @@ class _Export:
         if self.findings:
             _fail(self.findings)
         imports = [helper.make_opsetid("", self.writer.opset)]
+        imports += [helper.make_opsetid(domain, 1) for domain in sorted(self.writer.domains - {""})]
         model = helper.make_model(
             graph,
             producer_name="trtn",
             producer_version=_version(),
             doc_string=self.network.doc,
             opset_imports=imports,
-            ir_version=helper.find_min_ir_version_for(imports),
+            ir_version=helper.find_min_ir_version_for(imports[:1]),
         )
         helper.set_model_props(model, properties(self.network))
         return Written(model, self.weights.stored)

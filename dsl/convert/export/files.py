@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +12,7 @@ from trtn.dsl.convert.export.weights import StoredTensor
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Network
+from trtn.dsl.weights.atomic import replacing_all
 from trtn.dsl.weights.sources import view
 
 __all__ = ["EXTERNAL_ABOVE", "save_onnx"]
@@ -47,14 +46,10 @@ def save_onnx(
     beside = total > EXTERNAL_ABOVE if external_data is None else external_data
     written = write(network, opset, external=data_file.name if beside else None)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent) as folder:
-            model, data = Path(folder) / "model", Path(folder) / "data"
-            model.write_bytes(written.model.SerializeToString())
+        with replacing_all() as new:
             if written.stored:
-                with open(data, "wb") as file:
-                    _write_tensors(file, written.stored, progress)
-                os.replace(data, data_file)
-            os.replace(model, target)
+                _write_tensors(new(data_file), written.stored, progress)
+            new(target).write(written.model.SerializeToString())
     except OSError as error:
         message = f"`{target}` can't be written: {error.strerror or error}"
         raise BuildError(message, [Diagnostic("E0111", message)]) from None

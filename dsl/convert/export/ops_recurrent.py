@@ -1,18 +1,21 @@
-"""LSTM, GRU, RNN. With the batch first they stand between transposes: few runtimes have that layout."""
+"""LSTM, GRU, RNN. With the batch first they stand between transposes: few runtimes have that layout.
+
+The LSTM over 8-bit weights is ONNX Runtime's own op: ONNX's have no integers between their steps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from trtn.dsl.convert.export.registry import writes
 from trtn.dsl.convert.export.site import Site
+from trtn.dsl.convert.export.values import Value
 from trtn.dsl.ops.gates import FUNCTIONS
 
 __all__: list[str] = []
 
 _OPS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
-_STATES = {"lstm": (5, 6), "gru": (5,), "rnn": (5,)}
-"""The inputs that are first states."""
 _WORDS = {
     "sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "affine": "Affine", "leaky_relu": "LeakyRelu",
     "thresholded_relu": "ThresholdedRelu", "scaled_tanh": "ScaledTanh", "hard_sigmoid": "HardSigmoid", "elu": "Elu",
@@ -23,6 +26,24 @@ _WORDS = {
 @writes(*_OPS)
 def _recurrent(s: Site) -> None:
     name = s.layer.op.name
+    attrs = _attrs(s)
+    if name == "gru":
+        attrs["linear_before_reset"] = int(s["linear_before_reset"])
+    op = _OPS[name]
+    _batch_second(s, s.xs(), lambda inputs, **where: s.emit_all(op, *inputs, **where, **attrs))
+
+
+@writes("dynamic_quantize_lstm")
+def _quantized(s: Site) -> None:
+    """There, scales and zero points come last."""
+    attrs = _attrs(s)
+    x, w, r, *parameters = s.xs()[:7]
+    rest = [s.maybe(n) for n in range(7, 12)]
+    op = "DynamicQuantizeLSTM"
+    _batch_second(s, [x, w, r, *rest, *parameters], lambda i, **where: s.emit_contributed(op, *i, **where, **attrs))
+
+
+def _attrs(s: Site) -> dict[str, Any]:
     attrs: dict[str, Any] = {
         "hidden_size": s["hidden"],
         "direction": s["direction"],
@@ -31,20 +52,23 @@ def _recurrent(s: Site) -> None:
         "activation_alpha": _parameters(s, "alpha"),
         "activation_beta": _parameters(s, "beta"),
     }
-    if name == "lstm" and s["input_forget"]:
+    if s.layer.attrs.get("input_forget"):
         attrs["input_forget"] = 1
-    if name == "gru":
-        attrs["linear_before_reset"] = int(s["linear_before_reset"])
-    inputs = s.xs()
+    return attrs
+
+
+def _batch_second(s: Site, inputs: list[Value | None], emit: Callable[..., tuple[Value, ...]]) -> None:
+    """Write the node with the steps as the first axis: of inputs x, w, r, bias, lengths and the first states."""
     results = range(len(s.layer.outputs))
     if not s["batch_first"]:
-        s.emit_all(_OPS[name], *inputs, results=results, **attrs)
+        emit(inputs, results=results)
         return
-    inputs[0] = s.transpose(s.x(0), (1, 0, 2), part="steps_first")
-    for index in _STATES[name]:
-        if s.given(index):
-            inputs[index] = s.transpose(s.x(index), (1, 0, 2), part=f"state{index}")
-    made = s.emit_all(_OPS[name], *inputs, part="batch_second", results=results, **attrs)
+    states = range(5, 4 + len(results))
+    for index, part in ((0, "steps_first"), *((n, f"state{n}") for n in states)):
+        value = inputs[index] if index < len(inputs) else None
+        if value is not None:
+            inputs[index] = s.transpose(value, (1, 0, 2), part=part)
+    made = emit(inputs, part="batch_second", results=results)
     for n, value in enumerate(made):
         s.transpose(value, (2, 0, 1, 3) if n == 0 else (1, 0, 2), result=n)
 

@@ -7,7 +7,7 @@ def _softmax(s: Site) -> None:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from trtn.dsl.network import Graph, Layer, Shape, Tensor
 __all__ = ["F32", "I64", "Site"]
 
 I64, F32 = BY_NAME["i64"], BY_NAME["f32"]
+CONTRIBUTED = "com.microsoft"
+"""The domain of the ops that ONNX Runtime has beside ONNX's."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,14 +127,25 @@ class Site:
         **attrs: Any,
     ) -> tuple[Value, ...]:
         """Add a node and give its results: the layer's own of these numbers, or, with `part`, that many steps."""
-        if part:
-            wish = f"{self.layer.name}/{part}"
-            names = [self.writer.names.unique(wish if n == 0 else f"{wish}.{n}") for n in range(len(results))]
-        else:
-            names = [self.results[n] for n in results]
+        names = self._names_of(part, results)
+        if not part:
             dtypes = [self.layer.outputs[n].dtype for n in results]
-        given = {name: value for name, value in attrs.items() if value is not None}
-        return self.writer.node(op, inputs, names, dtypes=dtypes, attrs=given)
+        return self.writer.node(op, inputs, names, dtypes=dtypes, attrs=_given(attrs))
+
+    def emit_contributed(
+        self, op: str, *inputs: Value | None, part: str = "", results: Sequence[int], **attrs: Any
+    ) -> tuple[Value, ...]:
+        """As `emit_all`, a node of ONNX Runtime's own domain, on dtypes that it takes."""
+        names = self._names_of(part, results)
+        given = [v.name if v is not None else "" for v in inputs]
+        self.writer.add(op, given, names, names[0], _given(attrs), domain=CONTRIBUTED)
+        return tuple(Value(name, self.layer.outputs[n].dtype) for name, n in zip(names, results, strict=True))
+
+    def _names_of(self, part: str, results: Sequence[int]) -> list[str]:
+        if not part:
+            return [self.results[n] for n in results]
+        wish = f"{self.layer.name}/{part}"
+        return [self.writer.names.unique(wish if n == 0 else f"{wish}.{n}") for n in range(len(results))]
 
     def cast(self, value: Value, dtype: DType, part: str) -> Value:
         """A step: a value in another dtype."""
@@ -184,3 +197,7 @@ class Site:
         if self.has(op, "axes"):
             return self.emit(op, value, part=part, axes=list(axes), keepdims=int(keepdims))
         return self.emit(op, value, self.ints(axes), part=part, keepdims=int(keepdims))
+
+
+def _given(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attrs.items() if value is not None}

@@ -41,6 +41,8 @@ class Writer:
         self.names = names
         self.scopes = [Scope()]
         self.initializers: list[Any] = []
+        self.domains: set[str] = set()
+        """Those of the nodes; "" is ONNX's own."""
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
 
     @property
@@ -115,9 +117,19 @@ class Writer:
         self.add("Cast", [value.name], [name], name, {"to": elem_type(dtype)})
         return Value(name, dtype)
 
-    def add(self, op: str, inputs: Sequence[str], outputs: Sequence[str], label: str, attrs: Mapping[str, Any]) -> None:
+    def add(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        label: str,
+        attrs: Mapping[str, Any],
+        domain: str = "",
+    ) -> None:
         """A node as it is."""
-        self.scope.nodes.append(helper.make_node(op, list(inputs), list(outputs), name=label, **attrs))
+        node = helper.make_node(op, list(inputs), list(outputs), name=label, domain=domain, **attrs)
+        self.scope.nodes.append(node)
+        self.domains.add(domain)
         self.scope.produced.update(outputs)
 
     def node(

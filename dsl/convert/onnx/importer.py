@@ -25,10 +25,12 @@ from trtn.dsl.convert.onnx.weightnames import with_distinct_weights
 from trtn.dsl.diagnostics import Diagnostic, Sink, did_you_mean
 from trtn.dsl.dims import Dim, Domain, Expr, Range, Relation, substitute
 from trtn.dsl.dtypes import DType
+from trtn.dsl.elaborate.types import DIM_LIMIT
 from trtn.dsl.errors import ImportModelError
-from trtn.dsl.network import Assertion, Graph, Guard, Network, Tensor, walk
+from trtn.dsl.network import Assertion, Graph, Network, Tensor, walk
 from trtn.dsl.structure.deadcode import without_dead_layers
 from trtn.dsl.structure.recognise import recognise as recognised
+from trtn.dsl.structure.renaming import named_after_modules
 
 __all__ = ["import_onnx", "import_with_values"]
 
@@ -68,12 +70,6 @@ class _Walk:
         demands = (p.requirement.relation for p in self.requirements if p.layer in self.by_data)
         return refuted((r for r in demands if r.op in (">", ">=")), domain)
 
-    def checked(self, left_out: Collection[Relation]) -> list[PendingGuard]:
-        """The requirements without those of branches that are left to the run."""
-        return [
-            p for p in self.requirements if p.layer not in self.conditional or p.requirement.relation not in left_out
-        ]
-
 
 def import_onnx(
     model: str | Path | bytes | Any,
@@ -95,7 +91,9 @@ def import_onnx(
     for its inputs and for `dims`; codes of the checker where no ranges make the layers right.
     """
     network, _ = _Import(read_model(model, allow_outside=allow_outside), dims or {}, name).run()
-    return recognised(network) if recognise else network
+    if not recognise:
+        return network
+    return named_after_modules(recognised(network), {t.name for x in walk(network.graph) for t in x.outputs})
 
 
 def import_with_values(
@@ -144,6 +142,8 @@ class _Import:
     # --- walks ---
 
     def run(self) -> tuple[Network, Mapping[str, str]]:
+        if not self.model.graph.outputs:
+            _fail([Diagnostic("E0803", "the model has no outputs")])
         choices = self._choices()
         found = next(choices)
         for _ in range(_MOST_WALKS):
@@ -236,20 +236,15 @@ class _Import:
         demands = [a.relation for a in network.asserts]
         free = Domain(domain.ranges)
         demands += [r for r in (*found.always(free), *found.least(free)) if r.symbols <= network.dims.keys()]
+        _check_sizes(network)
         network = replace(network, dims=fitted_ranges(demands, Domain(network.dims)), asserts=())
         stated = asserted([*demands, *found.always(network.domain())], network.domain())
         network = replace(network, asserts=tuple(Assertion(r) for r in stated))
-        open_ones = set(found.sometimes(network.domain()))
-        guards = [
-            Guard(p.requirement.relation, p.requirement.message, p.layer)
-            for p in found.requirements
-            if p.layer in found.conditional and p.requirement.relation in open_ones
-        ]
         sink = Sink()
-        network = check_network(network, found.checked(open_ones), sink)
+        network = check_network(network, found.requirements, sink)
         if sink.has_errors:
             _fail(sink.diagnostics)
-        return replace(network, guards=(*network.guards, *guards))
+        return network
 
 
 def _in_branches(graph: Graph, left_out: Collection[str] = ()) -> frozenset[str]:
@@ -288,6 +283,20 @@ def _input_types(model: OnnxModel) -> dict[str, DType]:
     if found:
         _fail([*found, *_findings(unknown_nodes(model))])
     return types
+
+
+def _check_sizes(network: Network) -> None:
+    """A spec states the types of inputs and outputs, and the ranges of dims: in sizes that it can say."""
+    found = [
+        f"{kind} `{t.name}` has a dim of {d}"
+        for kind, tensors in (("input", network.inputs), ("output", network.outputs))
+        for t in tensors
+        for d in t.shape
+        if isinstance(d, int) and d > DIM_LIMIT
+    ]
+    found += [f"dim `{name}` goes to {r.high}" for name, r in network.dims.items() if r.high > DIM_LIMIT]
+    if found:
+        _fail([Diagnostic("E0803", f"{words}; dims lie in 0..{DIM_LIMIT}") for words in found])
 
 
 def _without(value: ValueInfo, expressions: Mapping[str, Dim]) -> ValueInfo:

@@ -19,6 +19,7 @@ _OUTPUT = re.compile(r"_output_0$|:0$")
 _GENERIC = re.compile(r"onnx::\w+|input(?:\.\d+)?|\d[\d_.]*", re.A)
 _FOLDED = re.compile(r"val_\d+", re.A)
 """What torch calls the constants that it computes itself, transposed matrices for one."""
+_NUMBER = re.compile(r"_\d+$", re.A)
 _ANY_GRAPH = re.compile(
     r"(?:main|torch|jit|export|onnx|tf2onnx|paddle|spox|graph|model|from|[\W_])*(?:PaddlePaddle.*)?", re.I
 )
@@ -69,14 +70,29 @@ def _repeats(segment: str, following: str) -> bool:
     return following.startswith(f"{segment}.")
 
 
-def value_path(value: str, node: str, op: str) -> str:
-    """The path of a node's result: the value's name, else the node's, else the op and what is left of the value's."""
+def value_path(value: str, node: str, op: str, module: str = "") -> str:
+    """The path of a node's result: the value's name, else the node's, else the op and what is left of the value's.
+
+    `module` is the path of the module that the node is in, where the exporter notes it. The value's running number,
+    which counts over the whole model, says nothing in there.
+    """
+    if module:
+        stem = snake(op) if is_odd(value) or _FOLDED.fullmatch(value) else _NUMBER.sub("", value)
+        return path_of(f"{module}.{stem}")
     if not is_odd(value) and (path := path_of(value)):
-        return path
+        return _in_lower_case(path, op)
     if "/" in node and (path := path_of(node)):
-        return path
+        return _in_lower_case(path, op)
     number = re.split(r"[._:]", value)[-1]
     return f"{snake(op)}_{identifier(number).removeprefix('n')}" if number else snake(op)
+
+
+def _in_lower_case(path: str, op: str) -> str:
+    """`layers[0].attn.MatMul_1` as `layers[0].attn.matmul_1`: ops have the case that they have in the language."""
+    head, dot, last = path.rpartition(".")
+    name, _, number = last.partition("_")
+    fits = name == op and (not number or number.isdigit())
+    return f"{head}{dot}{snake(op)}{f'_{number}' if number else ''}" if fits else path
 
 
 def weight_path(value: str, node: str, op: str, role: str) -> str:

@@ -17,8 +17,8 @@ _F32 = BY_NAME["f32"]
 
 @onnx_op("QuantizeLinear", since=10)
 def _quantize(n: Call) -> Results:
-    x, scale = n.tensor(0), n.tensor(1)
-    zero = _zero_point(n, 2, scale)
+    x = n.tensor(0)
+    scale, zero = _parameters(n, 1)
     dtype = zero.dtype if zero is not None else BY_NAME["u8"]
     if n.has("output_dtype") and n.integer("output_dtype"):
         dtype = dtype_of(n.integer("output_dtype"))
@@ -39,16 +39,16 @@ def _quantize(n: Call) -> Results:
 @onnx_op("DequantizeLinear", since=10)
 def _dequantize(n: Call) -> Results:
     axis, block = n.integer("axis", 1), n.integer("block_size", 0)
-    scale = n.tensor(1)
-    return n.emit("dequantize_linear", n.tensor(0), scale, _zero_point(n, 2, scale), axis=axis, block=block or None)
+    scale, zero = _parameters(n, 1)
+    return n.emit("dequantize_linear", n.tensor(0), scale, zero, axis=axis, block=block or None)
 
 
-def _zero_point(n: Call, index: int, scale: Tensor) -> Tensor | None:
-    """The zero point in the scale's shape: of single elements some files have one as [1] and the other as []."""
-    zero = n.maybe(index)
-    if zero is None or zero.rank == scale.rank or product(zero.shape) != 1 or product(scale.shape) != 1:
-        return zero
-    return n.reshape(zero, scale.shape, "zero_point")
+def _parameters(n: Call, index: int) -> tuple[Tensor, Tensor | None]:
+    """A scale, and a zero point of its shape: of single elements some files have one as [1] and the other as []."""
+    scale, zero = n.tensor(index), n.maybe(index + 1)
+    if zero is not None and zero.rank != scale.rank and product(zero.shape) == product(scale.shape) == 1:
+        scale = n.reshape(scale, zero.shape, "scale" if index == 1 else f"scale{index}")
+    return scale, zero
 
 
 @onnx_op("DynamicQuantizeLinear", since=11)
@@ -101,15 +101,13 @@ def _matmul_integer_to_float(n: Call) -> Results:
 
 def _wide(n: Call, index: int, part: str, axis: int = 1) -> Tensor:
     """Three inputs from `index` on, a tensor with its scale and zero point, as floats."""
-    x, scale = n.tensor(index), n.tensor(index + 1)
-    zero = _zero_point(n, index + 2, scale)
-    return n.emit(
-        "dequantize_linear", x, scale, zero, part=part, axis=axis if scale.rank and scale.shape != (1,) else 0
-    )
+    scale, zero = _parameters(n, index + 1)
+    axis = axis if scale.rank and scale.shape != (1,) else 0
+    return n.emit("dequantize_linear", n.tensor(index), scale, zero, part=part, axis=axis)
 
 
 def _narrow(n: Call, y: Tensor, index: int) -> Tensor:
-    zero = _zero_point(n, index + 1, n.tensor(index))
+    scale, zero = _parameters(n, index)
     if zero is None:
         refuse("the zero point of its result is missing")
-    return n.emit("quantize_linear", y, n.tensor(index), zero, dtype=zero.dtype)
+    return n.emit("quantize_linear", y, scale, zero, dtype=zero.dtype)

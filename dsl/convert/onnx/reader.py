@@ -19,6 +19,7 @@ from onnx import AttributeProto
 
 from trtn.dsl.convert.onnx.composites import all_nodes, plain_domain, without_composites
 from trtn.dsl.convert.onnx.model import ModelGraph, Node, OnnxModel, ValueInfo
+from trtn.dsl.convert.onnx.parameters import with_own_parameters
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import ImportModelError
 from trtn.dsl.weights.sources import FileEntry
@@ -44,11 +45,11 @@ def read_model(model: str | Path | bytes | Any, *, allow_outside: bool = False) 
     graph = _graph(proto.graph, frozenset(), 0)
     file = "" if path is None else path.stem
     if path is None:
-        return OnnxModel(graph, opsets, file, None, allow_outside)
+        return with_own_parameters(OnnxModel(graph, opsets, file, None, allow_outside))
     storage = None
     if path.suffix == ".onnx":
         storage = FileEntry(file, path.name, path.parent, FileTable(allow_outside=allow_outside), allow_outside)
-    return OnnxModel(graph, opsets, file, path.parent, allow_outside, storage)
+    return with_own_parameters(OnnxModel(graph, opsets, file, path.parent, allow_outside, storage))
 
 
 def _invalid(message: str, *notes: str) -> NoReturn:

@@ -192,8 +192,9 @@ class Translator:
             return ""
         if self.scope.outer is None and value in self._outputs:
             return value
-        pretty = value_path(value, node.name if value == node.outputs[0] else "", node.op)
-        return first_free((pretty, identifier(value) or pretty), self._is_taken)
+        pretty = value_path(value, node.name if value == node.outputs[0] else "", node.op, node.module)
+        other = "" if node.module else identifier(value)
+        return first_free((pretty, other or pretty), self._is_taken)
 
     def _is_taken(self, name: str) -> bool:
         return not self.builder.is_free(name) or name in self._outputs
@@ -205,10 +206,10 @@ class Translator:
         if scope is None:
             return None
         if name not in scope.tensors:
-            scope.tensors[name] = self._initializer(scope.graph.initializers[name], reader, position)
+            scope.tensors[name] = self._initializer(name, scope.graph.initializers[name], reader, position)
         return scope.tensors[name]
 
-    def _initializer(self, proto: Any, reader: Node | None, position: int) -> Tensor | None:
+    def _initializer(self, name: str, proto: Any, reader: Node | None, position: int) -> Tensor | None:
         try:
             storage = self.model.storage if self.model.graph.initializers.get(proto.name) is proto else None
             dtype, shape, source = tensor_source(proto, self.model.folder, self.model.allow_outside, storage)
@@ -222,7 +223,7 @@ class Translator:
         if size <= VALUE_LIMIT and not dtype.is_float:
             source = ArraySource(source.load())
         inline = not shape or (size <= INLINE_LIMIT and not dtype.is_float)
-        wish = "" if inline else self._weight_wish(proto.name, reader, position)
+        wish = "" if inline else self._weight_wish(name, reader, position)
         return self.builder.weight(Weight(self._free_weight(wish) if wish else "", dtype, shape, source))
 
     def _weight_wish(self, name: str, reader: Node | None, position: int) -> str:

@@ -28,7 +28,7 @@ def with_distinct_weights(network: Network) -> Network:
 
 def _graph(graph: Graph, renamed: Mapping[int, Tensor]) -> Graph:
     outputs = tuple(renamed.get(id(t), t) for t in graph.outputs)
-    return Graph(graph.inputs, outputs, tuple(_layer(layer, renamed) for layer in graph.layers))
+    return replace(graph, outputs=outputs, layers=tuple(_layer(layer, renamed) for layer in graph.layers))
 
 
 def _layer(layer: Layer, renamed: Mapping[int, Tensor]) -> Layer:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trtn.dsl.dims import symbols
+from trtn.dsl.dims import product, symbols
 from trtn.dsl.dtypes import BOOL
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.infer import InferFailure
@@ -15,7 +15,7 @@ from trtn.dsl.structure.datafree import data_free
 from trtn.dsl.structure.patterns import Replacement
 from trtn.dsl.structure.rewriter import Rewriter
 
-__all__ = ["PATTERNS", "AlwaysPattern", "BroadcastPattern", "GridPattern"]
+__all__ = ["PATTERNS", "AlwaysPattern", "BroadcastPattern", "GridPattern", "RowsPattern"]
 
 _BROADCASTING = frozenset({
     "add", "and", "attention", "div", "equal", "greater", "greater_equal", "less", "less_equal", "mul", "not_equal", "or",
@@ -51,8 +51,7 @@ class BroadcastPattern:
         sources = [_unexpanded(rewriter, t, layer) for t in layer.inputs]
         if all(a is b for a, b in zip(sources, layer.inputs, strict=True)):
             return None
-        known = rewriter.network.dims.keys()
-        if not all(symbols(d) <= known for d in layer.output.shape):
+        if not _known(rewriter, layer):
             return None
         try:
             made = rewriter.layer(
@@ -93,7 +92,31 @@ class GridPattern:
         return rewriter.layer("unsqueeze", x, outputs=layer.outputs, origin=layer.origin, axes=others)
 
 
-PATTERNS = (AlwaysPattern(), BroadcastPattern(), GridPattern())
+class RowsPattern:
+    """gather(x, indices) where the indices are 0, 1, 2.. over all of the axis: x in another shape."""
+
+    name = "gather of all rows"
+    ops = frozenset({"gather"})
+    late = False
+
+    def replace(self, rewriter: Rewriter, layer: Layer) -> Replacement:
+        x, indices = layer.inputs
+        if x is None or indices is None or layer.attrs["axis"] or indices not in data_free(rewriter):
+            return None
+        if product(indices.shape) != x.shape[0] or not _known(rewriter, layer):
+            return None
+        samples = data_free(rewriter).samples(indices)
+        if not samples or not all(np.array_equal(a.reshape(-1), np.arange(a.size)) for _, a in samples):
+            return None
+        return rewriter.layer("reshape", x, outputs=layer.outputs, origin=layer.origin, shape=layer.output.shape)
+
+
+PATTERNS = (AlwaysPattern(), BroadcastPattern(), GridPattern(), RowsPattern())
+
+
+def _known(rewriter: Rewriter, layer: Layer) -> bool:
+    """Whether the sizes of a layer's result follow from the dims."""
+    return all(symbols(d) <= rewriter.network.dims.keys() for d in layer.output.shape)
 
 
 def _unexpanded(rewriter: Rewriter, tensor: Tensor | None, layer: Layer) -> Tensor | None:

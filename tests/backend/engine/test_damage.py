@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from tests.backend.engine.damage import FEEDS, SPEC, WEIGHTS, forge
-from tests.backend.harness import network
+from tests.backend.harness import assert_same, network
 from trtn.backend.build import build
 from trtn.backend.engine.container import read_container
 from trtn.backend.engine.file import load_engine
+from trtn.backend.providers import reference_provider
+from trtn.backend.runtime import Engine
 from trtn.dsl.errors import EngineError, ShapeError
 
 COUNT = 2000 if os.environ.get("TRTN_FULL_TESTS") else 300
@@ -188,15 +190,53 @@ def test_changed_plans(change: str, parts: tuple[dict[str, Any], bytes], tmp_pat
     assert "section `header` is damaged" in str(caught.value)
 
 
-def test_a_provider_or_tactic_that_is_not_there(parts: tuple[dict[str, Any], bytes], tmp_path: Path) -> None:
+def forged_tactic(parts: tuple[dict[str, Any], bytes], tactic: list[Any], path: Path) -> Engine:
+    """The engine with another tactic for all of its steps."""
+    header = json.loads(json.dumps(parts[0]))
+    header["engine"]["tactics"] = [tactic] * len(header["engine"]["tactics"])
+    forge(path, header, parts[1])
+    return load_engine(path)
+
+
+def test_a_provider_that_is_not_there(parts: tuple[dict[str, Any], bytes], tmp_path: Path) -> None:
     """Such an engine can be looked at, but does not run."""
-    for field, words in (("provider", "does not have it"), ("tactic", "has no tactic")):
-        header = json.loads(json.dumps(parts[0]))
-        steps(header)[0][field] = "os.system"
-        forge(tmp_path / "bad.engine", header, parts[1])
-        engine = load_engine(tmp_path / "bad.engine")
-        with pytest.raises(EngineError, match=words):
-            engine.run(FEEDS)
+    engine = forged_tactic(parts, ["os.system", "eval"], tmp_path / "bad.engine")
+    with pytest.raises(EngineError, match="does not have it"):
+        engine.run(FEEDS)
+
+
+def test_a_tactic_that_is_not_there(parts: tuple[dict[str, Any], bytes], tmp_path: Path) -> None:
+    """The provider's other tactics, and in the end the reference, run what it was meant for."""
+    forge(tmp_path / "good.engine", *parts)
+    engine = forged_tactic(parts, [reference_provider().name, "os.system"], tmp_path / "bad.engine")
+    assert_same(engine.run(FEEDS), load_engine(tmp_path / "good.engine").run(FEEDS))
+    assert engine.kernels.fallbacks
+    assert all("os.system" in why for why in engine.kernels.fallbacks.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda row: row.update(points=[]), "0 tuned points"),
+        (lambda row: row["points"][0].update(sizes={}), "other dims"),
+        (lambda row: row["points"][0]["choices"].pop(), "not a list of"),
+        (lambda row: row["points"][0]["choices"].__setitem__(0, 10**6), "no tactic"),
+        (lambda row: row["points"][0]["choices"].__setitem__(0, -1), "no tactic"),
+        (lambda row: row["points"][0]["choices"].__setitem__(0, True), "not an integer"),
+        (lambda row: row["tactics"].__setitem__(0, ["reference"]), "not a list of 2"),
+        (lambda row: row["tactics"].__setitem__(0, ["reference", 1]), "not text"),
+        (lambda row: row["points"][0]["sizes"].update(M="2"), "not an integer"),
+        (lambda row: row.pop("points"), "points"),
+    ],
+)
+def test_malformed_choices_are_refused(
+    parts: tuple[dict[str, Any], bytes], tmp_path: Path, change: Any, words: str
+) -> None:
+    header = json.loads(json.dumps(parts[0]))
+    change(header["engine"])
+    forge(tmp_path / "bad.engine", header, parts[1])
+    with pytest.raises(EngineError, match=words):
+        load_engine(tmp_path / "bad.engine")
 
 
 def test_guards_that_somebody_took_out_come_back(tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ def test_all_passes_together_keep_results(network: Network) -> None:
 
 
 @given(networks())
+@settings(QUICK, max_examples=20)
+def test_passes_for_gpus_keep_results(network: Network) -> None:
+    assert_same(network, run_passes(network, device="cuda:sm_90", verify=True), rtol=1e-3, atol=1e-3)
+
+
+@given(networks())
 @QUICK
 def test_exact_passes_keep_results_to_the_bit(network: Network) -> None:
     passes = [p for p in discover() if p.name in EXACT and p.name != "lower"]
@@ -56,11 +62,11 @@ def test_the_network_that_came_in_stays_as_it_was(network: Network) -> None:
     verify(network)
 
 
-@pytest.mark.parametrize("name", [p.name for p in discover()])
+@pytest.mark.parametrize("name", [p.name for p in discover("cuda:sm_90")])
 def test_every_pass_says_none_when_there_is_nothing_to_do(name: str) -> None:
     from tests.backend.passes.nets import Net
 
     b = Net()
     network = b.done(b.of("relu", b.x(4)))
-    (found,) = [p for p in discover() if p.name == name]
+    (found,) = [p for p in discover("cuda:sm_90") if p.name == name]
     assert found.run(network) is None

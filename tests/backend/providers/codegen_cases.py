@@ -258,6 +258,35 @@ def _norms() -> Iterator[Case]:
     )
     yield case("layer_norm_offset", norm("layer_norm", "f32", 4, 256), data=_far_from_zero, accumulated=3000)
 
+    def looked_up(n: Net) -> list[Tensor]:
+        """Words, positions that all samples share, segments; the sum is read elsewhere, too."""
+        words = n.embedding(n.x("i64", "B", "S", name="ids"), n.random("f16", 11, 96))
+        segments = n.gather(n.random("f16", 3, 96, seed=1), n.x("i32", "B", "S", name="ids2"), axis=0)
+        x = n.add(n.add(words, n.x("f16", "S", 96, name="positions")), segments, name="x")
+        y = n.layer_norm(x, n.random("f16", 96, seed=2), n.random("f16", 96, seed=3), name="y")
+        return [x, y]
+
+    yield case("layer_norm_of_embeddings", looked_up, sizes={"B": 3, "S": 7}, data=_row_numbers, accumulated=12)
+    yield case(
+        "rms_norm_of_embedding",
+        lambda n: n.rms_norm(n.embedding(n.x("i32", 5, name="ids"), n.random("f32", 11, 21)), name="y"),
+        data=_row_numbers,
+        tactic="auto",
+    )
+    yield case(
+        "rms_norm_of_cast_embedding",
+        lambda n: n.rms_norm(
+            n.cast(n.embedding(n.x("i32", 5, name="ids"), n.random("bf16", 11, 64)), to=BY_NAME["f32"]), name="y"
+        ),
+        data=_row_numbers,
+        tactic="auto",
+    )
+
+
+def _row_numbers(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    bound = {"ids": 11, "ids2": 3}.get(name)
+    return None if bound is None else rng.integers(-bound, bound, shape)
+
 
 def _far_from_zero(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """A mean of 1000 deviations: a variance by the difference of two large sums would be lost."""
@@ -379,11 +408,18 @@ def _pools() -> Iterator[Case]:
 
 def _depthwise() -> Iterator[Case]:
     def conv(
-        dtype: str, *shape: int, kernel: Sequence[int] = (3, 3), bias: bool = True, after: str = "relu6", **attrs: Any
+        dtype: str,
+        *shape: int,
+        kernel: Sequence[int] = (3, 3),
+        bias: bool = True,
+        after: str = "relu6",
+        below: bool = False,
+        **attrs: Any,
     ) -> Callable[[Net], Tensor]:
         def make(n: Net) -> Tensor:
             c = shape[1]
             x, w = n.x(dtype, *shape), n.random(dtype, c, 1, *kernel, scale=0.3)
+            x = n.clip(x, max=1.25) if below else x
             h = n.conv(x, w, n.random(dtype, c, seed=1) if bias else None, groups=c, **attrs)
             if after == "relu6":
                 return n.clip(h, min=0.0, max=6.0, name="y")  # type: ignore[no-any-return]
@@ -398,6 +434,8 @@ def _depthwise() -> Iterator[Case]:
     same = {"pads": (1, 1, 1, 1)}
     for dtype in ("f16", "f32", "bf16"):
         yield case(f"depthwise_{dtype}", conv(dtype, 2, 24, 9, 11, **same), layouts=last)
+        yield case(f"depthwise_bounded_{dtype}", conv(dtype, 1, 16, 7, 9, below=True, **same), layouts=last)
+    yield case("depthwise_bounded_odd", conv("f16", 1, 21, 5, 9, below=True, **same), layouts=last, tactic="auto")
     yield case("depthwise_stride", conv("f16", 2, 24, 11, 12, strides=(2, 2), **same), layouts=last)
     yield case("depthwise_residual", conv("f16", 2, 24, 9, 11, after="residual", bias=False, **same), layouts=last)
     yield case("depthwise_five", conv("f16", 1, 16, 9, 9, kernel=(5, 5), pads=(2, 2, 2, 2), after="silu"), layouts=last)
@@ -506,7 +544,8 @@ def _stems() -> Iterator[Case]:
 
     both = {"x": "last", "y": "last"}
     seven = {"kernel": 7, "strides": (2, 2), "pads": (3, 3, 3, 3)}
-    three = {"kernel": 3, "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    three_by = {"strides": (2, 2), "pads": (1, 1, 1, 1)}
+    three = {"kernel": 3, **three_by}
     yield case("stem_seven", stem("f16", 1, 3, 37, 40, out=64, **seven), layouts=both, accumulated=20)
     yield case(
         "stem_seven_planar",
@@ -524,9 +563,72 @@ def _stems() -> Iterator[Case]:
         accumulated=20,
         tactic="auto",
     )
+    for image in ("f32", "u8"):
+        yield case(
+            f"stem_of_{image}",
+            lambda n, image=image: n.clip(
+                n.conv(
+                    n.cast(n.x(image, 2, 3, 21, 35), to=BY_NAME["f16"]),
+                    n.random("f16", 32, 3, 3, 3, scale=0.1),
+                    **three_by,
+                ),
+                min=0.0,
+                max=6.0,
+                name="y",
+            ),
+            layouts={"y": "last"},
+            accumulated=20,
+        )
     yield case(
         "stem_outside", stem("f16", 1, 3, 16, 36, out=8, **three), layouts=both, accumulated=20, data=_one_infinite
     )
+
+
+def _excitations() -> Iterator[Case]:
+    def excitation(dtype: str, given: int, middle: int, made: int, *, flat: bool = False) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            def product(x: Tensor, inputs: int, outputs: int, seed: int) -> Any:
+                bias = n.random(dtype, outputs, seed=seed + 9) if seed else None
+                if flat:
+                    return n.linear(x, n.random(dtype, inputs, outputs, seed=seed, scale=0.2), bias)
+                return n.conv(x, n.random(dtype, outputs, inputs, 1, 1, seed=seed, scale=0.2), bias)
+
+            shape = ("N", given, 1, 1)
+            x = n.global_avg_pool(n.x(dtype, *shape))
+            x = n.flatten(x) if flat else x
+            h = n.silu(product(x, given, middle, 1))
+            scale = n.random(dtype, made) if flat else n.random(dtype, made, 1, 1)
+            return n.sigmoid(n.mul(product(h, middle, made, 0), scale), name="y")  # type: ignore[no-any-return]
+
+        return make
+
+    settings = {"accumulated": 60, "beside": "pooling"}
+    for dtype in ("f16", "bf16", "f32"):
+        yield case(f"excitation_{dtype}", excitation(dtype, 96, 10, 96), sizes={"N": 3}, **settings)
+    yield case("excitation_odd", excitation("f16", 21, 5, 33), sizes={"N": 2}, **settings)
+    yield case("excitation_wide", excitation("f16", 1152, 48, 1152), sizes={"N": 1}, **settings)
+    yield case("excitation_flat", excitation("f16", 64, 16, 40, flat=True), sizes={"N": 3}, **settings)
+
+
+def _few_rows() -> Iterator[Case]:
+    def product(dtype: str, *shape: Any, columns: int, after: str = "") -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            x, w = n.x(dtype, *shape), n.random(dtype, shape[-1], columns, scale=0.2)
+            if not after:
+                return n.linear(x, w, name="y")  # type: ignore[no-any-return]
+            h = n.linear(x, w, n.random(dtype, columns, seed=1))
+            h = n.add(h, n.x(dtype, *shape[:-1], columns, name="r")) if after == "residual" else h
+            return n.gelu(h, name="y")  # type: ignore[no-any-return]
+
+        return make
+
+    for rows in (1, 3, 8):
+        yield case(
+            f"gemv_{rows}", product("f16", "N", 136, columns=37, after="gelu"), sizes={"N": rows}, accumulated=60
+        )
+    yield case("gemv_plain", product("bf16", "N", 1024, columns=24), sizes={"N": 1}, accumulated=200)
+    yield case("gemv_odd", product("f16", "N", 75, columns=10, after="gelu"), sizes={"N": 2}, accumulated=60)
+    yield case("gemv_step", product("f16", "N", 1, 64, columns=40, after="residual"), sizes={"N": 4}, accumulated=60)
 
 
 def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -538,4 +640,5 @@ def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.rando
 
 CASES: list[Case] = [
     *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(), *_stems(),
+    *_excitations(), *_few_rows(),
 ]  # fmt: skip

@@ -26,6 +26,7 @@ __all__ = ["Array", "Case", "base_of", "check", "place", "reference"]
 Array = np.ndarray[Any, Any]
 EPS = {"f64": 2.0**-53, "f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
 """Half a unit in the last place, relative."""
+GPU = "cuda:sm_90"
 GUARD = 64
 """Bytes around each array that no kernel may write."""
 
@@ -49,6 +50,8 @@ class Case:
     """Whether the reference rounds after each layer, for layers that jump."""
     family: str = ""
     tactic: str = ""
+    beside: str = ""
+    """A kind of groups that the network has beside the one that counts."""
     data: Callable[[str, DType, tuple[int, ...], np.random.Generator], Array | None] = lambda *a: None
 
     @cached_property
@@ -56,7 +59,8 @@ class Case:
         b = Builder("net", dims={n: Range(1, 1 << 20) for n in self.sizes})
         outputs = self.make(b)
         network = b.finish([(t.name, t) for t in outputs])
-        groups = [g for g in partition(network) if g.kind != "view"] or list(partition(network))
+        found = partition(network, device=GPU)
+        groups = [g for g in found if g.kind not in ("view", self.beside)] or list(found)
         assert len(groups) == 1, groups
         return groups[0]
 

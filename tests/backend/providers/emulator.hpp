@@ -114,6 +114,11 @@ DEVICE void narrow(float x, bf16& y) {
 template <typename T> static u32 narrow2(float x, float y, T) { T a, b; narrow(x, a); narrow(y, b); return a.bits | (u32)b.bits << 16; }
 DEVICE float maximum(float x, float y) { return x > y || x != x ? x : y; }
 DEVICE float minimum(float x, float y) { return x < y || x != x ? x : y; }
+template <typename T> static u32 minimum2(u32 x, u32 y, T) {
+  T a, b; float low[2];
+  for (int k = 0; k < 2; k++) { a.bits = x >> (16 * k); b.bits = y >> (16 * k); low[k] = minimum(widen(a), widen(b)); }
+  return narrow2(low[0], low[1], T());
+}
 DEVICE float quick_exp(float x) { return std::exp(x); }
 DEVICE float quick_div(float x, float y) { return x / y; }
 DEVICE float rsqrtf(float x) { return 1.0f / std::sqrt(x); }

@@ -65,7 +65,7 @@ def feeds(n: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expected(engine: Engine) -> dict[int, dict[str, Any]]:
-    copy = Engine(engine.network, engine.groups, engine.choices, engine.provenance)
+    copy = Engine(engine.network, engine.groups, engine.points, engine.provenance)
     return {n: copy.create_context().run(feeds(n)) for n in SHAPES}
 
 

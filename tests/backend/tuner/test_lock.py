@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.backend.harness import network
-from trtn.backend.build import build
+from trtn.backend import build as builder
 from trtn.backend.fusion import partition
+from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.providers import discover
 from trtn.backend.providers.reference import ReferenceProvider
-from trtn.backend.tuner.lock import HEAD, group_key, read_lock
+from trtn.backend.runtime import Engine
+from trtn.backend.runtime.engine import storage_on
+from trtn.backend.tuner.lock import HEAD, read_lock
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Network
 
+build = partial(builder.build, providers=())
+"""With the reference's tactics, which are the same on every machine."""
 TEXT = """
 network n {
   dim N in 1..8
@@ -50,15 +57,30 @@ def refusal(net: Network, path: Path | None, words: str) -> Any:
     return diagnostic
 
 
-def test_one_line_for_each_distinct_group_sorted(net: Network, path: Path) -> None:
+def keys_of(net: Network, sizes: dict[str, int]) -> list[str]:
+    """The keys of the problems of a network as it is."""
+    groups = partition(net)
+    problems = plan_problems(net, groups, storage_on("cpu", net, groups, 1), sizes, 1)
+    return [p.key for p in problems if p is not None]
+
+
+def keys(engine: Engine) -> set[str]:
+    """The keys of an engine's problems at all of its tuned points."""
+    found = set()
+    for point in engine.points:
+        problems = plan_problems(engine.network, engine.groups, engine.storage, point.sizes, 1)
+        found |= {p.key for p in problems if p is not None}
+    return found
+
+
+def test_one_line_for_each_distinct_problem_sorted(net: Network, path: Path) -> None:
     engine = build(net, device="cpu", lock=path)
     text = path.read_text()
     assert text.startswith(HEAD)
     lines = text.removeprefix(HEAD).splitlines()
     assert lines == sorted(lines)
-    assert {line.split()[1] for line in lines} == {group_key(g) for g in engine.groups}
-    softmaxes = [g for g in engine.groups if g.kind == "softmax"]
-    assert len(softmaxes) == 3
+    assert {line.split()[1] for line in lines} == keys(engine)
+    assert sum(g.kind == "softmax" for g in engine.groups) == 3
     assert sum(line.startswith("softmax ") for line in lines) == 1
     assert all(line.split()[2:5] == ["reference", ReferenceProvider().version(), "eval"] for line in lines)
 
@@ -70,7 +92,15 @@ def test_a_locked_build_is_the_same_to_the_byte(net: Network, path: Path, tmp_pa
     engine.save(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert path.read_bytes() == before
-    assert {c.origin for c in engine.choices} == {"lock"}
+    assert {c.origin for c, g in zip(engine.choices, engine.groups, strict=True) if g.kind != "view"} == {"lock"}
+
+
+def test_an_engine_says_which_lock_it_was_built_with(net: Network, path: Path) -> None:
+    """By the digest that `sha256sum` gives; the same for the build that wrote the lock and for one held to it."""
+    engines = [build(net, device="cpu", lock=path), locked(net, path)]
+    expected = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert [e.provenance["lock"] for e in engines] == [expected, expected]
+    assert "lock" not in build(net, device="cpu").provenance
 
 
 def test_an_unchanged_lock_is_not_touched(net: Network, path: Path) -> None:
@@ -81,17 +111,19 @@ def test_an_unchanged_lock_is_not_touched(net: Network, path: Path) -> None:
 
 
 def test_the_key_follows_the_computation_not_the_names(net: Network) -> None:
-    keys = [group_key(g) for g in partition(net)]
+    keys = keys_of(net, {"N": 4})
     renamed = network(TEXT.replace("a = ", "other = ").replace("(a)", "(other)").replace("@ a)", "@ other)"))
-    assert [group_key(g) for g in partition(renamed)] == keys
+    assert keys_of(renamed, {"N": 4}) == keys
+    fixed = network(TEXT.replace("dim N in 1..8", "").replace("[N, 4]", "[4, 4]"))
+    assert keys_of(fixed, {}) == keys, "sizes count, not whether they are named"
     larger = network(TEXT.replace("f32[N, 4]", "f32[N, 5]"))
-    assert not {group_key(g) for g in partition(larger)} & set(keys)
+    assert not {*keys_of(larger, {"N": 4}), *keys_of(net, {"N": 3})} & set(keys)
 
 
-def test_a_miss_lists_the_groups(net: Network, path: Path) -> None:
+def test_a_miss_lists_the_problems(net: Network, path: Path) -> None:
     build(net, device="cpu", lock=path)
     changed = network(TEXT.replace("y = softmax(b)", "y = relu(reduce_sum(b, axes=[1], keepdims=true) + x)"))
-    missed = refusal(changed, path, r"no valid entry for \d of \d groups")
+    missed = refusal(changed, path, r"no valid entry for \d of \d problems")
     assert any("`y`" in note and "relu" in note for note in missed.notes)
     assert not any("softmax" in note for note in missed.notes)
     assert "--locked" in missed.help
@@ -136,8 +168,8 @@ def test_no_lock_to_be_locked_to(net: Network, path: Path) -> None:
         (lambda text: text + "<<<<<<< HEAD\n", None, "five fields, this one 2"),
         (lambda text: text + "=======\n", None, "five fields, this one 1"),
         (lambda text: text.replace(" eval ", " ", 1), 3, "five fields, this one 4"),
-        (lambda text: text + "softmax xyz reference 1 eval\n", None, "`xyz` is not the digest"),
-        (lambda text: text.replace("lock 1", "lock 9"), 1, "not a lock file of this version"),
+        (lambda text: text + "softmax xyz reference 1 eval\n", None, "`xyz` is not the key"),
+        (lambda text: text.replace("lock 2", "lock 9"), 1, "not a lock file of this version"),
         (lambda text: "", 1, "not a lock file"),
     ],
 )

@@ -102,6 +102,17 @@ def _recurrent() -> Iterator[Case]:
     functions = ["hard_sigmoid", "tanh", "leaky_relu"]
     yield case("lstm", x, *peephole, hidden=hidden, clip=0.5, activations=functions, alpha=[0.3], name="peephole")
     yield case("lstm", x, *_lstm(hidden, features), hidden=hidden, input_forget=True, name="input_forget")
+    for name, levels, columns in (("columns", np.int8, (4 * hidden,)), ("u8", np.uint8, ())):
+        # Levels to 60: sums of two products stay below 2^15, where ONNX Runtime saturates on some processors.
+        eight_bit = [whole(2, n, 4 * hidden, dtype=levels, high=60) for n in (features, hidden)]
+        steps = [real(2, *columns, low=0.005, high=0.02), np.zeros((2, *columns), levels)] * 2
+        both: dict[str, Any] = {"hidden": hidden, "direction": "bidirectional", "name": name}
+        yield case("dynamic_quantize_lstm", x, *eight_bit, *steps, real(2, 8 * hidden), shapes=named, **both)
+    turned = [real(2, 1, hidden) for _ in range(2)]
+    eight_bit = [whole(1, n, 4 * hidden, dtype=np.int8, high=60) for n in (features, hidden)]
+    steps = [real(1, low=0.005, high=0.02), whole(1, dtype=np.int8)] * 2
+    rest = {"hidden": hidden, "batch_first": True, "clip": 0.9, "name": "batch_first"}
+    yield case("dynamic_quantize_lstm", x_turned, *eight_bit, *steps, None, None, *turned, **rest)
     weights_of_gru = [real(1, 9, 4), real(1, 9, 3), real(1, 18)]
     yield case("gru", x, *weights_of_gru, hidden=3, linear_before_reset=True, name="linear_before_reset")
 

@@ -151,7 +151,8 @@ def rates() -> ModelProto:
 def test_what_a_branch_demands_is_guarded_where_it_runs() -> None:
     proto = rates()
     network = import_onnx(proto)
-    assert network.asserts == () and network.guards
+    assert network.asserts == network.guards == ()
+    assert all(body.guards for body in network.layers[0].regions)
     for truth, length in ((True, 8), (True, 15), (False, 32), (False, 40)):
         check(proto, {"c": np.asarray(truth), "x": floats(1, length)})
     with pytest.raises(AssertionError, match="does not hold"):

@@ -237,6 +237,11 @@ def test_inputs_that_can_not_be_expressed(declared: onnx.ValueInfoProto, words: 
     assert codes(error) == ["E0803"] and words in str(error)
 
 
+def test_a_model_without_outputs() -> None:
+    error = refused(model([node("Relu", ["x"], ["y"])], [value("x", [2])], []))
+    assert codes(error) == ["E0803"] and "no outputs" in str(error)
+
+
 def test_training_is_refused() -> None:
     names = ["x", "s", "b", "m", "v"]
     proto = model(

@@ -44,14 +44,28 @@ def test_a_long_name_is_cut_and_stays_distinct() -> None:
     [
         ("123", "", "Conv", "conv_123"),
         ("onnx::Add_497", "", "MatMul", "mat_mul_497"),
-        ("123", "/enc/attn/Softmax", "Softmax", "enc.attn.Softmax"),
+        ("123", "/enc/attn/Softmax", "Softmax", "enc.attn.softmax"),
         ("input.8", "Conv_4", "Conv", "conv_8"),
         ("hidden", "Conv_4", "Conv", "hidden"),
         ("", "", "Relu", "relu"),
+        ("/attn/MatMul_1_output_0", "", "MatMul", "attn.mat_mul_1"),
+        ("/attn/Add_x", "", "Add", "attn.Add_x"),
     ],
 )
 def test_values(value: str, node: str, op: str, path: str) -> None:
     assert value_path(value, node, op) == path
+
+
+@pytest.mark.parametrize(
+    ("value", "module", "path"),
+    [
+        ("linear_17", "encoder.layer.3.fc", "encoder.layer[3].fc.linear"),
+        ("val_88", "encoder", "encoder.add"),
+        ("conv2d_1x1", "stem", "stem.conv2d_1x1"),
+    ],
+)
+def test_a_value_in_a_module_has_no_number(value: str, module: str, path: str) -> None:
+    assert value_path(value, "node_3", "Add", module) == path
 
 
 def test_weights_that_an_exporter_named_take_their_readers_path() -> None:
@@ -88,7 +102,7 @@ def test_a_new_node_renames_nothing_else() -> None:
     for nodes in (before, after):
         network = import_onnx(model(nodes, [value("x", [2, 40])], ["y"], weights))
         names.append([layer.name for layer in network.layers] + [w.name for w in network.weights])
-    assert names[0] == ["relu_5", "fc.MatMul", "y", "fc.weight"]
+    assert names[0] == ["relu_5", "fc", "y", "fc.weight"]
     assert [n for n in names[1] if n != "exp_6"] == names[0]
 
 

@@ -150,13 +150,27 @@ def test_a_map_over_a_list_is_unrolled() -> None:
     np.testing.assert_allclose(evaluate_network(network, {"a": a, "b": b, "c": c})["y"], np.concatenate([a * c, b * c]))
 
 
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs"),
+    [
+        ("Binarizer", [f(3, 4)], {"threshold": 0.25}),
+        ("ArrayFeatureExtractor", [f(2, 3, 4), i(2, 0, 3)], {}),
+        ("ArrayFeatureExtractor", [f(2, 4), i(1, 2).reshape(1, 2)], {}),
+        ("ArrayFeatureExtractor", [f(4), i(3)], {}),
+    ],
+)
+def test_arithmetic_of_the_ml_domain(op: str, inputs: list[Any], attrs: dict[str, Any]) -> None:
+    proto, feeds = single(op, inputs, domain="ai.onnx.ml", **attrs)
+    check(proto, feeds)
+
+
 def test_every_kind_of_refusal_has_its_reason() -> None:
     proto = model(
         [
             node("StringConcat", ["x", "x"], ["a"], "one"),
             node("ImageDecoder", ["x"], ["b"], "two"),
             node("Adam", ["x"], ["c"], "three", domain="ai.onnx.preview.training"),
-            node("Binarizer", ["x"], ["d"], "four", domain="ai.onnx.ml"),
+            node("Normalizer", ["x"], ["d"], "four", domain="ai.onnx.ml"),
         ],
         [value("x", [4])],
         ["a", "b", "c", "d"],

@@ -143,3 +143,38 @@ def test_refusals(attrs: dict[str, Any], code: str) -> None:
     with pytest.raises(InferFailure) as failure:
         infer("lstm", tensor("f32", S, B, 4), tensor("f32", 1, 24, 4), tensor("f32", 1, 24, 6), **attrs)
     assert failure.value.code == code
+
+
+def quantized(columns: int | None, scales: int = 1) -> list[Any]:
+    """Inputs of dynamic_quantize_lstm up to the zero points: 4 features, hidden size 6, `scales` of `columns`."""
+    step = (1, columns) if columns else (scales,)
+    parameters = [tensor("f32", *step), tensor("i8", *step)] * 2
+    return [tensor("f32", S, B, 4), tensor("i8", 1, 4, 24), tensor("i8", 1, 6, 24), *parameters]
+
+
+def test_shapes_of_quantized_weights() -> None:
+    for columns in (None, 24):
+        inferred = infer("dynamic_quantize_lstm", *quantized(columns), hidden=6)
+        assert [t.shape for t in inferred.types] == [(S, 1, B, 6), (1, B, 6), (1, B, 6)]
+    for wrong in (quantized(None, scales=2), quantized(6)):
+        with pytest.raises(InferFailure, match="of `w_scale` of `dynamic_quantize_lstm` does not fit"):
+            infer("dynamic_quantize_lstm", *wrong, hidden=6)
+    turned = quantized(None)
+    turned[1] = tensor("i8", 1, 24, 4)
+    with pytest.raises(InferFailure, match="of `w` of"):
+        infer("dynamic_quantize_lstm", *turned, hidden=6)
+
+
+@pytest.mark.parametrize("features", [4, 300])
+def test_sums_of_quantized_products_are_exact(features: int) -> None:
+    """One step from no state: the gates are integers times two scales, so that f64 gives the same result."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((1, 2, features), dtype=np.float32)
+    levels = rng.integers(-128, 128, (1, features, 4 * HIDDEN)).astype(np.int8)
+    r, step, zero = np.zeros((1, HIDDEN, 4 * HIDDEN), np.int8), np.float32([0.002]), np.int8([-7])
+    y, _, _ = run_ours("dynamic_quantize_lstm", x, levels, r, step, zero, step, zero, *[None] * 5, hidden=HIDDEN)
+    q, scale, offset = run_ours("dynamic_quantize_linear", x)
+    sums = (q[0].astype(np.int64) - int(offset)) @ (levels[0].astype(np.int64) + 7)
+    i, o, _, c = np.split(sums.astype(np.float64) * float(scale) * 0.002, 4, axis=1)
+    cell = np.tanh(c) / (1 + np.exp(-i))
+    np.testing.assert_allclose(y[0, 0], np.tanh(cell) / (1 + np.exp(-o)), rtol=2e-6, atol=1e-7)

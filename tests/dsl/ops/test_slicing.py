@@ -159,3 +159,9 @@ def test_split() -> None:
         with pytest.raises(InferFailure) as failure:
             infer("split", tensor(X), **attrs)
         assert failure.value.code == code
+
+
+def test_the_first_piece_of_too_few_elements_has_no_known_value() -> None:
+    """Whether there are enough depends on the other piece: that is asked, and nothing is known till then."""
+    inferred = infer("split", tensor("i64", 2, value=(7, 8)), sizes=[3, S])
+    assert inferred.value is None and [str(r.relation) for r in inferred.requirements][-1] == "S + 3 == 2"

@@ -128,13 +128,13 @@ def stacked_heads() -> ModelProto:
     return model(e.nodes, [value("x", ["batch", 5, WIDTH])], ["y"], e.weights)
 
 
-def residual_net() -> ModelProto:
-    """A ResNet in small: two stages of a projection and two residual blocks, widths and strides that vary."""
+def residual_net(depth: int = 3) -> ModelProto:
+    """A ResNet in small: stages of a projection and residual blocks, `depth` in all, widths and strides that vary."""
     e = Export()
     x = e.of("Relu", e.conv("image", "conv1", 3, 8, 3, 2))
     given = 8
     for stage, (width, stride) in enumerate(((4, 1), (8, 2), (12, 2)), 1):
-        for n in range(3):
+        for n in range(depth):
             path = f"layer{stage}.{n}"
             a = e.of("Relu", e.conv(x, f"{path}.conv1", given, width))
             b = e.of("Relu", e.conv(a, f"{path}.conv2", width, width, 3, stride if n == 0 else 1))

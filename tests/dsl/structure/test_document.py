@@ -141,10 +141,10 @@ def test_made_up_names_give_way_to_what_the_weights_are() -> None:
 
 def test_layers_with_results_of_their_own_are_calls() -> None:
     assert body(text_of(MODELS["cached"][0])) == [
-        "  `present.0.key`, `present.0.value`, layers_0 = encoder_layer(x, p=w.layers[0])",
-        "  `present.1.key`, `present.1.value`, layers_1 = encoder_layer(layers_0, p=w.layers[1])",
-        "  `present.2.key`, `present.2.value`, layers_2 = encoder_layer(layers_1, p=w.layers[2])",
-        "  `present.3.key`, `present.3.value`, y = encoder_layer(layers_2, p=w.layers[3])",
+        "  `present.0.key`, `present.0.value`, layers_0 = transformer_layer(x, p=w.layers[0])",
+        "  `present.1.key`, `present.1.value`, layers_1 = transformer_layer(layers_0, p=w.layers[1])",
+        "  `present.2.key`, `present.2.value`, layers_2 = transformer_layer(layers_1, p=w.layers[2])",
+        "  `present.3.key`, `present.3.value`, y = transformer_layer(layers_2, p=w.layers[3])",
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_written_privately_and_read_again(cache: Path) -> None:
     Machine("weights")
     (file,) = cache.iterdir()
-    assert file.suffix == ".lark"
+    assert file.suffix == ".json"
     assert cache.stat().st_mode & 0o777 == 0o700
     stamp = file.stat().st_mtime_ns
     assert Machine("weights").automaton.actions
     assert file.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x80\x04."])
+@pytest.mark.parametrize("content", [b"", b"not JSON", b"\x80\x04.", b"{}", b"[]"])
 def test_damaged_file(cache: Path, content: bytes) -> None:
     Machine("weights")
     (file,) = cache.iterdir()
@@ -55,3 +57,9 @@ def test_lending() -> None:
     assert gc.get_threshold() == thresholds
     with lend_machine("weights") as third:
         assert third in (first, second)
+
+
+def test_tables_that_are_there_need_no_lark(cache: Path) -> None:
+    Machine("weights")
+    code = "import sys; from trtn.dsl.syntax.machine import Machine; Machine('weights'); print('lark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,1 @@
+"""Passes that only pay on a GPU: fewer, fuller kernels. A module here that binds PASS is all that one takes."""

@@ -1,0 +1,41 @@
+"""Tuned points: the sizes for which tactics are decided. Other shapes take what was decided for the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log, prod
+
+from trtn.dsl.network import Profile
+
+__all__ = ["nearest", "tuned_points"]
+
+Sizes = Mapping[str, int]
+WIDE = 4
+"""A profile's min and max are points of their own where the product of its dims there is so many times off opt's."""
+
+
+def tuned_points(profiles: Sequence[Profile]) -> tuple[list[Sizes], list[Sizes]]:
+    """The points of profiles, each once: opt of each, and those of min and max that are far from it."""
+    optima: list[Sizes] = []
+    corners: list[Sizes] = []
+    for profile in profiles:
+        optimum = profile.corner("optimum")
+        optima += [optimum] if optimum not in optima else []
+        for corner in (profile.corner("minimum"), profile.corner("maximum")):
+            ratio = _volume(corner) / _volume(optimum)
+            if (ratio >= WIDE or ratio <= 1 / WIDE) and corner not in corners:
+                corners.append(corner)
+    return optima, [c for c in corners if c not in optima]
+
+
+def nearest(points: Sequence[Sizes], sizes: Sizes) -> int:
+    """The number of the point whose dims differ by the smallest factors; the first of several."""
+    return min(range(len(points)), key=lambda n: _distance(points[n], sizes))
+
+
+def _volume(sizes: Sizes) -> int:
+    return prod(max(v, 1) for v in sizes.values())
+
+
+def _distance(point: Sizes, sizes: Sizes) -> float:
+    return sum(abs(log(max(sizes.get(name, v), 1) / max(v, 1))) for name, v in point.items())

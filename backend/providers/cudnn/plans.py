@@ -1,0 +1,176 @@
+"""cuDNN's plans as tactics, and as kernels: built here, by other processes, or read back from the user's cache.
+
+A tactic is called after the graph's form, cuDNN's engine and its knobs: `matmul:e12,SPLIT_K=2,TILE_SIZE=5`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from functools import cache
+from math import prod
+from typing import Any
+
+from trtn.backend.devices import Device
+from trtn.backend.problem import Problem
+from trtn.backend.providers.base import Launch, TacticError
+from trtn.backend.providers.cudnn.builders import FEWEST, Job, Pool
+from trtn.backend.providers.cudnn.graphs import Graph, graph_of
+from trtn.backend.providers.cudnn.library import CudnnError, Plan, build_plan, list_plans, read_plan
+from trtn.backend.providers.cudnn.spec import GraphSpec, PlanName
+from trtn.backend.providers.cudnn.store import find_plan, keep_plan
+
+__all__ = ["CudnnKernel", "PlanMaker", "tactic_names"]
+
+_log = logging.getLogger(__name__)
+
+GRAIN = 256
+LOWEST = -60000.0
+"""What is added to the scores of masked keys: near the least number of f16."""
+
+
+def tactic_names(problem: Problem, form: str) -> list[str]:
+    """The tactics of a problem in a form, cuDNN's best guess first. Raises TacticError where it has none."""
+    try:
+        return [f"{form}:{name}" for name in list_plans(graph_of(problem, form).spec, _stream())]
+    except CudnnError as e:
+        raise TacticError(str(e)) from None
+
+
+class PlanMaker:
+    """Makes kernels of tactics' names. Plans that were announced are built ahead, by other processes."""
+
+    def __init__(self) -> None:
+        self._pools: list[Pool] = []
+
+    def announce(self, wanted: Sequence[tuple[Problem, str]], device: Device) -> None:
+        """Begin to build what will be asked for, where it is enough to be worth it."""
+        jobs: list[Job] = []
+        for problem, tactic in wanted:
+            try:
+                graph, name = _parse(problem, tactic)
+            except TacticError:
+                continue
+            if find_plan(_key(graph.spec, name, device)) is None:
+                jobs.append((graph.spec, name))
+        for pool in self._pools:
+            pool.cancel()
+        self._pools = [Pool(jobs)] if len(jobs) >= FEWEST else []
+
+    def make(self, problem: Problem, tactic: str, device: Device) -> CudnnKernel:
+        """The kernel of a tactic. Raises TacticError where cuDNN does not build it."""
+        graph, name = _parse(problem, tactic)
+        key, stream = _key(graph.spec, name, device), _stream()
+        try:
+            data = find_plan(key) or self._from_pools((graph.spec, name))
+            plan = _read(data, stream) or build_plan(graph.spec, name, stream)
+        except CudnnError as e:
+            raise TacticError(str(e)) from None
+        return CudnnKernel(graph, plan, device, key, data)
+
+    def _from_pools(self, job: Job) -> bytes | None:
+        return next((data for pool in self._pools if (data := pool.result(job)) is not None), None)
+
+
+class CudnnKernel:
+    """A built plan. `data` are its bytes where they are there, `key` what they are kept under."""
+
+    def __init__(self, graph: Graph, plan: Plan, device: Device, key: str, data: bytes | None) -> None:
+        self._graph = graph
+        self._plan = plan
+        self._device = device
+        self._key = key
+        self._data = data
+        self._lock = threading.Lock()
+        self._scratch = -(-plan.workspace // GRAIN) * GRAIN
+        self.workspace = self._scratch
+        if graph.mask is not None:
+            self.workspace += prod(graph.mask.shape) * 2
+
+    def keep(self) -> None:
+        """Put the plan into the user's cache."""
+        try:
+            keep_plan(self._key, self._data or self._plan.write())
+        except CudnnError as e:
+            _log.debug("a plan can't be kept: %s", e)
+        self._data = None
+
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
+        graph, plan, lock = self._graph, self._plan, self._lock
+        arrays = [*inputs, *outputs]
+        held = {uid: arrays[number] for uid, number in graph.arguments.items()}
+        for uid, (form, pack) in graph.packs.items():
+            held[uid] = self._device.packed(held[uid], form, pack)
+        write = None
+        if graph.mask is not None:
+            target = workspace[self._scratch : self.workspace].view(outputs[0].dtype).reshape(graph.mask.shape)
+            write = _MaskWriter(self._device.xp.broadcast_to(arrays[graph.mask.number], graph.mask.shape), target)
+            held[graph.mask.uid] = target
+        pointers = {uid: int(array.data.ptr) for uid, array in held.items()}
+        scratch = int(workspace.data.ptr) if workspace is not None else 0
+
+        def launch() -> None:
+            assert held  # the arrays, whose addresses these are
+            if write is not None:
+                write()
+            with lock:
+                plan.execute(pointers, scratch, _stream())
+
+        return launch
+
+
+class _MaskWriter:
+    """Writes a mask out in full: one of what to keep becomes what is to be added."""
+
+    def __init__(self, source: Any, target: Any) -> None:
+        self._source = source
+        self._target = target
+
+    def __call__(self) -> None:
+        if self._source.dtype == bool:
+            _additive()(self._source, self._target)
+        else:
+            self._target[...] = self._source
+
+
+@cache
+def _additive() -> Any:
+    import cupy
+
+    return cupy.ElementwiseKernel("bool keep", "T bias", f"bias = keep ? T(0) : T({LOWEST})", "trtn_mask")
+
+
+def _read(data: bytes | None, stream: int) -> Plan | None:
+    """A plan that was built elsewhere, None where it can't be used here."""
+    if data is None:
+        return None
+    try:
+        return read_plan(data, stream)
+    except CudnnError as e:
+        _log.info("a plan that was built elsewhere is built again: %s", e)
+        return None
+
+
+def _parse(problem: Problem, tactic: str) -> tuple[Graph, PlanName]:
+    """The graph and the plan that a tactic names. Raises TacticError."""
+    form, _, plan = tactic.partition(":")
+    try:
+        return graph_of(problem, form), PlanName.parse(plan)
+    except ValueError:
+        raise TacticError(f"`{tactic}` names no plan") from None
+
+
+def _key(spec: GraphSpec, name: PlanName, device: Device) -> str:
+    """Under what a plan is kept: it is good for this cuDNN and this model of GPU only."""
+    import cudnn
+
+    parts = (spec.digest(), str(name), device.model, str(cudnn.backend_version()), str(cudnn.__version__))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _stream() -> int:
+    import cupy
+
+    return int(cupy.cuda.get_current_stream().ptr)

@@ -1,0 +1,110 @@
+"""Matrix products with their epilogues: by inner_product where a constant matrix multiplies rows, else by matmul."""
+
+from __future__ import annotations
+
+from math import prod
+
+from trtn.backend.providers.onednn.enums import Arg, Prop
+from trtn.backend.providers.onednn.epilogue import read_epilogue
+from trtn.backend.providers.onednn.memory import MemoryDesc
+from trtn.backend.providers.onednn.primitive import Primitive
+from trtn.backend.providers.onednn.program import Program, Unfit, Value
+from trtn.dsl.network import Layer, Tensor
+
+__all__ = ["plan_inner_product", "plan_matmul"]
+
+
+def plan_inner_product(program: Program) -> None:
+    """x[.., K] by a constant [K, N]: all rows at once, the weight packed as the primitive likes it."""
+    group = program.problem.group
+    x, weight, bias = _operands(group.layers[0])
+    if weight.weight is None or weight.rank != 2:
+        raise Unfit("the right side is not a constant matrix")
+    source, matrix, target = program.value(x), program.value(weight), program.value(group.outputs[0])
+    inner, outer = matrix.desc.shape
+    rows = prod(source.desc.shape[:-1])
+    assert matrix.desc.strides is not None
+    turned = matrix.seen_as(MemoryDesc.strided((outer, inner), matrix.desc.dtype, matrix.desc.strides[::-1]))
+    flat = MemoryDesc.dense((rows, outer), target.desc.dtype)
+    result = MemoryDesc.dense(target.desc.shape, target.desc.dtype)
+    epilogue = read_epilogue(group)
+
+    def joined(desc: MemoryDesc) -> MemoryDesc:
+        """An operand's rows: all of them, or the one that every row takes."""
+        whole = desc.shape == result.shape
+        return MemoryDesc.dense(flat.shape if whole else (1, desc.shape[-1]), desc.dtype)
+
+    attributes, operands = epilogue.attributes(program, result, joined)
+    biases = program.value(bias) if bias is not None else None
+    primitive = Primitive(
+        "inner_product_forward",
+        int(Prop.FORWARD_INFERENCE),
+        MemoryDesc.dense((rows, inner), source.desc.dtype),
+        MemoryDesc.any((outer, inner), matrix.desc.dtype),
+        biases.desc if biases is not None else None,
+        flat,
+        attributes=attributes,
+    )
+    dense = program.arranged(source, MemoryDesc.dense(source.desc.shape, source.desc.dtype))
+    operands[Arg.SRC] = dense.seen_as(MemoryDesc.dense((rows, inner), source.desc.dtype))
+    operands[Arg.WEIGHTS] = program.arranged(turned, primitive.memory_desc(Arg.WEIGHTS))
+    if biases is not None:
+        operands[Arg.BIAS] = biases
+    into = target if target.desc == result else program.scratch(result)
+    program.step(primitive, {**operands, Arg.DST: into.seen_as(flat)})
+    if into is not target:
+        program.copy(into, target)
+    epilogue.finish(program)
+
+
+def plan_matmul(program: Program) -> None:
+    """a[.., M, K] @ b[.., K, N] with strides as they are; leading axes broadcast."""
+    group = program.problem.group
+    a, b, bias = _operands(group.layers[0])
+    left, right, target = program.value(a), program.value(b), program.value(group.outputs[0])
+    rank = max(a.rank, b.rank, 2)
+    left, right = _padded(left, rank), _padded(right, rank)
+    if b.rank == 1:
+        right = right.seen_as(_swapped(right.desc))
+    wide = _with_axes(target, rank, a.rank == 1, b.rank == 1)
+    epilogue = read_epilogue(group)
+    attributes, operands = epilogue.attributes(program, wide.desc)
+    biases = _padded(program.value(bias), rank) if bias is not None else None
+    primitive = Primitive(
+        "matmul", left.desc, right.desc, biases.desc if biases is not None else None, wide.desc, attributes=attributes
+    )
+    if biases is not None:
+        operands[Arg.BIAS] = biases
+    program.step(primitive, {**operands, Arg.SRC: left, Arg.WEIGHTS: right, Arg.DST: wide})
+    epilogue.finish(program)
+
+
+def _operands(layer: Layer) -> tuple[Tensor, Tensor, Tensor | None]:
+    a, b = layer.inputs[:2]
+    assert a is not None and b is not None
+    return a, b, layer.inputs[2] if len(layer.inputs) > 2 else None
+
+
+def _padded(value: Value, rank: int) -> Value:
+    """With axes of size 1 in front."""
+    shape, strides = value.desc.shape, value.desc.strides
+    assert strides is not None
+    missing = rank - len(shape)
+    return value.seen_as(MemoryDesc.matrices((1,) * missing + shape, value.desc.dtype, (1,) * missing + strides))
+
+
+def _swapped(desc: MemoryDesc) -> MemoryDesc:
+    assert desc.strides is not None
+    order = [*range(len(desc.shape) - 2), len(desc.shape) - 1, len(desc.shape) - 2]
+    return MemoryDesc.matrices([desc.shape[n] for n in order], desc.dtype, [desc.strides[n] for n in order])
+
+
+def _with_axes(value: Value, rank: int, row: bool, column: bool) -> Value:
+    """The result of a product of vectors with the axes that they leave out."""
+    shape, strides = list(value.desc.shape), list(value.desc.strides or ())
+    if column and not (row and len(shape) == 1):  # a scalar has an axis of one element already
+        shape, strides = [*shape, 1], [*strides, 1]
+    if row:
+        shape, strides = [*shape[:-1], 1, *shape[-1:]], [*strides[:-1], 1, *strides[-1:]]
+    missing = rank - len(shape)
+    return value.seen_as(MemoryDesc.matrices([1] * missing + shape, value.desc.dtype, [1] * missing + strides))

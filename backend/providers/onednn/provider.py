@@ -1,0 +1,110 @@
+"""Which groups oneDNN takes, and the programs that run them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from trtn.backend.devices import Device
+from trtn.backend.group import Group
+from trtn.backend.problem import Problem
+from trtn.backend.providers.base import Tactic, TacticError
+from trtn.backend.providers.onednn import library
+from trtn.backend.providers.onednn.attention import plan_attention
+from trtn.backend.providers.onednn.conv import plan_conv
+from trtn.backend.providers.onednn.copies import plan_copy
+from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul
+from trtn.backend.providers.onednn.library import OneDnnError
+from trtn.backend.providers.onednn.pointwise import plan_pointwise
+from trtn.backend.providers.onednn.pooling import plan_pooling
+from trtn.backend.providers.onednn.program import Program, Unfit
+from trtn.backend.providers.onednn.recurrent import plan_recurrent
+from trtn.backend.providers.onednn.reduction import plan_reduction, plan_reduction_by_windows, plan_reduction_of_few
+from trtn.backend.providers.onednn.rows import plan_normalisation, plan_softmax
+
+__all__ = ["PROVIDER", "TACTICS", "OneDnnProvider"]
+
+_log = logging.getLogger(__name__)
+
+REVISION = 1
+"""Goes up with every change of what a tactic's name stands for."""
+DTYPES = ("f32", "bf16", "f16")
+
+TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
+    "attention": {"products": plan_attention},
+    "conv": {"direct": plan_conv},
+    "copy": {"parts": plan_copy},
+    "gemm": {"inner_product": plan_inner_product, "matmul": plan_matmul},
+    "normalisation": {"rows": plan_normalisation},
+    "pointwise": {"chains": plan_pointwise},
+    "pooling": {"windows": plan_pooling},
+    "recurrent": {"cells": plan_recurrent},
+    "reduction": {
+        "few": plan_reduction_of_few,
+        "axes": plan_reduction,
+        "windows": plan_reduction_by_windows,
+    },
+    "softmax": {"rows": plan_softmax},
+}
+"""What writes the program of each tactic, by kind of group; the best guess first."""
+_OPS = {
+    "copy": ("concat", "pad"),
+    "normalisation": ("layer_norm", "lrn"),
+    "pooling": ("avg_pool", "global_avg_pool", "global_max_pool", "max_pool"),
+    "recurrent": ("gru", "lstm"),
+    "reduction": ("reduce_max", "reduce_mean", "reduce_min", "reduce_sum"),
+    "softmax": ("log_softmax", "softmax"),
+}
+
+
+class OneDnnProvider:
+    """Kernels of oneDNN for x86-64 CPUs."""
+
+    name = "onednn"
+    after: frozenset[str] = frozenset({"reference"})
+    is_reference = False
+
+    def unavailable(self, device: str) -> str | None:
+        return library.unavailable() if device == "cpu" else "oneDNN is driven on CPUs only"
+
+    def version(self) -> str:
+        return f"{library.version()}-{REVISION}"
+
+    def refusal(self, group: Group) -> str:
+        if group.kind not in TACTICS:
+            return f"no primitive for {group.kind} groups"
+        ops = _OPS.get(group.kind)
+        if ops is not None and group.layers[-1].op.name not in ops:
+            return f"no primitive for `{group.layers[-1].op.name}`"
+        if group.outputs[0].dtype.name not in DTYPES:
+            return f"{group.outputs[0].dtype}: kernels are for {', '.join(DTYPES)}"
+        return ""
+
+    def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
+        """Those that can be prepared: whether a primitive has a kernel for a problem, only making it tells. The library
+        keeps what it has compiled, so that it is not compiled again by `prepare`."""
+        found = []
+        for name in () if self.refusal(problem.group) else TACTICS[problem.group.kind]:
+            tactic = Tactic(name, numerics="reassociated")
+            try:
+                program = self.prepare(problem, tactic, device)
+            except TacticError as e:
+                _log.debug("%s %s: %s", problem, name, e)
+            else:
+                found.append(replace(tactic, workspace=program.workspace))
+        return found
+
+    def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> Program:
+        write = TACTICS.get(problem.group.kind, {}).get(tactic.name)
+        if write is None:
+            raise TacticError(f"oneDNN has no tactic `{tactic.name}` for {problem.group.kind} groups")
+        program = Program(problem, device)
+        try:
+            write(program)
+        except (OneDnnError, Unfit) as e:
+            raise TacticError(str(e)) from None
+        return program
+
+
+PROVIDER = OneDnnProvider()

@@ -1,0 +1,120 @@
+"""What the editor has open, and files through it: an open buffer counts before the file on the disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pygls.uris import from_fs_path, to_fs_path
+
+from trtn.dsl.diagnostics import Sink, Source
+from trtn.dsl.elaborate import Loader, Unit
+from trtn.dsl.syntax import ast, read_source
+from trtn.dsl.weights.manifest import load_manifest
+from trtn.dsl.weights.table import WeightTable
+
+__all__ = ["BufferLoader", "Buffers", "Cancelled", "Token", "path_of", "uri_of"]
+
+
+class Cancelled(Exception):
+    """The text has changed: what was being found out about it is of no use any more."""
+
+
+@dataclass(slots=True)
+class Token:
+    """Tells work in another thread that nobody waits for it."""
+
+    cancelled: bool = False
+
+    def check(self) -> None:
+        """Raises Cancelled where that is so."""
+        if self.cancelled:
+            raise Cancelled
+
+
+def path_of(uri: str) -> str:
+    """The file's path; the URI itself for a buffer that is no file yet."""
+    return to_fs_path(uri) or uri
+
+
+def uri_of(path: str) -> str:
+    return from_fs_path(str(Path(path).resolve())) or path
+
+
+def _key(path: str | Path) -> str:
+    return str(Path(path).resolve())
+
+
+class Buffers:
+    """The open texts by path, and the manifests that were read, which are long and change rarely."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[str, Source]] = {}
+        self._tables: dict[str, tuple[str, WeightTable, Sink]] = {}
+
+    def put(self, uri: str, text: str) -> Source:
+        """Keep an open text, as it is now."""
+        source = Source(path_of(uri), text)
+        self._open[_key(source.path)] = (uri, source)
+        return source
+
+    def close(self, uri: str) -> None:
+        self._open.pop(_key(path_of(uri)), None)
+
+    def source(self, uri: str) -> Source | None:
+        found = self._open.get(_key(path_of(uri)))
+        return found[1] if found is not None else None
+
+    def uris(self) -> list[str]:
+        return [uri for uri, _ in self._open.values()]
+
+    def uri(self, path: str) -> str:
+        """A file's URI: as the client writes it where the file is open."""
+        found = self._open.get(_key(path))
+        return found[0] if found is not None else uri_of(path)
+
+    def read(self, path: str | Path, sink: Sink) -> Source | None:
+        found = self._open.get(_key(path))
+        # Messages and spans have the path as this spec writes it.
+        return Source(str(path), found[1].text) if found is not None else read_source(str(path), sink)
+
+    def table(self, source: Source, sink: Sink, allow_outside: bool) -> WeightTable:
+        """A manifest's weights, from the last reading where the text is the same."""
+        known = self._tables.get(source.path)
+        if known is None or known[0] != source.text:
+            found = Sink()
+            table = load_manifest(source, found, allow_outside=allow_outside)
+            known = self._tables[source.path] = (source.text, table, found)
+        for diagnostic in known[2].diagnostics:
+            sink.add(diagnostic)
+        return known[1]
+
+
+class BufferLoader(Loader):
+    """Reads a spec and all that it names, open buffers first. `files` are the paths that it has looked at."""
+
+    def __init__(self, buffers: Buffers, sink: Sink, token: Token, *, allow_outside: bool = False) -> None:
+        super().__init__(sink, allow_outside=allow_outside)
+        self.buffers = buffers
+        self.token = token
+        self.files: set[str] = set()
+        self._read: dict[Path, WeightTable | None] = {}
+
+    def load(self, path: str | Path) -> Unit | None:
+        self.token.check()
+        self.files.add(_key(path))
+        source = self.buffers.read(path, self.sink)
+        return self.unit(source) if source is not None else None
+
+    def _manifest(self, unit: Unit, item: ast.WeightsDecl) -> WeightTable | None:
+        self.token.check()
+        path = self._resolve(unit, item.path, unit.source.span(item.path_start, item.path_end), "E0504")
+        if path is None:
+            return None
+        key = path.resolve()
+        if key not in self._read:
+            self.files.add(str(key))
+            source = self.buffers.read(path, self.sink)
+            table = self.buffers.table(source, self.sink, self.allow_outside) if source is not None else None
+            self._read[key] = table
+        return self._read[key]

@@ -1,0 +1,199 @@
+"""An engine's kernels: chosen at the nearest tuned point, shared by equal problems and all contexts, replaced where a
+tactic does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backend.harness import floats, network
+from tests.backend.tuner.fakes import FakeProvider
+from tests.interpreter import evaluate_network
+from trtn.backend.build import build
+from trtn.backend.devices.cpu import CPU
+from trtn.backend.plan.points import nearest, tuned_points
+from trtn.backend.providers import Provider, Tactic
+from trtn.backend.providers.reference import PROVIDER as REFERENCE
+from trtn.backend.runtime import Choice, Engine, TunedPoint, kernels
+from trtn.dsl.network import Profile, ProfileRange
+
+TEXT = """
+network n {
+  dim N in 1..64
+  input x: f32[N, 16]
+  output y: f32[N, 16]
+  a = softmax(x)
+  b = tanh(a)
+  c = softmax(b)
+  d = tanh(c)
+  y = softmax(d) + x
+}
+"""
+
+
+def engine_of(monkeypatch: pytest.MonkeyPatch, provider: Provider, *points: tuple[int, str]) -> Engine:
+    """An engine whose softmaxes run by tactics of a provider, at each point (N, tactic)."""
+    built = build(network(TEXT), device="cpu", effort=0)
+    known = {provider.name: provider, REFERENCE.name: REFERENCE}
+    monkeypatch.setattr(kernels, "find_provider", known.get)
+    others = Choice(REFERENCE.name, "eval")
+    tuned = [
+        TunedPoint({"N": n}, tuple(Choice("fake", t) if g.kind == "softmax" else others for g in built.groups))
+        for n, t in points
+    ]
+    return Engine(built.network, built.groups, tuned, built.provenance)
+
+
+def expected(x: Any) -> Any:
+    return evaluate_network(network(TEXT), {"x": x})["y"]
+
+
+def tactics(*names: str, workspace: int = 0) -> list[Tactic]:
+    return [Tactic(name, workspace) for name in names]
+
+
+def test_equal_problems_share_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = FakeProvider(tactics_=tactics("t"))
+    engine = engine_of(monkeypatch, provider, (4, "t"))
+    x = floats(4, 16)
+    contexts = [engine.create_context() for _ in range(3)]
+    for context in contexts:
+        np.testing.assert_array_equal(context.run({"x": x})["y"], expected(x))
+    assert provider.prepared == {"t": 1}
+    contexts[0].run({"x": floats(5, 16)})
+    assert provider.prepared == {"t": 2}
+
+
+def test_another_shape_takes_the_nearest_points_tactic(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = FakeProvider(tactics_=tactics("small", "large"))
+    engine = engine_of(monkeypatch, provider, (2, "small"), (64, "large"))
+    context = engine.create_context()
+    for n, name in ((1, "small"), (8, "small"), (16, "large"), (60, "large")):
+        provider.prepared.clear()
+        x = floats(n, 16)
+        np.testing.assert_array_equal(context.run({"x": x})["y"], expected(x))
+        assert list(provider.prepared) == [name], n
+
+
+def test_a_tactic_that_does_not_fit_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the provider's first that does, else by the reference; the engine tells why."""
+    provider = FakeProvider(tactics_=tactics("t0", "t1", "t2"), broken=["t0", "t1"])
+    engine = engine_of(monkeypatch, provider, (4, "t0"))
+    x = floats(4, 16)
+    np.testing.assert_array_equal(engine.run({"x": x})["y"], expected(x))
+    assert list(provider.prepared) == ["t2"]
+    assert all("t0 does not work" in why for why in engine.kernels.fallbacks.values())
+    provider.broken = ["t0", "t1", "t2"]
+    engine = engine_of(monkeypatch, provider, (4, "t0"))
+    np.testing.assert_array_equal(engine.run({"x": x})["y"], expected(x))
+    provider.kinds = ()  # what a stranger's file names for a group that the provider does not take
+    engine = engine_of(monkeypatch, provider, (4, "t2"))
+    np.testing.assert_array_equal(engine.run({"x": x})["y"], expected(x))
+    assert any("another kind" in why for why in engine.kernels.fallbacks.values())
+
+
+def test_a_provider_that_is_not_there_is_replaced_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the reference, which runs every plan; the engine tells why."""
+    provider = FakeProvider(tactics_=tactics("t"))
+    engine = engine_of(monkeypatch, provider, (4, "t"))
+    monkeypatch.setattr(provider, "unavailable", lambda device: "it is broken")
+    x = floats(4, 16)
+    np.testing.assert_array_equal(engine.run({"x": x})["y"], expected(x))
+    assert engine.kernels.fallbacks and all("it is broken" in why for why in engine.kernels.fallbacks.values())
+
+
+def test_workspace_is_shared_by_the_steps_and_overlaps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels fill theirs before they compute."""
+    provider = FakeProvider(tactics_=tactics("t", workspace=1000))
+    engine = engine_of(monkeypatch, provider, (4, "t"))
+    context = engine.create_context()
+    x = floats(4, 16)
+    np.testing.assert_array_equal(context.run({"x": x})["y"], expected(x))
+    arena = engine.arena({"N": 4}).nbytes
+    assert context.memory == -(-arena // 256) * 256 + 1000
+
+
+def test_kernels_of_the_builder_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = FakeProvider(tactics_=tactics("t"))
+    first = engine_of(monkeypatch, provider, (4, "t"))
+    first.run({"x": floats(4, 16)})
+    second = engine_of(monkeypatch, provider, (4, "t"))
+    second.kernels.adopt(first.kernels._prepared)
+    provider.prepared.clear()
+    second.run({"x": floats(4, 16)})
+    assert not provider.prepared
+
+
+def test_packed_weights_are_made_once() -> None:
+    device = CPU()
+    weight, other = floats(3, 4), floats(3, 4)
+    made = []
+
+    def transpose(array: Any) -> Any:
+        made.append(array)
+        return array.T.copy()
+
+    assert device.packed(weight, "transposed", transpose) is device.packed(weight, "transposed", transpose)
+    device.packed(weight, "other", transpose)
+    device.packed(other, "transposed", transpose)
+    assert len(made) == 3
+    device.forget_packed()
+    device.packed(weight, "transposed", transpose)
+    assert len(made) == 4
+
+
+def profile(minimum: int, optimum: int, maximum: int) -> Profile:
+    return Profile("p", {"N": ProfileRange(minimum, optimum, maximum)})
+
+
+def test_points_are_opt_and_corners_that_are_far() -> None:
+    assert tuned_points([profile(4, 8, 16)]) == ([{"N": 8}], [])
+    assert tuned_points([profile(1, 8, 16)]) == ([{"N": 8}], [{"N": 1}])
+    assert tuned_points([profile(1, 8, 64), profile(8, 64, 64)]) == ([{"N": 8}, {"N": 64}], [{"N": 1}])
+    assert tuned_points([]) == ([], [])
+
+
+def test_the_nearest_point_is_so_by_factors() -> None:
+    points = [{"N": 1, "S": 128}, {"N": 32, "S": 128}, {"N": 1, "S": 512}]
+    assert nearest(points, {"N": 2, "S": 100}) == 0
+    assert nearest(points, {"N": 8, "S": 128}) == 1
+    assert nearest(points, {"N": 1, "S": 400}) == 2
+    assert nearest([{}], {}) == 0
+    assert nearest([{"N": 0}], {"N": 0}) == 0
+
+
+def test_an_engine_keeps_its_points(tmp_path: Any) -> None:
+    from trtn.backend.engine.file import load_engine
+
+    net = network(TEXT + "profile p for n { N: min 1, opt 8, max 64 }")
+    engine = build(net, device="cpu")
+    assert [p.sizes["N"] for p in engine.points] == [8, 1, 64]
+    engine.save(tmp_path / "n.engine")
+    copy = load_engine(tmp_path / "n.engine")
+    assert [(p.sizes, [(c.provider, c.tactic) for c in p.choices]) for p in copy.points] == [
+        (p.sizes, [(c.provider, c.tactic) for c in p.choices]) for p in engine.points
+    ]
+
+
+def test_warm_prepares_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = FakeProvider(tactics_=tactics("t"))
+    engine = engine_of(monkeypatch, provider, (4, "t"))
+    context = engine.create_context()
+    context.warm([{"x": (n, 16)} for n in (1, 32, 4)])
+    assert provider.prepared == {"t": 3}
+    memory = context.memory
+    for n in (4, 1, 32):
+        x = floats(n, 16)
+        np.testing.assert_array_equal(context.run({"x": x})["y"], expected(x))
+    assert provider.prepared == {"t": 3}
+    assert context.memory == memory
+
+
+@pytest.mark.parametrize("shapes", [{"x": (65, 16)}, {"x": (4, 17)}, {"x": (4,)}, {"z": (4, 16)}, {}, {"x": (-1, 16)}])
+def test_shapes_that_do_not_fit_are_refused_by_warm(shapes: Any) -> None:
+    from trtn.dsl.errors import ShapeError
+
+    with pytest.raises(ShapeError):
+        build(network(TEXT), device="cpu").create_context().warm(shapes)

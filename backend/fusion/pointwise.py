@@ -17,7 +17,7 @@ class PointwiseFusion:
 
     name = "pointwise"
     kind = "pointwise"
-    after = frozenset({"conv", "gemm", "normalisation"})
+    after = frozenset({"conv", "gemm", "normalisation", "reduced_pointwise"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
         if not _is_pointwise(seed):

@@ -9,4 +9,5 @@ __all__ = ["FUSION"]
 FUSION = SingleLayer(
     "pooling",
     frozenset({"avg_pool", "global_avg_pool", "global_max_pool", "lp_pool", "max_pool", "max_pool_with_indices"}),
+    frozenset({"reduced_pointwise"}),
 )

@@ -25,4 +25,5 @@ FUSION = SingleLayer(
             "reduce_sum_square",
         }
     ),
+    frozenset({"reduced_pointwise"}),
 )

@@ -15,10 +15,11 @@ from trtn.cli.app import VERBS
 
 SPECS = Path(__file__).parents[2] / "specs"
 COMMANDS = [
-    *([v] for v in VERBS if v not in ("import", "export", "weights")),
+    *([v] for v in VERBS if v not in ("import", "export", "weights", "git")),
     ["import", "onnx"],
     ["export", "onnx"],
     *(["weights", w] for w in ("hash", "verify", "list")),
+    *(["git", w] for w in ("install", "merge-lock")),
 ]
 
 

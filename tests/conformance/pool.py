@@ -15,7 +15,7 @@ __all__ = ["outcomes"]
 
 
 def outcomes(
-    suite: Suite, names: Sequence[str], *, workers: int = 2, seconds: float = 60.0
+    suite: Suite, names: Sequence[str], *, workers: int = 2, seconds: float = 180.0
 ) -> Iterator[tuple[str, Outcome]]:
     """Each test's outcome as it comes. The workers are forks of this process, which has loaded the suite."""
     context = multiprocessing.get_context("fork")

@@ -9,7 +9,8 @@ import typer
 
 from trtn.cli.console import Console
 from trtn.cli.failures import usage_error
-from trtn.cli.options import AllowOutside, Color, ColorOption, Format, FormatOption, Quiet, epilog, verb
+from trtn.cli.grouped import grouped
+from trtn.cli.options import AllowOutside, Reporting, epilog, verb
 from trtn.cli.specs import find_specs
 from trtn.cli.tables import plural
 
@@ -33,6 +34,7 @@ app = verb()
         one="something breaks, or a spec has findings",
     )
 )
+@grouped
 def breaking(
     specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC", help="Specs, or folders of them.")] = None,
     against: Annotated[
@@ -49,10 +51,9 @@ def breaking(
         list[str] | None, typer.Option("--ignore", metavar="RULE", help="Leave a rule out. May repeat.")
     ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules and exit.")] = False,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
     allow_outside: AllowOutside = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Check that a new version of specs breaks nobody who relies on the old one.
 
@@ -60,7 +61,7 @@ def breaking(
     that name their targets, NUMERIC rules about the numbers. A line of the new version may allow a rule:
     `# trtn: allow(INPUT_SAME_DTYPE)`. Specs that are new break nothing.
     """
-    with Console(format, color=color, quiet=quiet) as console:
+    with Console.of(reporting) as console:
         from trtn.dsl.review.breaking import RULES
 
         if rules:

@@ -10,7 +10,8 @@ import typer
 from trtn.cli.console import Console
 from trtn.cli.failures import usage_error
 from trtn.cli.files import replace_text
-from trtn.cli.options import AllowOutside, Color, ColorOption, Format, FormatOption, Quiet, epilog, verb
+from trtn.cli.grouped import grouped
+from trtn.cli.options import AllowOutside, Reporting, epilog, verb
 from trtn.cli.specs import find_specs
 from trtn.cli.tables import plural
 
@@ -34,6 +35,7 @@ ROUNDS = 10
         one="there are findings (after --fix: that it could not cure), or a spec has errors",
     )
 )
+@grouped
 def lint(
     specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC", help="Specs, or folders of them.")] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Cure what can be cured without changing any result.")] = False,
@@ -42,17 +44,16 @@ def lint(
         typer.Option("--ignore", metavar="RULE", help="Leave out a rule, by code or name. May repeat."),
     ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules and exit.")] = False,
-    format: FormatOption = Format.HUMAN,  # noqa: A002
-    color: ColorOption = Color.AUTO,
-    quiet: Quiet = False,
     allow_outside: AllowOutside = False,
+    *,
+    reporting: Reporting,
 ) -> None:
     """Find what specs could do better: what nobody uses, what does nothing, what will be slow or imprecise.
 
     A comment allows a rule for a line, or, alone on the line above: `# trtn: allow(L0101)`. --fix never changes what a
     network computes: a fixed file is read again and compared before it is written.
     """
-    with Console(format, color=color, quiet=quiet) as console:
+    with Console.of(reporting) as console:
         from trtn.dsl.lint import RULES
 
         if rules:

@@ -1,5 +1,5 @@
-"""relu6 between a product and a depthwise convolution: relu goes with the product, whose libraries have it for nothing,
-and the bound from above with the convolution, which applies it to what it reads.
+"""relu6 between a product and a generated kernel: relu goes with the product, whose libraries have it for nothing, and the
+bound from above with the kernel, which applies it to what it reads.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from trtn.dsl.structure.rewriter import Rewriter
 
 __all__ = ["PASS", "ClampOnLoadPass"]
 
+_POOLS = frozenset({"global_avg_pool", "global_max_pool"})
+
 
 class ClampOnLoadPass:
-    """clip(y, 0, m), y of a conv, becomes clip(relu(y), max=m), where only a depthwise convolution reads it. Exact."""
+    """clip(y, 0, m), y of a conv, becomes clip(relu(y), max=m), where only a depthwise convolution or a global pooling
+    reads it. Exact.
+    """
 
     name = "clamp_on_load"
     after = frozenset({"algebra", "batch_norm", "precision"})
@@ -38,8 +42,10 @@ def _refusal(rewriter: Rewriter, clip: Layer) -> str:
     if not depthwise_refusal(product) or not stem_refusal(product):
         return "what it follows is a generated kernel, which clips for nothing"
     reader = rewriter.sole_reader(clip.output)
+    if reader is not None and reader.op.name in _POOLS:
+        return ""
     if reader is None or reader.op.name != "conv" or reader.inputs[0] is not clip.output or depthwise_refusal(reader):
-        return "no depthwise convolution alone reads it"
+        return "no generated kernel alone reads it"
     return ""
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic
-from trtn.backend.providers.codegen import reductions
+from trtn.backend.providers.codegen import expressions, reductions
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE, SUPPORTED
+from trtn.backend.providers.codegen.program import Program, cannot_write, program_of
 from trtn.backend.providers.codegen.reductions import REDUCTIONS, Recipe, recipe_of
 from trtn.backend.providers.codegen.rows import (
     ACCUMULATORS,
@@ -50,10 +51,22 @@ class Reduced:
     dtype: str
     result: str
     last: bool = False
+    program: Program | None = None
+    """Makes the element that counts of the one that is read; `dtype` is that of the latter."""
 
     @property
     def recipe(self) -> Recipe:
-        return recipe_of(self.op, self.dtype, self.last)
+        return recipe_of(self.op, self.element, self.last)
+
+    @property
+    def element(self) -> str:
+        """The dtype of what is reduced."""
+        return self.dtype if self.program is None else self.program.dtype(self.program.results[0])
+
+    @property
+    def library(self) -> list[str]:
+        """What the program calls."""
+        return [] if self.program is None else [expressions.LIBRARY]
 
     @property
     def names(self) -> list[str]:
@@ -103,15 +116,14 @@ class RowsSpec:
             for n, name in enumerate(names)
         )
         loads = _loads(self.reduced, [element_offset(self.elements, n) for n in range(len(names))], self._fixed())
-        body = (
-            f"{' '.join(self._decode())} {loads} for (int j = 0; j < V; j++) {_enter(recipe, names, 'o + j + begin')}"
-        )
+        body = f"{' '.join(self._decode())} {loads} for (int j = 0; j < V; j++) {_enter(self.reduced, 'o + j + begin')}"
         ending = "y[row * gridDim.y + blockIdx.y] = a;"
         if not parts:
             ending = f"store(y + {self.rows.offset(len(names))}, {self.reduced.finished('length')});"
         return "\n".join(
             [
                 PRELUDE,
+                *self.reduced.library,
                 ACCUMULATORS,
                 reductions.LIBRARY,
                 f'extern "C" __global__ void __launch_bounds__({self.team.block}) kernel({", ".join(parameters)}) {{',
@@ -166,6 +178,7 @@ class ColumnsSpec:
         return "\n".join(
             [
                 PRELUDE,
+                *self.reduced.library,
                 ACCUMULATORS,
                 reductions.LIBRARY,
                 f'extern "C" __global__ void __launch_bounds__({self.across * self.along}) kernel({", ".join(parameters)}) {{',
@@ -183,7 +196,7 @@ class ColumnsSpec:
                 f"  for (u32 o = threadIdx.y; o < n; o += {self.along}u) {{",
                 *(f"    {line}" for line in self.elements.decode("o")),
                 f"    {loads}",
-                f"    for (int j = 0; j < V; j++) {_enter(recipe, names, 'o', 'own[j]')}",
+                f"    for (int j = 0; j < V; j++) {_enter(self.reduced, 'o', 'own[j]')}",
                 "  }",
                 "  #pragma unroll",
                 f"  for (u32 half = {self.along // 2}; half; half /= 2) {{",
@@ -248,11 +261,16 @@ def _loads(reduced: Reduced, offsets: Sequence[str], fixed: Sequence[bool]) -> s
     return " ".join(lines)
 
 
-def _enter(recipe: Recipe, names: Sequence[str], number: str, accumulator: str = "a") -> str:
+def _enter(reduced: Reduced, number: str, accumulator: str = "a") -> str:
     """A statement that merges element j; its number is `number`."""
-    mask = "const bool m = mask_v[j];" if "mask" in names else ""
+    recipe = reduced.recipe
+    mask = "const bool m = mask_v[j];" if "mask" in reduced.names else ""
     enter = recipe.enter.replace("(int)o", f"(int)({number})")
-    return f"{{ const auto v = x_v[j]; {mask} {accumulator}.merge({recipe.accumulator}{{{enter}}}); }}"
+    statements, value = [""], "x_v[j]"
+    if reduced.program is not None:
+        statements, (value,) = reduced.program.statements([value])
+    made = f"{' '.join(statements)} const auto v = {value};"
+    return f"{{ {made} {mask} {accumulator}.merge({recipe.accumulator}{{{enter}}}); }}"
 
 
 class ReductionFamily:
@@ -261,13 +279,17 @@ class ReductionFamily:
     name = "reduction"
 
     def refusal(self, group: Group) -> str:
-        layer = group.layers[0]
-        if len(group.layers) != 1 or layer.op.name not in REDUCTIONS or not group.outputs:
+        layer, before = group.layers[-1], group.layers[:-1]
+        if layer.op.name not in REDUCTIONS or len(group.outputs) != 1 or group.outputs[0] is not layer.output:
             return "it is not a reduction"
+        if before and len(group.inputs) != 1:
+            return "more than one tensor enters it"
+        if before and not all(step.op.pointwise for step in before):
+            return "something before the reduction is not done element by element"
         for t in (*layer.inputs, *layer.outputs):
             if t is not None and t.dtype.name not in SUPPORTED:
                 return f"generated kernels don't take {t.dtype}"
-        return ""
+        return cannot_write(before)
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         return (Tactic("auto", numerics="reassociated"),)
@@ -275,12 +297,14 @@ class ReductionFamily:
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
-        layer, x, (y,) = group.layers[0], inputs[0], outputs
+        layer, before, (y,) = group.layers[-1], group.layers[:-1], outputs
         if y.size == 0:
             return Plan(())
+        x, *masks = inputs
+        program = program_of(before, group.inputs, [before[-1].output]) if before else None
         axes = _axes(layer.op.name, layer.attrs, len(x.shape))
-        reduced = Reduced(layer.op.name, x.dtype.name, y.dtype.name, bool(layer.attrs.get("last")))
-        operands = [x, *(_trailing(m, len(x.shape)) for m in inputs[1:]), _with_axes(y, axes, len(x.shape))]
+        reduced = Reduced(layer.op.name, x.dtype.name, y.dtype.name, bool(layer.attrs.get("last")), program)
+        operands = [x, *(_trailing(m, len(x.shape)) for m in masks), _with_axes(y, axes, len(x.shape))]
         rows = rows_of(x.shape, axes, operands)
         if by_columns(rows):
             return Plan((columns_call(reduced, rows, operands, Slot(len(inputs))),))

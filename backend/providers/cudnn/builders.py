@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 Job = tuple[GraphSpec, PlanName]
 MOST = 12
 """Processes; each holds a CUDA context of some hundred megabytes."""
-FEWEST = 12
+FEWEST = 24
 """Jobs below which processes take longer to start than they save."""
 COMMAND = (sys.executable, "-m", "trtn.backend.providers.cudnn.worker")
 

@@ -147,6 +147,18 @@ def test_large_products_are_left_to_libraries() -> None:
         assert shown(gpu_groups(b.done(y))) == ["gemm: linear relu", "gemm: linear"]
 
 
+def test_reductions_compute_what_they_read() -> None:
+    b = Net()
+    y = b.of("global_avg_pool", b.of("hard_swish", b.of("conv", b.x(8, 6, 6), b.c(8, 8, 1, 1))))
+    assert shown(gpu_groups(b.done(y))) == ["conv: conv", "reduction: hard_swish global_avg_pool"]
+    b = Net()
+    x = b.of("exp", b.x(8))
+    assert shown(gpu_groups(b.done(b.of("reduce_sum", x, axes=(1,)), x))) == ["pointwise: exp", "reduction: reduce_sum"]
+    b = Net()
+    y = b.of("reduce_sum", b.of("mul", b.x(8), b.x(8, name="z")), axes=(1,))
+    assert shown(gpu_groups(b.done(y))) == ["pointwise: mul", "reduction: reduce_sum"]
+
+
 def test_products_take_what_libraries_have() -> None:
     b = Net()
     x = b.x(8, 6, 6)

@@ -145,6 +145,14 @@ def test_the_reader_clamps_what_a_product_leaves_unbounded() -> None:
     ]
 
 
+def test_a_global_pooling_clamps_as_well() -> None:
+    b = Net()
+    y = b.of("clip", b.of("conv", b.x(8, 6, 6), b.c(16, 8, 1, 1), b.c(16)), min=0.0, max=6.0)
+    network = rewritten(b.done(b.of("global_avg_pool", y)), device=GPU)
+    groups = partition(network, device=GPU)
+    assert [[layer.op.name for layer in g.layers] for g in groups] == [["conv", "relu"], ["clip", "global_avg_pool"]]
+
+
 @pytest.mark.parametrize("change", [{"low": -1.0}, {"shared": True}])
 def test_other_clips_stay(change: dict[str, Any]) -> None:
     network = rewritten(inverted(Net(), **change), device=GPU)

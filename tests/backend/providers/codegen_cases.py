@@ -324,6 +324,18 @@ def _reductions() -> Iterator[Case]:
     yield case("reduce_max_long", over("reduce_max", "f16", 1, 65536, axes=(1,)))
     yield case("arg_max_long", over("arg_max", "f16", 2, 40000, axis=1), data=_coarse)
     yield case("reduce_nothing", over("reduce_max", "f32", 3, 0, axes=(1,)))
+    last = {"x": "last"}
+    bounded = lambda n: n.global_avg_pool(n.clip(n.x("f16", 2, 40, 7, 7), max=0.5), name="y")  # noqa: E731
+    yield case("global_avg_pool_bounded", bounded, accumulated=20)
+    yield case("global_avg_pool_bounded_last", bounded, accumulated=20, layouts=last)
+    for dtype in ("f16", "f32"):
+        yield case(
+            f"reduce_mean_of_gelu_{dtype}",
+            lambda n, dtype=dtype: n.reduce_mean(
+                n.gelu(n.cast(n.x(dtype, 5, 72), to=BY_NAME["f32"])), axes=(1,), name="y"
+            ),
+            accumulated=20,
+        )
     yield case("global_avg_pool", over("global_avg_pool", "f16", 2, 40, 7, 7))
     yield case("global_avg_pool_last", over("global_avg_pool", "f16", 2, 40, 7, 7), layouts={"x": "last"})
     yield case("global_max_pool_last", over("global_max_pool", "f16", 1, 21, 3, 5), layouts={"x": "last"})

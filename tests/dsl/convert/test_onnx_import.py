@@ -242,6 +242,18 @@ def test_a_model_without_outputs() -> None:
     assert codes(error) == ["E0803"] and "no outputs" in str(error)
 
 
+def test_sizes_that_no_spec_can_state() -> None:
+    """The type of an input, that of an output, the range of a dim."""
+    large = 1 << 31
+    relu, x = node("Relu", ["x"], ["y"]), value("x", [large])
+    assert f"input `x` has a dim of {large}; dims lie in 0..{large - 1}" in str(refused(model([relu], [x], ["y"])))
+    grown = node("Expand", ["x", "to"], ["y"])
+    proto = model([grown], [value("x", [1])], ["y"], {"to": np.asarray([large])})
+    assert f"output `y` has a dim of {large}" in str(refused(proto))
+    proto = model([relu], [value("x", ["N"])], ["y"])
+    assert f"dim `N` goes to {large}" in str(refused(proto, dims={"N": Range(1, large)}))
+
+
 def test_training_is_refused() -> None:
     names = ["x", "s", "b", "m", "v"]
     proto = model(

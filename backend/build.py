@@ -32,7 +32,7 @@ from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Network, Precision
 from trtn.dsl.version import VERSION
 
-__all__ = ["Progress", "build"]
+__all__ = ["Progress", "build", "policy_of", "tuning_effort", "with_profiles"]
 
 _log = logging.getLogger(__name__)
 
@@ -80,12 +80,12 @@ def build(
     """
     report = progress or (lambda stage, done, total: None)
     chosen = find_device(device, threads)
-    network = _with_profiles(network, profiles)
+    network = with_profiles(network, profiles)
     digest = _digest(network)
     _verify_weights(network, report)
     network = run_passes(
         network,
-        precision=_precision(precision),
+        precision=policy_of(precision),
         device=chosen.name,
         progress=lambda done, total: report("passes", done, total),
     )
@@ -104,7 +104,7 @@ def build(
         bench,
         cache=TimingCache(cache_folder(), kept_under),
         lock=held,
-        effort=_effort(effort, chosen.name),
+        effort=tuning_effort(effort, chosen.name),
         locked=locked,
         workspace=workspace,
         reduced=tf32,
@@ -162,7 +162,7 @@ def _tune(tuner: Tuner, network: Network, groups: Sequence[Group], report: Progr
     return points
 
 
-def _effort(wanted: int | None, device: str) -> int:
+def tuning_effort(wanted: int | None, device: str) -> int:
     if wanted is None:
         return default_effort(device)
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 0 <= wanted < len(EFFORTS):
@@ -175,7 +175,7 @@ def _log_warning(warning: Diagnostic) -> None:
     _log.warning("%s", warning)
 
 
-def _with_profiles(network: Network, names: Sequence[str] | None) -> Network:
+def with_profiles(network: Network, names: Sequence[str] | None) -> Network:
     if names is None:
         return network
     known = {p.name: p for p in network.profiles}
@@ -186,7 +186,7 @@ def _with_profiles(network: Network, names: Sequence[str] | None) -> Network:
     return replace(network, profiles=tuple(known[n] for n in names))
 
 
-def _precision(wanted: str | Precision | None) -> Precision:
+def policy_of(wanted: str | Precision | None) -> Precision:
     if wanted is None:
         return Precision()
     if isinstance(wanted, Precision):

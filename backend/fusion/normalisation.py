@@ -18,7 +18,7 @@ class NormalisationFusion:
 
     name = "normalisation"
     kind = "normalisation"
-    after = frozenset({"conv", "gathered_norm", "gemm"})
+    after = frozenset({"conv", "gemm", "norm_prologue"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
         if seed.op.name not in _NORMS:

@@ -11,7 +11,7 @@ from trtn.dsl.ops.infer import infer_layer
 from trtn.dsl.ops.signature import Input
 from trtn.dsl.structure.rewriter import Rewriter
 
-__all__ = ["PrecisionPass"]
+__all__ = ["PrecisionPass", "carries"]
 
 F32 = BY_NAME["f32"]
 _EXACT = frozenset({"range"})
@@ -141,8 +141,8 @@ class _Casting:
 
     def _common(self, layer: Layer, slots: list[_Slot]) -> DType | None:
         """The dtype for the inputs that the policy is about; None where they are to be what they were."""
-        carries = all(_carries(layer, s.spec) for s in slots) and layer.origin.precision is None
-        if carries and not all(s.tensor.weight is not None for s in slots):
+        moved_only = all(carries(layer, s.spec) for s in slots) and layer.origin.precision is None
+        if moved_only and not all(s.tensor.weight is not None for s in slots):
             given = {s.tensor.dtype for s in slots}
             if len(given) == 1:
                 return given.pop()
@@ -174,7 +174,7 @@ def _spec(layer: Layer, index: int) -> Input:
     return declared[min(index, len(declared) - 1)]
 
 
-def _carries(layer: Layer, spec: Input) -> bool:
+def carries(layer: Layer, spec: Input) -> bool:
     """Whether an input's elements are only moved: the op takes every dtype there."""
     return spec.type not in BY_NAME and "|" not in spec.type and layer.op.dtypes(spec.type) is ALL
 

@@ -1,6 +1,7 @@
 """Providers offer tactics: problems come in, kernels that run them come out. `discover()` finds them by scanning."""
 
 from trtn.backend.providers.base import (
+    AssistedProvider,
     ForesightedProvider,
     Keepable,
     Launch,
@@ -15,6 +16,7 @@ from trtn.backend.providers.base import (
 )
 
 __all__ = [
+    "AssistedProvider",
     "ForesightedProvider",
     "Keepable",
     "Launch",

@@ -14,6 +14,7 @@ from trtn.backend.problem import ArrayLayout, Problem
 
 __all__ = [
     "ArrayLayout",
+    "AssistedProvider",
     "BulkProvider",
     "Device",
     "ForesightedProvider",
@@ -84,6 +85,8 @@ class Provider(Protocol):
 
     name: str
     after: frozenset[str]
+    devices: frozenset[str]
+    """The kinds of devices that it is for: `cpu`, `cuda`."""
     is_reference: bool
     """The one that takes every group, and whose results others are checked against."""
 
@@ -125,6 +128,15 @@ class ForesightedProvider(Protocol):
 
     def announce(self, wanted: Sequence[tuple[Problem, Tactic]], device: Device) -> None:
         """These will probably be prepared soon; what was announced before no longer will."""
+        ...
+
+
+@runtime_checkable
+class AssistedProvider(Protocol):
+    """A provider whose answers depend on another one's being there."""
+
+    def assisted(self) -> Provider:
+        """As it is where the other one is there: what a plan for another machine asks."""
         ...
 
 

@@ -22,6 +22,7 @@ class ReferenceProvider:
 
     name = "reference"
     after: frozenset[str] = frozenset()
+    devices = frozenset({"cpu", "cuda"})
     is_reference = True
 
     def unavailable(self, device: str) -> str | None:

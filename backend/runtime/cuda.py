@@ -42,9 +42,12 @@ class CudaContext(Context):
         self._xp = engine.hardware.xp
         self.stream = stream if stream is not None else self._xp.cuda.Stream(non_blocking=True)
         self._recordings: OrderedDict[tuple[object, ...], Recording] = OrderedDict()
+        self._ready: Recording | None = None
+        """What a run on the bound buffers comes down to, where that is one graph."""
         self._broken = ""
 
     def bind(self, buffers: Mapping[str, Any]) -> None:
+        self._ready = None
         super().bind(buffers)
         alignment = self.engine.hardware.alignment
         for name in buffers:
@@ -55,6 +58,10 @@ class CudaContext(Context):
     def execute_async(self, stream: Any = None) -> None:
         """Enqueue a run on the bound buffers on `stream` (the context's own without it); returns before it has
         finished."""
+        if self._ready is not None:
+            with self._exclusive():
+                self._replay(self._ready, self.stream if stream is None else stream)
+            return
         own, self.stream = self.stream, stream if stream is not None else self.stream
         try:
             super().execute_async()
@@ -69,17 +76,34 @@ class CudaContext(Context):
 
     def _on_gpu(self, work: Callable[[], T]) -> T:
         """Work on the context's stream, what the GPU reports as errors that a caller knows."""
-        if self._broken:
-            raise EngineError(self._broken, [Diagnostic("E0701", self._broken)])
-        xp = self._xp
+        self._demand_alive()
         try:
             with self.stream:
                 return work()
-        except xp.cuda.memory.OutOfMemoryError as e:
+        except self._xp.cuda.memory.OutOfMemoryError as e:
             raise MemoryError(str(e)) from None
-        except (xp.cuda.runtime.CUDARuntimeError, xp.cuda.driver.CUDADriverError) as e:
-            self._broken = f"the GPU reported an error, the context can't be used again: {e}"
-            raise EngineError(self._broken, [Diagnostic("E0701", self._broken)]) from e
+        except self._errors as e:
+            raise self._lost(e) from e
+
+    def _replay(self, recording: Recording, stream: Any) -> None:
+        """A run of a few microseconds on the host."""
+        self._demand_alive()
+        try:
+            recording.replay(stream)
+        except self._errors as e:
+            raise self._lost(e) from e
+
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return self._xp.cuda.runtime.CUDARuntimeError, self._xp.cuda.driver.CUDADriverError
+
+    def _demand_alive(self) -> None:
+        if self._broken:
+            raise EngineError(self._broken, [Diagnostic("E0701", self._broken)])
+
+    def _lost(self, error: Exception) -> EngineError:
+        self._broken = f"the GPU reported an error, the context can't be used again: {error}"
+        return EngineError(self._broken, [Diagnostic("E0701", self._broken)])
 
     def _on_stream(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
         engine, xp = self.engine, self._xp
@@ -93,6 +117,7 @@ class CudaContext(Context):
         recording.replay(self.stream)
         if into:
             self._copy_late_outputs(recording, into)
+            self._ready = recording if self._is_all_of_it(recording) else None
             return dict(into)
         outputs = {t.name: recording.table[id(t)] for t in engine.network.outputs}
         if on_host:
@@ -100,6 +125,12 @@ class CudaContext(Context):
         copies = {name: a.copy() for name, a in outputs.items()}
         self.stream.synchronize()
         return copies
+
+    def _is_all_of_it(self, recording: Recording) -> bool:
+        """Whether a run on the bound buffers is the replay of one graph, whatever the buffers hold."""
+        engine = self.engine
+        written = all(engine.storage.places.get(id(t)) is Place.OUTPUT for t in engine.network.outputs)
+        return written and recording.is_one_graph and not any(p.values for p in engine.profiles)
 
     def _recording(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> Recording:
         """The recording for the feeds' shapes, or for the buffers that are bound."""
@@ -118,6 +149,7 @@ class CudaContext(Context):
         schedule = super()._schedule(arrays)
         if self._memory is not before:
             self._recordings.clear()  # they hold addresses of the arena that was replaced
+            self._ready = None
         return schedule
 
     def _wait_for_caller(self) -> None:
@@ -169,6 +201,7 @@ class Recording:
 
     def __init__(self, xp: Any, schedule: Schedule, table: dict[int, Any], stream: Any) -> None:
         self.table = table
+        self.schedule = schedule  # recordings are found by its identity, which must stay its own
         self.sizes = dict(schedule.sizes)
         self._now = dict(schedule.sizes)
         """The dims' values in the run that goes on, those that the data has shown among them."""
@@ -195,6 +228,10 @@ class Recording:
     def graphs(self) -> int:
         """How many graphs the steps were recorded into."""
         return sum(1 for s in self._segments if s.__name__ == "launch")
+
+    @property
+    def is_one_graph(self) -> bool:
+        return len(self._segments) == self.graphs == 1
 
     def _record(self, steps: list[BoundStep], stream: Any) -> None:
         """Record the longest runs of steps that can be recorded. A step that can't stops a recording, which is then

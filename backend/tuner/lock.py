@@ -71,7 +71,7 @@ def read_lock(path: str | Path) -> Lock:
     except (OSError, ValueError) as e:  # bytes that are not UTF-8, a NUL in the path
         raise _error(f"lock file {path} can't be read: {_reason(e)}") from None
     if not text.startswith(FIRST):
-        raise _error(f"{path}:1: not a lock file of this version of trtn")
+        raise _error(f"{path}:1: not a lock file of this version of trtn", "delete it, and build without `--locked`")
     entries: dict[str, Entry] = {}
     for number, line in enumerate(text.split("\n"), 1):
         body, _, comment = line.partition(" # ")

@@ -41,10 +41,6 @@ def uri_of(path: str) -> str:
     return from_fs_path(str(Path(path).resolve())) or path
 
 
-def _key(path: str | Path) -> str:
-    return str(Path(path).resolve())
-
-
 class Buffers:
     """The open texts by path, and the manifests that were read, which are long and change rarely."""
 
@@ -52,17 +48,26 @@ class Buffers:
         self._open: dict[str, tuple[str, Source]] = {}
         self._tables: dict[str, tuple[str, WeightTable, Sink]] = {}
 
+    @staticmethod
+    def key(path: str | Path) -> str:
+        """What a file is known by, however it is written."""
+        return str(Path(path).resolve())
+
+    def forget(self) -> None:
+        """Files on the disk may have changed."""
+        self._tables.clear()
+
     def put(self, uri: str, text: str) -> Source:
         """Keep an open text, as it is now."""
         source = Source(path_of(uri), text)
-        self._open[_key(source.path)] = (uri, source)
+        self._open[self.key(source.path)] = (uri, source)
         return source
 
     def close(self, uri: str) -> None:
-        self._open.pop(_key(path_of(uri)), None)
+        self._open.pop(self.key(path_of(uri)), None)
 
     def source(self, uri: str) -> Source | None:
-        found = self._open.get(_key(path_of(uri)))
+        found = self._open.get(self.key(path_of(uri)))
         return found[1] if found is not None else None
 
     def uris(self) -> list[str]:
@@ -70,11 +75,11 @@ class Buffers:
 
     def uri(self, path: str) -> str:
         """A file's URI: as the client writes it where the file is open."""
-        found = self._open.get(_key(path))
+        found = self._open.get(self.key(path))
         return found[0] if found is not None else uri_of(path)
 
     def read(self, path: str | Path, sink: Sink) -> Source | None:
-        found = self._open.get(_key(path))
+        found = self._open.get(self.key(path))
         # Messages and spans have the path as this spec writes it.
         return Source(str(path), found[1].text) if found is not None else read_source(str(path), sink)
 
@@ -102,7 +107,7 @@ class BufferLoader(Loader):
 
     def load(self, path: str | Path) -> Unit | None:
         self.token.check()
-        self.files.add(_key(path))
+        self.files.add(self.buffers.key(path))
         source = self.buffers.read(path, self.sink)
         return self.unit(source) if source is not None else None
 

@@ -111,8 +111,8 @@ class Table:
         for item in module.items:
             self._item(item)
         found = [o for scope in self.file.within() for s in scope.symbols.values() for o in s.occurrences]
-        self._occurrences = sorted(found, key=lambda o: o.start)
-        self._starts = [o.start for o in self._occurrences]
+        self.occurrences = sorted(found, key=lambda o: o.start)
+        self._starts = [o.start for o in self.occurrences]
 
     # --- questions ---------------------------------------------------------------------------------------------
 
@@ -120,8 +120,8 @@ class Table:
         """The name at an offset, or right before it."""
         for probe in (offset, offset - 1):
             at = bisect_right(self._starts, probe) - 1
-            if at >= 0 and self._occurrences[at].start <= probe < self._occurrences[at].end:
-                return self._occurrences[at]
+            if at >= 0 and self.occurrences[at].start <= probe < self.occurrences[at].end:
+                return self.occurrences[at]
         return None
 
     def scope_at(self, offset: int) -> Scope:
@@ -204,9 +204,7 @@ class Table:
 
     def _signature(self, scope: Scope, sig: ast.Sig) -> None:
         for param in (*sig.tensors, *sig.attrs):
-            self._define(
-                scope, Space.VALUE, param.name, Kind.PARAMETER, param, *self._name(param.start, param.name)
-            )
+            self._define(scope, Space.VALUE, param.name, Kind.PARAMETER, param, *self._name(param.start, param.name))
         for stated in (*(p.type for p in sig.tensors if p.type is not None), *sig.results):
             self._type(scope, stated, pattern=True)
         for param in sig.attrs:

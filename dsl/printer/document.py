@@ -64,7 +64,11 @@ def header(network: Network, names: Names) -> Iterator[str]:
         yield f"dim {dims.name(name)} in {values.low}..{values.last}" + (
             f" step {values.step}" if values.step > 1 else ""
         )
-    yield from (assert_text(a.relation, a.message, names.dims) for a in network.asserts if a.relation.symbols and not _is_late(a, network))
+    yield from (
+        assert_text(a.relation, a.message, names.dims)
+        for a in network.asserts
+        if a.relation.symbols and not _is_late(a, network)
+    )
     for word, tensors in (("input", network.inputs), ("output", network.outputs)):
         for t in tensors:
             yield f"{word} {quote_name(t.name)}: {t.dtype}[{', '.join(map(dims, t.shape))}]"

@@ -1,8 +1,7 @@
 """The order of the statements: each value right before its only reader, what depends on no weights first.
 
 Exporters mix the layers of neighbouring expressions. In this order an expression's layers stand together, in the
-order in
-which loading makes them, so that a text's network is in this order already.
+order in which loading makes them, so that a text's network is in this order already.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Statements from layers: what is read once, right behind it, is written inside of what reads it.
 
 The order of the layers stays that in which the text makes them. Whether a layer is inside of another depends on the
-two and
-what is inside of them already, never on what is far away: a new layer changes the lines around it only.
+two and what is inside of them already, never on what is far away: a new layer changes the lines around it only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Finds the stretch of layers that occurs several times and is best made a block.
 
 A stretch is worth a block if it has one result that layers behind it read, needs nothing that is read again right
-behind
-it (it is no half of a residual), and occurs often enough to make the text shorter.
+behind it (it is no half of a residual), and occurs often enough to make the text shorter.
 """
 
 from __future__ import annotations
@@ -43,9 +42,7 @@ follow each other. One call more is not worth it."""
 _MOST_INPUTS = 8
 _GENERIC_ROLES = frozenset({"a", "b", "x", "xs", "y"})
 
-
 Counts: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
-
 _Score: TypeAlias = tuple[bool, float, bool, int]
 """Whether no weight belongs elsewhere, the lines saved, whether it begins with a line, how many layers it has."""
 _NONE: _Score = (False, 0.0, False, 0)
@@ -107,7 +104,6 @@ class Finder:
         self._literals = {
             id(t) for x in self.layers for t in x.inputs if t is not None and t.weight is not None and not is_weight(t)
         }
-
         self._judged: dict[tuple[int, ...], tuple[list[Occurrence], _Score]] = {}
         """What has been looked at closely, by length and places."""
 
@@ -140,12 +136,8 @@ class Finder:
         if gain < (_LEAST_GAIN if found[0].weights else _LEAST_GAIN_WITHOUT_WEIGHTS):
             return [], _NONE
         bonus = (_COMPLETE if self._complete(found, members) else _REGULAR) if members.regular else 1.0
-        return found, (
-            members.fits,
-            bonus * (1 - _LOOSE * loose / len(found)) * gain,
-            is_line(found[0].layers[0]),
-            length,
-        )
+        value = bonus * (1 - _LOOSE * loose / len(found)) * gain
+        return found, (members.fits, value, is_line(found[0].layers[0]), length)
 
     def _goes_on(self, place: int) -> bool:
         """Whether the next layer works on the result of one, and nobody else does, and would be written around it: a

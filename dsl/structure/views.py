@@ -1,8 +1,7 @@
 """Chains of transposes and reshapes as what they come to: which pieces of the source's axes lie where in the result.
 
 An axis may be cut into pieces (`768` into `12, 64`), pieces change places and are joined again. So every chain is at
-most
-one reshape that cuts, one transpose, and one reshape that joins.
+most one reshape that cuts, one transpose, and one reshape that joins.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def _there_and_back(trips: Outcomes) -> str:
         "can't run the first model or fails its test."
     )
     rule = (
-        f"The same is ‖a - b‖ ≤ tolerance * ‖b‖ for each output: {bounds}; other dtypes are equal. bfloat16 and dtypes "
-        "below 8 bits go to ONNX Runtime by memory, not by its arrays."
+        f"The same is ‖a - b‖ ≤ tolerance * ‖b‖ for each output: {bounds}; other dtypes are equal. bfloat16, 8-bit "
+        "floats and dtypes below 8 bits go to ONNX Runtime by memory, not by its arrays."
     )
     corpus = (
         f"The {len(models())} real models of `tests/corpus` do so too, within 1e-5 (sigmoids near 0 within 4 * 2^-24, "

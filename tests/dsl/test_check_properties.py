@@ -22,6 +22,7 @@ from trtn.dsl.dims.domain import enumerate_points
 from trtn.dsl.elaborate import Elaborated, Loader, elaborate_network
 from trtn.dsl.load import check_source
 from trtn.dsl.network import Guard, Network, walk
+from trtn.dsl.regions import find_bodies, with_guards
 
 Env = Mapping[str, int]
 
@@ -43,16 +44,25 @@ def fault(network: Network, env: Env) -> str:
         return "an input has a negative size"
     feeds = {t.name: np.zeros(shapes[t.name], t.dtype.numpy) for t in network.inputs}
     try:
-        evaluate_network(replace(network, guards=()), feeds)
+        evaluate_network(replace(network, graph=with_guards(network.graph, {}), guards=()), feeds)
     except Exception as e:
         return f"{type(e).__name__}: {e}"
     return ""
 
 
+def guards_of(network: Network, env: Env | None = None) -> list[Guard]:
+    """The network's guards and those of its bodies; with `env` only of bodies that run there."""
+    found = list(network.guards)
+    for body in find_bodies(network.graph):
+        if body.graph is not None and (env is None or all(r.holds(env) for r in body.runs_for)):
+            found += body.graph.guards
+    return found
+
+
 def failing(network: Network, env: Env) -> list[Guard]:
     """The guards that do not hold. One that divides by zero comes after one that says so, and is not looked at."""
     failed: list[Guard] = []
-    for guard in network.guards:
+    for guard in guards_of(network, env):
         try:
             if not guard.relation.holds(env):
                 failed.append(guard)
@@ -142,8 +152,8 @@ def test_guards_hold_exactly_where_the_network_runs(text: str) -> None:
         return
     with patch.object(proof, "sample", lambda domain: iter(())), patch.object(check, "prove", partial(prove, budget=0)):
         network = check_network(made.network, made.requirements, sink)
-    event(f"{len(network.guards)} guards")
-    assert {d.code for d in sink.diagnostics} == ({"W0401"} if network.guards else set())
+    event(f"{len(guards_of(network))} guards")
+    assert {d.code for d in sink.diagnostics} == ({"W0401"} if guards_of(network) else set())
     stated = {p.requirement.relation for p in made.requirements if p.requirement.code == "E0305"}
     for env in enumerate_points(network.domain()):
         failed = failing(network, env)
@@ -177,11 +187,11 @@ def test_what_stays_open_is_settled_inside_each_profile(text: str) -> None:
     for found in refused:
         (name,) = [n for n in boxes if f"`{n}`" in found.message]
         assert boxes[name].contains(found.values), found
-        (guard,) = [g for g in network.guards if found.message.endswith(g.message) and g.span == found.span]
+        (guard,) = [g for g in guards_of(network) if found.message.endswith(g.message) and g.span == found.span]
         assert not guard.relation.holds(found.values), found
     if not sink.has_errors:
         small = [box for box in boxes.values() if box.ranges != network.dims]
-        assert all(g.relation.holds(env) for g in network.guards for box in small for env in enumerate_points(box))
+        assert all(not failing(network, env) for box in small for env in enumerate_points(box))
 
 
 ODD = (

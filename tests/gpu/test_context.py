@@ -133,6 +133,31 @@ def test_bound_buffers() -> None:
         assert_close({"prob": prob.get()}, reference.run(feeds))
 
 
+def test_buffers_bound_anew() -> None:
+    """Runs on bound buffers replay a graph at once; other buffers and other shapes take another."""
+    import cupy
+
+    network = trtn.load(SPECS / "lenet.trtn")
+    context = trtn.build(network, device="cuda").create_context()
+    reference = trtn.build(network, device="cpu")
+    kept = []
+    for seed, n in enumerate((2, 2, 5, 1)):
+        feeds = make_feeds(network, {"N": n}, seed)
+        image, prob = cupy.asarray(feeds["image"]), cupy.empty((n, 10), cupy.float32)
+        context.bind({"image": image, "prob": prob})
+        for _ in range(3):
+            prob.fill(0)
+            cupy.cuda.get_current_stream().synchronize()
+            context.execute_async()
+            context.stream.synchronize()
+            assert_close({"prob": prob.get()}, reference.run(feeds))
+        context.run(make_feeds(network, {"N": 40 + n}, seed))  # the memory grows under the graph
+        kept.append((image, prob))
+        context.execute_async()
+        context.stream.synchronize()
+        assert_close({"prob": prob.get()}, reference.run(feeds))
+
+
 def test_two_contexts_on_two_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

@@ -27,7 +27,7 @@ from trtn.cli.tables import bytes_text, duration, plural
 if TYPE_CHECKING:
     from trtn.dsl.network import Network, Target
 
-__all__ = ["app"]
+__all__ = ["app", "only_target"]
 
 app = verb()
 
@@ -106,7 +106,7 @@ def build(
             target=target,
             reading=reading,
         )
-        chosen = chosen or _only_target(net, device)
+        chosen = chosen or only_target(net, device)
         folder = os.path.dirname(reading.stdin_filename or "" if spec == "-" else spec)
         path = output or (os.path.join(folder, chosen.output) if chosen is not None and chosen.output else None)
         if path is None:
@@ -140,7 +140,7 @@ def build(
         console.status(f"{path}: engine {engine.name}, {steps} on {engine.device}, {size}, built in {took}")
 
 
-def _only_target(network: Network, device: str | None) -> Target | None:
+def only_target(network: Network, device: str | None) -> Target | None:
     """The target where nobody names one: the only one, those for another device than the wanted one left out."""
     fitting = [
         t

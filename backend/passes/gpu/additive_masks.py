@@ -47,6 +47,8 @@ def _refusal(layer: Layer) -> str:
     if layer.attrs["causal"]:
         return "it is causal as well"
     whole = (q.shape[2], k.shape[2])
+    if mask.rank == 0:
+        return "its mask is one value"
     if any(have not in (1, want) for have, want in zip(mask.shape[-2:], whole[-mask.rank :], strict=True)):
         return "how its mask broadcasts is not settled"
     if mask.dtype is not BOOL and mask.rank == 4 and mask.shape[2:] == whole:

@@ -183,7 +183,7 @@ class ExcitationFamily:
         ):
             slot = number[id(layer.inputs[1])]
             held = _as_matrix(inputs[slot], layer, transposed)
-            if held.strides == (columns, 1):
+            if held.strides == (columns, 1) and held.align == 16:
                 weights.append(Slot(slot))
                 continue
             weights.append(Slot(len(inputs) + len(outputs) + len(scratch)))

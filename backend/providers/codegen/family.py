@@ -102,7 +102,7 @@ class Family(Protocol):
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
-        """The launches for operands of any strides."""
+        """The launches for operands of any strides. Raises TacticError where these sizes or strides are not for it."""
         ...
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trtn.backend.group import Group
-from trtn.backend.providers.base import Tactic
+from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import expressions
 from trtn.backend.providers.codegen.expressions import literal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
@@ -213,6 +213,8 @@ class NormalisationFamily:
                 operands.append(everything[table])
                 reach.append(everything[table])
                 continue
+            if everything[table].size == 0:
+                raise TacticError("a table that rows are read of is empty")
             row, step = everything[table].strides
             picked = replace(everything[table], shape=(*everything[index].shape, everything[table].shape[1]))
             operands.append(replace(picked, strides=(*everything[index].strides, step)))

@@ -29,6 +29,7 @@ class CodegenProvider:
 
     name = "codegen"
     after = frozenset({"reference"})
+    devices = frozenset({"cuda"})
     is_reference = False
 
     def __init__(self) -> None:

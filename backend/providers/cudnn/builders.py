@@ -52,7 +52,7 @@ class Pool:
         try:
             return future.result()
         except _FailedError as e:
-            _log.warning("a process that builds plans failed: %s", e)
+            _log.info("a plan is not built by another process: %s", e)
             return None
 
     def cancel(self) -> None:

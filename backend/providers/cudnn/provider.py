@@ -30,6 +30,7 @@ class CudnnProvider:
 
     name = "cudnn"
     after: frozenset[str] = frozenset({"reference"})
+    devices = frozenset({"cuda"})
     is_reference = False
 
     def __init__(self) -> None:

@@ -39,21 +39,23 @@ def _concat(program: Program, layer: Layer) -> None:
 
 
 def _pad(program: Program, layer: Layer) -> None:
-    """With a constant around; the border is filled slab by slab."""
-    if layer.attrs["mode"] != "constant" or any(t is not None for t in layer.inputs[1:]):
-        raise Unfit("padding other than by a constant that is known")
-    source, target = program.value(_only(layer)), program.value(layer.outputs[0])
+    """With a constant around, mirrored or repeated; the border is filled slab by slab."""
+    mode = layer.attrs["mode"]
+    if mode == "wrap" or any(t is not None for t in layer.inputs[1:]):
+        raise Unfit("padding that goes on at the other end, or by tensors")
+    x = layer.inputs[0]
+    assert x is not None
+    source, target = program.value(x), program.value(layer.outputs[0])
     axes = layer.attrs["axes"]
     pads = resolve_attr(layer.attrs["pads"], program.problem.sizes)
-    before = dict.fromkeys(range(len(source.desc.shape)), 0) | dict(zip(axes, pads, strict=False))
+    shape = source.desc.shape
+    before = dict.fromkeys(range(len(shape)), 0) | dict(zip(axes, pads, strict=False))
     if any(p < 0 for p in pads):
         raise Unfit("padding that takes elements away")
-    program.python(_Border(source.desc.shape, before, layer.attrs["fill"], target).bind)
-    program.copy(source, _part(program, target, before, source.desc.shape))
-
-
-def _only(layer: Layer) -> Any:
-    return layer.inputs[0]
+    if mode == "reflect" and any(p >= shape[a] for p, a in zip(pads, axes * 2, strict=True)):
+        raise Unfit("padding that mirrors more than there is")
+    program.copy(source, _part(program, target, before, shape))
+    program.python(_Border(shape, before, mode, layer.attrs["fill"], target).bind)
 
 
 def _part(program: Program, value: Value, start: dict[int, int], shape: Sequence[int]) -> Value:
@@ -67,26 +69,41 @@ def _part(program: Program, value: Value, start: dict[int, int], shape: Sequence
 
 
 class _Border:
-    """What is around a box in an array, as slabs that don't overlap."""
+    """What is around a box in an array. Axis after axis, each slab over the whole of the others: what an earlier axis
+    has put into a corner the later one puts right."""
 
-    def __init__(self, inner: Sequence[int], before: dict[int, int], fill: float, target: Value) -> None:
+    def __init__(self, inner: Sequence[int], before: dict[int, int], mode: str, fill: float, target: Value) -> None:
         self._target = target
+        self._mode = mode
         self._fill = fill
-        self._slabs: list[tuple[slice, ...]] = []
-        inside: list[slice] = []
-        for axis, (size, whole) in enumerate(zip(inner, target.desc.shape, strict=True)):
-            start = before[axis]
-            for slab in (slice(0, start), slice(start + size, whole)):
-                if slab.stop > slab.start:
-                    self._slabs.append((*inside, slab))
-            inside.append(slice(start, start + size))
+        whole = target.desc.shape
+        self._spans = [(axis, before[axis], before[axis] + size, whole[axis]) for axis, size in enumerate(inner)]
 
     def bind(self, lookup: Lookup) -> Launch:
         array, fill = lookup(self._target), self._fill
-        slabs = [array[slab] for slab in self._slabs]
+        copies: list[tuple[Any, Any]] = []
+        for axis, start, stop, end in self._spans:
+            for slab, source in ((slice(0, start), _mirrored(start, start)), (slice(stop, end), _back(stop, end))):
+                if slab.start == slab.stop:
+                    continue
+                if self._mode == "edge":
+                    source = slice(start, start + 1) if slab.start == 0 else slice(stop - 1, stop)
+                lead = (slice(None),) * axis
+                copies.append((array[(*lead, slab)], fill if self._mode == "constant" else array[(*lead, source)]))
 
         def launch() -> None:
-            for slab in slabs:
-                slab.fill(fill)
+            for target, source in copies:
+                target[...] = source
 
         return launch
+
+
+def _mirrored(start: int, count: int) -> slice:
+    """`count` elements after `start`, the farthest first."""
+    return slice(start + count, start, -1)
+
+
+def _back(stop: int, end: int) -> slice:
+    """As many elements before the last one of those up to `stop` as there are from there to `end`, the nearest first."""
+    last = stop - 2 - (end - stop)
+    return slice(stop - 2, last if last >= 0 else None, -1)

@@ -48,7 +48,7 @@ class MemoryDesc:
     @classmethod
     def matrices(cls, shape: Sequence[int], dtype: str, strides: Sequence[int]) -> MemoryDesc:
         """The same for the products, which take leading dimensions from the strides of axes of one element, too, and
-        want them to reach over the axes after."""
+        want them to reach over the axes after; a row with gaps is a matrix turned round, whose rows have one element."""
         reach = [0] * len(shape)
         own = list(strides)
         for axis in reversed(range(len(shape))):
@@ -56,6 +56,8 @@ class MemoryDesc:
             if shape[axis] == 1:
                 own[axis] = later
             reach[axis] = max(later, shape[axis] * own[axis])
+        if len(shape) > 1 and shape[-2] == 1 and own[-1] != 1:
+            own[-2] = 1
         return cls.strided(shape, dtype, own)
 
     @classmethod

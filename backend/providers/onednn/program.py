@@ -104,6 +104,10 @@ class Program:
         self._packings: dict[tuple[int, str], _Packing] = {}
         self._index = {id(t): n for n, t in enumerate((*problem.group.inputs, *problem.group.outputs))}
 
+    def __len__(self) -> int:
+        """How many calls it takes."""
+        return len(self._steps)
+
     # --- values ---
 
     def value(self, tensor: Tensor) -> Value:

@@ -21,6 +21,7 @@ from trtn.backend.providers.onednn.pooling import plan_pooling
 from trtn.backend.providers.onednn.program import Program, Unfit
 from trtn.backend.providers.onednn.recurrent import plan_recurrent
 from trtn.backend.providers.onednn.reduction import plan_reduction, plan_reduction_by_windows, plan_reduction_of_few
+from trtn.backend.providers.onednn.resampling import plan_resampling
 from trtn.backend.providers.onednn.rows import plan_normalisation, plan_softmax
 
 __all__ = ["PROVIDER", "TACTICS", "OneDnnProvider"]
@@ -30,6 +31,9 @@ _log = logging.getLogger(__name__)
 REVISION = 1
 """Goes up with every change of what a tactic's name stands for."""
 DTYPES = ("f32", "bf16", "f16")
+
+SMALL = 1 << 16
+"""Bytes of a problem that fewer calls are guessed to help more than better kernels."""
 
 TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
     "attention": {"products": plan_attention},
@@ -45,6 +49,7 @@ TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
         "axes": plan_reduction,
         "windows": plan_reduction_by_windows,
     },
+    "reference": {"resampling": plan_resampling},
     "softmax": {"rows": plan_softmax},
 }
 """What writes the program of each tactic, by kind of group; the best guess first."""
@@ -54,6 +59,7 @@ _OPS = {
     "pooling": ("avg_pool", "global_avg_pool", "global_max_pool", "max_pool"),
     "recurrent": ("gru", "lstm"),
     "reduction": ("reduce_max", "reduce_mean", "reduce_min", "reduce_sum"),
+    "reference": ("resize",),
     "softmax": ("log_softmax", "softmax"),
 }
 
@@ -63,6 +69,7 @@ class OneDnnProvider:
 
     name = "onednn"
     after: frozenset[str] = frozenset({"reference"})
+    devices = frozenset({"cpu"})
     is_reference = False
 
     def unavailable(self, device: str) -> str | None:
@@ -84,7 +91,7 @@ class OneDnnProvider:
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
         """Those that can be prepared: whether a primitive has a kernel for a problem, only making it tells. The library
         keeps what it has compiled, so that it is not compiled again by `prepare`."""
-        found = []
+        found: list[tuple[int, Tactic]] = []
         for name in () if self.refusal(problem.group) else TACTICS[problem.group.kind]:
             tactic = Tactic(name, numerics="reassociated")
             try:
@@ -92,8 +99,11 @@ class OneDnnProvider:
             except TacticError as e:
                 _log.debug("%s %s: %s", problem, name, e)
             else:
-                found.append(replace(tactic, workspace=program.workspace))
-        return found
+                found.append((len(program), replace(tactic, workspace=program.workspace)))
+        layouts = (*problem.inputs, *problem.outputs)
+        if sum(each.nbytes for each in layouts if not each.constant) <= SMALL:
+            found.sort(key=lambda pair: pair[0])
+        return [tactic for _, tactic in found]
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> Program:
         write = TACTICS.get(problem.group.kind, {}).get(tactic.name)

@@ -92,6 +92,18 @@ def test_embeddings_are_read_where_they_are_normalised() -> None:
     assert [t.name for t in first.outputs] == ["y1", y.name]
 
 
+def test_a_normalisation_computes_what_it_reads() -> None:
+    b = Net()
+    tokens = b.of("concat", b.x(5, 8), b.x(1, 8, name="first"), axis=1)
+    x = b.of("add", tokens, b.c(6, 8))
+    network = b.done(b.of("linear", b.of("layer_norm", b.of("mul", x, b.k(2.0)), b.c(8), b.c(8)), b.c(8, 8)))
+    assert shown(gpu_groups(network)) == ["copy: concat", "normalisation: add mul layer_norm", "gemm: linear"]
+    b = Net()
+    x = b.of("exp", b.x(8))
+    network = b.done(b.of("rms_norm", b.of("neg", x)), b.of("tanh", x))
+    assert shown(gpu_groups(network))[-1] == "normalisation: neg rms_norm"
+
+
 def test_normalisation_of_several_axes_reads_no_tables() -> None:
     b = Net()
     y = b.of("layer_norm", embeddings(b), b.c(5, 8), axis=1)

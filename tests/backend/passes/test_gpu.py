@@ -124,6 +124,8 @@ def test_masks_that_are_whole_or_causal_stay() -> None:
     q, k, v = (b.of("cast", b.x(2, 6, 8, name=name), to=F16) for name in "qkv")
     y = b.of("attention", q, k, v, b.x(1, 6, 6, name="keep", dtype=BOOL), causal=True)
     assert "where" not in ops(run_passes(b.done(b.of("cast", y, to=F32)), device=GPU))
+    b = Net()
+    assert "where" not in ops(run_passes(b.done(masked(b, b.input("keep", BOOL, ()))), device=GPU))
 
 
 def inverted(b: Net, *, low: float = 0.0, shared: bool = False) -> Network:

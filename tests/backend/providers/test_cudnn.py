@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tests.backend.harness import network
+from trtn.backend.devices.cpu import CPU
 from trtn.backend.fusion import partition
 from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import plan_storage
 from trtn.backend.problem import Problem
 from trtn.backend.providers import TacticError
+from trtn.backend.providers.cudnn import plans
 from trtn.backend.providers.cudnn.builders import Pool
 from trtn.backend.providers.cudnn.graphs import forms_of, graph_of
 from trtn.backend.providers.cudnn.library import CudnnError
@@ -223,3 +225,77 @@ def test_plans_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TRTN_CACHE", "off")
     keep_plan("b", b"data")
     assert find_plan("b") is None
+
+
+class FakePlan:
+    """A plan whose bytes are the name of what built it."""
+
+    workspace = 100
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+
+    def write(self) -> bytes:
+        return self.origin.encode()
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> plans.PlanMaker:
+    """A maker of plans over a library that builds whatever it is asked for, and reads what does not begin with `bad`."""
+
+    def read(data: bytes, stream: int) -> FakePlan:
+        if data.startswith(b"bad"):
+            raise CudnnError("not for this GPU")
+        return FakePlan(f"read {data.decode()}")
+
+    def build(spec: GraphSpec, name: PlanName, stream: int) -> FakePlan:
+        if name.engine == 7:
+            raise CudnnError("it does not build")
+        return FakePlan("built")
+
+    monkeypatch.setenv("TRTN_CACHE", str(tmp_path))
+    monkeypatch.setattr(plans, "_stream", lambda: 0)
+    monkeypatch.setattr(plans, "_key", lambda spec, name, device: f"{spec.digest()}-{name}")
+    monkeypatch.setattr(plans, "build_plan", build)
+    monkeypatch.setattr(plans, "read_plan", read)
+    return plans.PlanMaker()
+
+
+def origin(kernel: plans.CudnnKernel) -> str:
+    return kernel._plan.origin  # type: ignore[attr-defined, no-any-return]
+
+
+def test_plans_come_from_where_they_are(
+    maker: plans.PlanMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the user's cache, from other processes, else from the library; those that are going to run are kept."""
+    found = problem("gemm", LINEAR, tmp_path, LINEAR_WEIGHTS)
+    kernel = maker.make(found, "matmul:e1", CPU())
+    assert origin(kernel) == "built"
+    assert kernel.workspace == 256
+    assert not list(tmp_path.rglob("*.plan")), "only what runs is kept"
+    kernel.keep()
+    assert origin(maker.make(found, "matmul:e1", CPU())) == "read built"
+    with pytest.raises(TacticError, match="does not build"):
+        maker.make(found, "matmul:e7", CPU())
+    for name in ("matmul", "matmul:x", "conv:e1", ":e1"):
+        with pytest.raises(TacticError):
+            maker.make(found, name, CPU())
+
+    monkeypatch.setattr(plans, "FEWEST", 1)
+    monkeypatch.setattr(plans, "Pool", lambda jobs: Pool(jobs, [sys.executable, "-c", WORKER]))
+    maker.announce([(found, f"conv1x1:e{n}") for n in (2, 3, 7)] + [(found, "nonsense")], CPU())
+    pooled = maker.make(found, "conv1x1:e2", CPU())
+    assert origin(pooled) == "read plan 2"
+    with pytest.raises(TacticError, match="does not build"):
+        maker.make(found, "conv1x1:e7", CPU())
+    pooled.keep()
+    assert origin(maker.make(found, "conv1x1:e2", CPU())) == "read plan 2"
+    maker.announce([], CPU())
+    assert origin(maker.make(found, "conv1x1:e4", CPU())) == "built"
+
+
+def test_kept_plans_that_can_not_be_read_are_built(maker: plans.PlanMaker, tmp_path: Path) -> None:
+    found = problem("gemm", LINEAR, tmp_path, LINEAR_WEIGHTS)
+    keep_plan(f"{graph_of(found, 'matmul').spec.digest()}-e1", b"bad")
+    assert origin(maker.make(found, "matmul:e1", CPU())) == "built"

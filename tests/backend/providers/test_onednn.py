@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.backend.harness import floats
 from tests.backend.providers.onednn_harness import check, group_of
 from trtn.backend.providers.onednn import library
 
@@ -99,6 +100,13 @@ def test_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_matmul_of_transposed_operands() -> None:
     group = group_of(lambda n: n.matmul(n.x("f32", 2, 5, 6, name="a"), n.x("f32", 2, 6, 7, name="b")))
     assert check(group, orders={"a": (0, 2, 1), "b": (0, 2, 1)}).keys() == {"inner_product"}
+
+
+def test_matmul_of_a_row_with_gaps() -> None:
+    group = group_of(lambda n: n.linear(n.x("f32", 1, 3, 6), n.random("f32", 6, 7)))
+    assert not check(group, orders={"x": (2, 0, 1)})
+    row = group_of(lambda n: n.linear(n.x("f32", 1, 6), n.random("f32", 6, 7)))
+    assert not check(row, values={"x": floats(6, 5)[None, :, 2]})
 
 
 def _epilogues() -> dict[str, Any]:
@@ -335,6 +343,35 @@ def test_pad(attrs: dict[str, Any], order: str) -> None:
     assert not check(group_of(lambda n: n.pad(n.x("f32", 2, 3, 5, 4), **attrs)), orders={"x": lie}, out=lie)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "edge"])
+@pytest.mark.parametrize("pads", [(0, 0, 2, 3, 0, 0, 4, 1), (1, 2, 0, 0, 0, 2, 0, 3)], ids=str)
+def test_pad_from_what_is_there(mode: str, pads: tuple[int, ...]) -> None:
+    group = group_of(lambda n: n.pad(n.x("f32", 2, 3, 5, 4), pads=pads, mode=mode))
+    assert not check(group)
+    assert not check(group, orders={"x": last(4)}, out=last(4))
+
+
 def test_other_padding_is_refused() -> None:
-    group = group_of(lambda n: n.pad(n.x("f32", 2, 5), pads=(0, 1, 0, 1), mode="reflect"))
-    assert "constant" in str(check(group)["parts"])
+    group = group_of(lambda n: n.pad(n.x("f32", 2, 5), pads=(0, 1, 0, 1), mode="wrap"))
+    assert "the other end" in str(check(group)["parts"])
+
+
+RESIZES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 5, 4), {"scales": (1.0, 1.0, 2.0, 3.0), "coordinates": "asymmetric", "nearest": "floor"}),
+    ((2, 3, 5, 4), {"sizes": (2, 3, 20, 4), "nearest": "round_prefer_ceil"}),
+    ((2, 3, 5, 4), {"sizes": (2, 3, 7, 9), "mode": "linear"}),
+    ((1, 3, 9), {"sizes": (1, 3, 4), "mode": "linear"}),
+]
+
+
+@pytest.mark.parametrize(("x", "attrs"), RESIZES, ids=str)
+def test_resize(x: tuple[int, ...], attrs: dict[str, Any]) -> None:
+    group = group_of(lambda n: n.resize(n.x("f32", *x), **attrs))
+    assert not check(group)
+    assert not check(group, orders={"x": last(len(x))}, out=last(len(x)))
+
+
+@pytest.mark.parametrize("attrs", [{"coordinates": "align_corners", "mode": "linear"}, {"mode": "cubic"}, {}], ids=str)
+def test_other_ways_to_resize_are_refused(attrs: dict[str, Any]) -> None:
+    group = group_of(lambda n: n.resize(n.x("f32", 2, 3, 5, 4), sizes=(2, 3, 7, 9), **attrs))
+    assert "at these sizes" in str(check(group)["resampling"])

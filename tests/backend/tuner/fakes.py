@@ -31,6 +31,7 @@ class FakeProvider:
     wrong: Sequence[str] = ()
     broken: Sequence[str] = ()
     after: frozenset[str] = frozenset({"reference"})
+    devices: frozenset[str] = frozenset({"cpu", "cuda"})
     is_reference: bool = False
     prepared: Counter[str] = field(default_factory=Counter)
 

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from tests.dsl.convert.models import model, node, value
 
-__all__ = ["Export", "cached_decoder", "encoder", "residual_net", "stacked_heads"]
+__all__ = ["Export", "bottlenecks", "cached_decoder", "dense_net", "encoder", "residual_net", "stacked_heads"]
 
 HEADS, WIDTH = 2, 8
 
@@ -146,6 +146,33 @@ def residual_net(depth: int = 3) -> ModelProto:
     rows = e.of("Reshape", pooled, e.known([-1, given]))
     e.of("Gemm", rows, e.weight("fc.weight", 5, given), e.weight("fc.bias", 5), transB=1, name="logits")
     return model(e.nodes, [value("image", ["batch", 3, 32, 32])], ["logits"], e.weights)
+
+
+def dense_net(count: int) -> ModelProto:
+    """Layers that each read the results of all before them."""
+    e = Export()
+    parts = [e.conv("image", "stem", 3, 8)]
+    for n in range(count):
+        joined = e.of("Concat", *parts, axis=1) if n else parts[0]
+        narrow = e.of("Relu", e.conv(joined, f"layers.{n}.conv1", 8 + 4 * n, 8))
+        parts.append(e.of("Relu", e.conv(narrow, f"layers.{n}.conv2", 8, 4, 3)))
+    e.of("Concat", *parts, axis=1, name="y")
+    return model(e.nodes, [value("image", ["batch", 3, 8, 8])], ["y"], e.weights)
+
+
+def bottlenecks() -> ModelProto:
+    """Stages of modules with one core, of which only some add what they are given."""
+    e = Export()
+    x = e.conv("image", "stem", 3, 8)
+    for stage in range(3):
+        for n in range(4):
+            path = f"stages.{stage}.{n}"
+            h = e.of("Relu", e.conv(x, f"{path}.up", 8, 16))
+            h = e.of("Sigmoid", e.conv(h, f"{path}.spatial", 16, 16, 3, 2 if n == 0 else 1))
+            h = e.conv(h, f"{path}.down", 16, 8)
+            x = e.of("Add", h, x) if n else h
+    e.of("Identity", x, name="y")
+    return model(e.nodes, [value("image", ["batch", 3, 32, 32])], ["y"], e.weights)
 
 
 def cached_decoder(count: int) -> ModelProto:

@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 import trtn
 from tests.dsl.convert.models import check, ort
-from tests.dsl.structure.exports import cached_decoder, encoder, residual_net, stacked_heads
+from tests.dsl.structure.exports import bottlenecks, cached_decoder, dense_net, encoder, residual_net, stacked_heads
 from tests.interpreter import evaluate_network
 from trtn.dsl.builder import Builder
 from trtn.dsl.diagnostics import Source
@@ -29,6 +29,8 @@ MODELS = {
     "made up": (encoder(4, made_up=True, masked=False), {"ids": RANDOM.integers(0, 20, (2, 5))}),
     "stacked": (stacked_heads(), {"x": RANDOM.standard_normal((2, 5, 8)).astype(np.float32)}),
     "residual": (residual_net(), {"image": RANDOM.standard_normal((2, 3, 32, 32)).astype(np.float32)}),
+    "dense": (dense_net(6), {"image": RANDOM.standard_normal((2, 3, 8, 8)).astype(np.float32)}),
+    "bottlenecks": (bottlenecks(), {"image": RANDOM.standard_normal((2, 3, 32, 32)).astype(np.float32)}),
     "cached": (cached_decoder(4), {"x": RANDOM.standard_normal((2, 5, 8)).astype(np.float32)}),
 }
 
@@ -132,6 +134,24 @@ def test_blocks_with_parameters() -> None:
         "    layer2 = residual(layer2, p=w.layer2[i])",
         "  }",
     ]
+
+
+def test_layers_that_read_all_before_them_are_a_repeat() -> None:
+    text = text_of(MODELS["dense"][0])
+    assert "concat(x, conv2, axis=1)" in text
+    assert body(text) == [
+        "  x = conv(image, w.stem.weight, w.stem.bias)",
+        "  repeat i in 0..6 carry x as layers {",
+        "    x = convolutions(x, p=w.layers[i])",
+        "  }",
+        "  y = x",
+    ]
+
+
+def test_a_block_is_a_whole_module() -> None:
+    text = text_of(MODELS["bottlenecks"][0])
+    assert text.count("p.up.weight") == 2
+    assert blocks(text) == ["convolutions", "residual"] and text.count("repeat i in 1..4 carry") == 3
 
 
 def test_made_up_names_give_way_to_what_the_weights_are() -> None:

@@ -1,22 +1,24 @@
-"""Embeddings that are added up and normalised: rows of tables are read where the normalisation reads its row."""
+"""Normalisations of what pointwise layers make: the row is computed as it is read, from rows of tables where embeddings
+are added up.
+"""
 
 from __future__ import annotations
 
 from trtn.backend.fusion.index import GraphIndex
 from trtn.dsl.network import Layer
 
-__all__ = ["FUSION", "GatheredNormFusion"]
+__all__ = ["FUSION", "NormPrologueFusion"]
 
 _LIMIT = 12
 _NORMS = ("layer_norm", "rms_norm")
 
 
-class GatheredNormFusion:
-    """layer_norm or rms_norm of the last axis, the pointwise layers that make what it normalises, and the embeddings
-    that those read. The sum may be read elsewhere, too.
+class NormPrologueFusion:
+    """layer_norm or rms_norm of the last axis, the pointwise layers that make what it normalises, broadcasts among them,
+    and the embeddings that those read. What is normalised may be read elsewhere, too.
     """
 
-    name = "gathered_norm"
+    name = "norm_prologue"
     kind = "normalisation"
     after = frozenset({"conv", "gemm"})
 
@@ -40,11 +42,10 @@ class GatheredNormFusion:
                 found[id(maker)] = maker
                 pending += [t for t in maker.inputs if t is not None]
         layers = index.in_order(found.values())
-        looks_up = any(_is_row_lookup(layer) for layer in layers)
-        return layers if looks_up and layers[-1] is seed and index.joins(layers) else None
+        return layers if len(layers) > 1 and layers[-1] is seed and index.joins(layers) else None
 
 
-FUSION = GatheredNormFusion()
+FUSION = NormPrologueFusion()
 
 
 def _is_row_lookup(layer: Layer) -> bool:

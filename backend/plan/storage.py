@@ -6,7 +6,7 @@ Decided once for all shapes; sizes and offsets follow from the shapes (`layout`)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trtn.backend.group import Group
@@ -18,6 +18,8 @@ from trtn.dsl.network import Layer, Network, Tensor
 __all__ = ["Part", "Place", "StoragePlan", "plan_storage"]
 
 ALIGNMENT = 64
+KEPT = 64
+"""Arenas that are kept."""
 
 
 class Place(StrEnum):
@@ -56,14 +58,20 @@ class StoragePlan:
     orders: Mapping[int, tuple[int, ...]]
     """The axes of each buffer from the slowest to the fastest in memory, by tensor id; the logical order where there
     is none."""
+    _known: dict[tuple[int, ...], Arena] = field(default_factory=dict, repr=False, compare=False)
+    """Arenas by the buffers' sizes in bytes: a new shape asks for its own several times."""
 
     def layout(self, sizes: Mapping[str, int]) -> Arena:
         """Offsets of the arena's buffers for the given values of the dims."""
-        spans = [
-            Lifetime(first, last, nbytes(t, sizes))
-            for t, (first, last) in zip(self.buffers, self.lifetimes, strict=True)
-        ]
-        return plan_arena(spans, align=ALIGNMENT)
+        needs = tuple(nbytes(t, sizes) for t in self.buffers)
+        arena = self._known.get(needs)
+        if arena is None:
+            spans = [Lifetime(first, last, need) for need, (first, last) in zip(needs, self.lifetimes, strict=True)]
+            arena = plan_arena(spans, align=ALIGNMENT)
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[needs] = arena
+        return arena
 
 
 def nbytes(tensor: Tensor, sizes: Mapping[str, int]) -> int:

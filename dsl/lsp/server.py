@@ -44,7 +44,8 @@ class _Server(LanguageServer):
 
     def publish(self, uri: str, view: View) -> None:
         for changed, found in self.board.put(uri, view).items():
-            self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(changed, found))
+            version = view.version if changed == uri else None
+            self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(changed, found, version))
 
     def retract(self, uri: str) -> None:
         for changed, found in self.board.put(uri, None).items():
@@ -75,12 +76,13 @@ def _follow_files(server: _Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     async def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
-        session.change(params.text_document.uri, params.text_document.text)
+        document = params.text_document
+        session.change(document.uri, document.text, document.version)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
-        uri = params.text_document.uri
-        session.change(uri, server.workspace.get_text_document(uri).source)
+        document = params.text_document
+        session.change(document.uri, server.workspace.get_text_document(document.uri).source, document.version)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
     async def did_close(params: lsp.DidCloseTextDocumentParams) -> None:

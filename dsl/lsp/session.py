@@ -34,6 +34,8 @@ class View:
     buffers: Buffers
     encoding: lsp.PositionEncodingKind | str | None
     hints: list[Hint] = field(default_factory=list)
+    version: int | None = None
+    """The number that the editor gave to this text."""
 
     @property
     def source(self) -> Source:
@@ -61,6 +63,7 @@ class _File:
     view: asyncio.Future[View]
     token: Token = field(default_factory=Token)
     last: View | None = None
+    version: int | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -79,10 +82,11 @@ class Session:
 
     # --- what the editor says ------------------------------------------------------------------------------------
 
-    def change(self, uri: str, text: str) -> None:
+    def change(self, uri: str, text: str, version: int | None) -> None:
         """A file was opened, or its text is another now."""
         path = self.buffers.put(uri, text).path
         self._schedule(uri)
+        self._files[uri].version = version
         self._schedule_readers(path)
 
     def close(self, uri: str) -> None:
@@ -155,7 +159,7 @@ class Session:
             return
         try:
             analysis = await loop.run_in_executor(self._checking, self._analyse, source, token)
-            view = View(analysis, self.buffers, self.encoding)
+            view = View(analysis, self.buffers, self.encoding, version=file.version)
             before, file.last = file.last, view
             file.view.set_result(view)
             if analysis.broken or before is None or before.analysis.broken:

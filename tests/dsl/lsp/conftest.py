@@ -1,0 +1,42 @@
+"""The server as an editor starts it, once a module, with a client that counts columns as we do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_lsp
+from lsprotocol import types as lsp
+from pytest_lsp import ClientServerConfig, LanguageClient
+
+from tests.dsl.lsp.editor import Editor
+from tests.dsl.lsp.large_spec import write
+
+SERVER = ClientServerConfig([sys.executable, "-m", "trtn", "lsp"])
+
+
+def capabilities(*encodings: lsp.PositionEncodingKind) -> lsp.ClientCapabilities:
+    return lsp.ClientCapabilities(general=lsp.GeneralClientCapabilities(position_encodings=list(encodings) or None))
+
+
+@pytest_lsp.fixture(config=SERVER, scope="module")
+async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
+    wanted = capabilities(lsp.PositionEncodingKind.Utf32)
+    await lsp_client.initialize_session(lsp.InitializeParams(wanted))
+    yield
+    await lsp_client.shutdown_session()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the large spec."""
+    path = tmp_path_factory.mktemp("large")
+    write(path)
+    return path
+
+
+@pytest.fixture
+def large(client: LanguageClient, folder: Path) -> Editor:
+    return Editor(client, folder / "large.trtn")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from trtn.backend.fusion.signature import signature
 from trtn.backend.group import Group
@@ -10,6 +11,7 @@ from trtn.backend.report.model import Comparison, GroupChange, Plan, TacticChang
 from trtn.backend.runtime.engine import Engine
 from trtn.dsl.network import Network
 from trtn.dsl.review import compare
+from trtn.dsl.review.changes import Subject
 from trtn.dsl.review.report import human
 
 __all__ = ["compare_with"]
@@ -17,7 +19,12 @@ __all__ = ["compare_with"]
 
 def compare_with(engine: Engine, plan: Plan, network: Network, groups: Sequence[Group]) -> Comparison:
     """An engine beside a plan. `network` is the plan's after the passes, as an engine's is, `groups` are its groups."""
-    reviewed = compare(engine.network, network, titles=("engine", "plan"), without=("target",))
+    is_same_spec = engine.provenance.get("network") == plan.digest
+    left_out: tuple[Subject, ...] = ("target", "weight") if is_same_spec else ("target",)
+    reviewed = compare(engine.network, network, titles=("engine", "plan"), without=left_out)
+    # A weight that is generated has no hash in the spec, and one in the engine: that tells nothing.
+    known = [c for c in reviewed.changes if c.what != "contents" or c.after.startswith("sha256:")]
+    reviewed = replace(reviewed, changes=tuple(known))
     return Comparison(
         engine=engine.name,
         notes=tuple(_notes(engine, plan)),
@@ -29,8 +36,8 @@ def compare_with(engine: Engine, plan: Plan, network: Network, groups: Sequence[
 
 
 def _notes(engine: Engine, plan: Plan) -> Iterator[str]:
-    digest = engine.provenance.get("network")
-    yield "built from this very network" if digest == plan.digest else "built from another network"
+    is_same = engine.provenance.get("network") == plan.digest
+    yield "built from this very network" if is_same else "built from another network"
     if engine.device != plan.device:
         yield f"built for {engine.device}, the plan is for {plan.device}"
     versions = engine.provenance.get("providers")

@@ -17,6 +17,7 @@ class DtypeDeciders:
         self._policy = policy
         self._pass = PrecisionPass.of(policy)
         self._written = {t.name: t.dtype for layer in written.layers for t in layer.outputs}
+        self._manifest = {w.name: w.dtype for t in written.weights if (w := t.weight) is not None}
         self._target = f"target {target}" if target else "the precision asked for"
 
     def of_outer(self, tensor: Tensor) -> str:
@@ -24,7 +25,11 @@ class DtypeDeciders:
         weight = tensor.weight
         if weight is None:
             return f"{BY_SPEC}: an input keeps its dtype"
-        return "the manifest" if weight.name else "made from constants"
+        if not weight.name:
+            return "a constant of the text, or folded from constants"
+        if self._manifest.get(weight.name) is weight.dtype:
+            return "the manifest"
+        return "its readers: cast when it was folded"
 
     def of_result(self, layer: Layer, tensor: Tensor) -> str:
         """For what a layer makes."""

@@ -50,7 +50,7 @@ def _reason(first: Group, second: Group, maker: Layer, reader: Layer, noted: Map
     if second.kind == "normalisation" and noted.get(maker.name, TAKEN) != TAKEN:
         return noted[maker.name]
     if second.layers[0] is reader and not reader.op.pointwise:
-        return f"`{reader.op.name}` starts a {second.kind} group, which reads its inputs from memory"
+        return f"`{reader.op.name}` starts a group of its own, which reads its inputs from memory"
     if reader.op.pointwise and first.kind not in (*WITH_EPILOGUE, "pointwise"):
         return f"{first.kind} groups take no epilogue"
     return f"a {second.kind} group takes in no `{maker.op.name}`"

@@ -20,11 +20,10 @@ def definition(view: View, offset: int) -> list[lsp.Location]:
         match node:
             case ast.Import() | ast.WeightsDecl() if node.path_start <= offset <= node.path_end:
                 return _file(view, node.path)
-            case ast.Ref() if occurrence is None or offset > occurrence.end or occurrence.end < node.end:
-                weights = weights_at(view, node) if occurrence is None or offset > occurrence.end else []
-                spans = [w.span for w in weights if w.span is not None] or _imported(view, node)
+            case ast.Ref() if occurrence is None or occurrence.end <= offset <= node.end:  # behind a path's first name
+                spans = [w.span for w in weights_at(view, node) if w.span is not None] or _imported(view, node)
                 if spans:
-                    return [view.location(span) for span in spans]
+                    return [view.location(span) for span in sorted(spans, key=lambda s: (s.source.path, s.start))]
     if occurrence is None:
         return []
     found = occurrence.symbol.definition

@@ -15,7 +15,7 @@ OWN_ENGINES = 10_000
 """Engines from this number on are not the library's: the frontend compiles them with tools of its own."""
 
 
-class CudnnError(Exception):
+class CudnnError(RuntimeError):
     """cuDNN does not do what it was asked for; the message is its reason."""
 
 
@@ -48,8 +48,13 @@ class Plan:
     workspace: int
 
     def execute(self, pointers: dict[int, int], workspace: int, stream: int) -> None:
-        """Enqueue it on a stream, for addresses by uid."""
-        self.graph.execute_plan_at_index(pointers, workspace, self.index, handle_of(stream))
+        """Enqueue it on a stream, for addresses by uid. Raises RuntimeError."""
+        import cudnn
+
+        try:
+            self.graph.execute_plan_at_index(pointers, workspace, self.index, handle_of(stream))
+        except cudnn.cudnnGraphNotSupportedError as e:
+            raise CudnnError(_first_line(e)) from None
 
     def write(self) -> bytes:
         """The plan with its kernels, for this version of cuDNN and this GPU. Raises CudnnError."""
@@ -83,9 +88,9 @@ def read_plan(data: bytes, stream: int) -> Plan:
     """The plan that `Plan.write` wrote. Raises CudnnError."""
     import cudnn
 
-    handle = handle_of(stream)
-    graph = cudnn.pygraph(handle=handle)
     try:
+        handle = handle_of(stream)
+        graph = cudnn.pygraph(handle=handle)
         graph.deserialize(handle, data)
         return Plan(graph, 0, graph.get_workspace_size())
     except (RuntimeError, ValueError, TypeError, cudnn.cudnnGraphNotSupportedError) as e:
@@ -97,13 +102,13 @@ def _graph(spec: GraphSpec, stream: int) -> Any:
     import cudnn
 
     real = cudnn.data_type.FLOAT
-    graph = cudnn.pygraph(
-        io_data_type=_data_type(spec.output.dtype),
-        intermediate_data_type=real,
-        compute_data_type=real,
-        handle=handle_of(stream),
-    )
     try:
+        graph = cudnn.pygraph(
+            io_data_type=_data_type(spec.output.dtype),
+            intermediate_data_type=real,
+            compute_data_type=real,
+            handle=handle_of(stream),
+        )
         values = {t.uid: _tensor(graph, t) for t in spec.tensors}
         result: Any = None
         for n, node in enumerate(spec.nodes, 1):

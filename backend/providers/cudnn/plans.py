@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -65,24 +65,36 @@ class PlanMaker:
         key, stream = _key(graph.spec, name, device), _stream()
         try:
             data = find_plan(key) or self._from_pools((graph.spec, name))
-            plan = _read(data, stream) or build_plan(graph.spec, name, stream)
+            plan = _read(data, stream)
+            again = None if plan is None else partial(build_plan, graph.spec, name)
+            plan = plan or build_plan(graph.spec, name, stream)
         except CudnnError as e:
             raise TacticError(str(e)) from None
-        return CudnnKernel(graph, plan, device, key, data)
+        return CudnnKernel(graph, plan, device, key, data, again)
 
     def _from_pools(self, job: Job) -> bytes | None:
         return next((data for pool in self._pools if (data := pool.result(job)) is not None), None)
 
 
 class CudnnKernel:
-    """A built plan. `data` are its bytes where they are there, `key` what they are kept under."""
+    """A built plan. `data` are its bytes where they are there, `key` what they are kept under; `again` builds it on a
+    stream, for the case that one that was read back does not run."""
 
-    def __init__(self, graph: Graph, plan: Plan, device: Device, key: str, data: bytes | None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        plan: Plan,
+        device: Device,
+        key: str,
+        data: bytes | None,
+        again: Callable[[int], Plan] | None,
+    ) -> None:
         self._graph = graph
         self._plan = plan
         self._device = device
         self._key = key
         self._data = data
+        self._again = again
         self._lock = threading.Lock()
         self._scratch = -(-plan.workspace // GRAIN) * GRAIN
         self.workspace = self._scratch
@@ -98,7 +110,7 @@ class CudnnKernel:
         self._data = None
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
-        graph, plan, lock = self._graph, self._plan, self._lock
+        graph = self._graph
         arrays = [*inputs, *outputs]
         held = {uid: arrays[number] for uid, number in graph.arguments.items()}
         for uid, (form, pack) in graph.packs.items():
@@ -115,10 +127,21 @@ class CudnnKernel:
             assert held  # the arrays, whose addresses these are
             if write is not None:
                 write()
-            with lock:
-                plan.execute(pointers, scratch, _stream())
+            with self._lock:
+                self._execute(pointers, scratch, _stream())
 
         return launch
+
+    def _execute(self, pointers: dict[int, int], scratch: int, stream: int) -> None:
+        again, self._again = self._again, None
+        try:
+            self._plan.execute(pointers, scratch, stream)
+        except RuntimeError as e:
+            if again is None:
+                raise
+            _log.info("a plan that was read back does not run, it is built again: %s", e)
+            self._plan = again(stream)
+            self._plan.execute(pointers, scratch, stream)
 
 
 class _MaskWriter:

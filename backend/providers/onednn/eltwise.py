@@ -1,4 +1,7 @@
-"""Layers of one tensor as oneDNN's eltwise algorithms, and layers with a constant of one element as well."""
+"""Layers of one tensor as oneDNN's eltwise algorithms, and layers with a constant of one element as well.
+
+oneDNN does not hand NaN on everywhere: relu, clip and max give a bound, exp gives infinity.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,7 @@ class Eltwise:
     beta: float = 0.0
 
 
-_LARGEST = 3.4028234663852886e38
-"""The greatest f32: a bound that is not there."""
+_UNBOUNDED = float("inf")
 _PLAIN = {
     "abs": Eltwise(Alg.ABS),
     "exp": Eltwise(Alg.EXP),
@@ -73,7 +75,7 @@ def _with_attributes(name: str, attrs: Mapping[str, Any]) -> Eltwise | None:
     match name:
         case "clip":
             low, high = attrs["min"], attrs["max"]
-            return Eltwise(Alg.CLIP, -_LARGEST if low is None else low, _LARGEST if high is None else high)
+            return Eltwise(Alg.CLIP, -_UNBOUNDED if low is None else low, _UNBOUNDED if high is None else high)
         case "elu":
             return Eltwise(Alg.ELU, attrs["alpha"])
         case "gelu":
@@ -101,9 +103,9 @@ def _with_number(name: str, number: float, value_first: bool) -> Eltwise | None:
                 return Eltwise(Alg.POW, number, -1.0)
             return Eltwise(Alg.LINEAR, 1 / number) if number else None
         case "max":
-            return Eltwise(Alg.CLIP, number, _LARGEST)
+            return Eltwise(Alg.CLIP, number, _UNBOUNDED)
         case "min":
-            return Eltwise(Alg.CLIP, -_LARGEST, number)
+            return Eltwise(Alg.CLIP, -_UNBOUNDED, number)
         case "pow" if value_first:
             return _POWERS.get(number)
         case "prelu" if value_first:

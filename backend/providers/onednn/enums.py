@@ -25,14 +25,12 @@ class Direction(IntEnum):
     LEFT_TO_RIGHT = 1
     RIGHT_TO_LEFT = 2
     BIDIRECTIONAL_CONCAT = 3
-    BIDIRECTIONAL_SUM = 4
 
 
 class Norm(IntFlag):
     """dnnl_normalization_flags_t"""
 
     NONE = 0
-    GLOBAL_STATS = 1
     USE_SCALE = 2
     USE_SHIFT = 4
 
@@ -42,10 +40,6 @@ class Query(IntEnum):
 
     IMPL_INFO_STR = 8
     STRIDES = 14
-    SRC_MD = 129
-    WEIGHTS_MD = 131
-    DST_MD = 133
-    SCRATCHPAD_MD = 136
     EXEC_ARG_MD = 255
     NDIMS = 256
     DATA_TYPE = 258
@@ -59,7 +53,6 @@ class Alg(IntEnum):
     """dnnl_alg_kind_t"""
 
     CONV_DIRECT = 0x1
-    CONV_AUTO = 0x3
     DECONV_DIRECT = 0xA
     RELU = 0x20
     TANH = 0x21
@@ -76,7 +69,6 @@ class Alg(IntEnum):
     SWISH = 0x2C
     LOG = 0x2D
     CLIP = 0x2E
-    CLIP_V2 = 0x2F
     POW = 0x30
     GELU_ERF = 0x31
     ROUND = 0x32
@@ -86,7 +78,6 @@ class Alg(IntEnum):
     POOL_AVG_INCLUDE_PADDING = 0x2FF
     POOL_AVG_EXCLUDE_PADDING = 0x3FF
     LRN_ACROSS_CHANNELS = 0xAFF
-    VANILLA_RNN = 0x1FFF
     BINARY_ADD = 0x1FFF0
     BINARY_MUL = 0x1FFF1
     BINARY_MAX = 0x1FFF2
@@ -98,7 +89,6 @@ class Alg(IntEnum):
     REDUCTION_MAX = 0x2FFF2
     REDUCTION_MIN = 0x2FFF3
     REDUCTION_SUM = 0x2FFF4
-    REDUCTION_MUL = 0x2FFF5
     REDUCTION_MEAN = 0x2FFF6
     SOFTMAX = 0x30000
     SOFTMAX_LOG = 0x30001
@@ -115,14 +105,10 @@ class Arg(IntEnum):
     DST_2 = 19
     WEIGHTS = 33
     WEIGHTS_1 = 34
-    WEIGHTS_2 = 35
     BIAS = 41
     SCALE = 51
     SHIFT = 52
     SCRATCHPAD = 80
-    MULTIPLE_SRC = 1024
-    ATTR_SCALES = 4096
-    ATTR_ZERO_POINTS = 8192
     ATTR_POST_OP = 32768
     """Times one more than the post-op's number."""
 

@@ -19,6 +19,7 @@ __all__ = [
     "POST_OPS_LIMIT",
     "Binary",
     "Epilogue",
+    "Prelu",
     "Step",
     "attributes_of",
     "operand_value",

@@ -50,12 +50,9 @@ _PROTOTYPES: dict[str, list[Any]] = {
     "dnnl_primitive_attr_create": [_OUT],
     "dnnl_primitive_attr_destroy": [_HANDLE],
     "dnnl_primitive_attr_set_post_ops": [_HANDLE, _HANDLE],
-    "dnnl_primitive_attr_set_scales_mask": [_HANDLE, c_int, c_int],
-    "dnnl_primitive_attr_set_zero_points_mask": [_HANDLE, c_int, c_int],
     "dnnl_primitive_attr_set_scratchpad_mode": [_HANDLE, c_int],
     "dnnl_post_ops_create": [_OUT],
     "dnnl_post_ops_destroy": [_HANDLE],
-    "dnnl_post_ops_append_sum": [_HANDLE, c_float, c_int, c_int],
     "dnnl_post_ops_append_eltwise": [_HANDLE, c_int, c_float, c_float],
     "dnnl_post_ops_append_prelu": [_HANDLE, c_int],
     "dnnl_post_ops_append_binary": [_HANDLE, c_int, _HANDLE],
@@ -94,7 +91,6 @@ _PROTOTYPES: dict[str, list[Any]] = {
     "dnnl_resampling_forward_primitive_desc_create": [
         *[_OUT, _HANDLE, c_int, c_int, POINTER(c_float), _HANDLE, _HANDLE, _HANDLE],
     ],
-    "dnnl_concat_primitive_desc_create": [_OUT, _HANDLE, _HANDLE, c_int, c_int, POINTER(c_void_p), _HANDLE],
     "dnnl_reorder_primitive_desc_create": [_OUT, _HANDLE, _HANDLE, _HANDLE, _HANDLE, _HANDLE],
     "dnnl_lrn_forward_primitive_desc_create": [
         *[_OUT, _HANDLE, c_int, c_int, _HANDLE, _HANDLE, c_int64, c_float, c_float, c_float, _HANDLE],
@@ -102,9 +98,6 @@ _PROTOTYPES: dict[str, list[Any]] = {
     "dnnl_lstm_forward_primitive_desc_create": [_OUT, _HANDLE, c_int, c_int, *[_HANDLE] * 11, c_uint, _HANDLE],
     "dnnl_gru_forward_primitive_desc_create": [_OUT, _HANDLE, c_int, c_int, *[_HANDLE] * 7, c_uint, _HANDLE],
     "dnnl_lbr_gru_forward_primitive_desc_create": [_OUT, _HANDLE, c_int, c_int, *[_HANDLE] * 7, c_uint, _HANDLE],
-    "dnnl_vanilla_rnn_forward_primitive_desc_create": [
-        *[_OUT, _HANDLE, c_int, c_int, c_int, *[_HANDLE] * 7, c_uint, c_float, c_float, _HANDLE],
-    ],
 }
 
 

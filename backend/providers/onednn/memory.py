@@ -128,8 +128,8 @@ class MemoryDesc:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __del__(self, destroy: str = "dnnl_memory_desc_destroy") -> None:
-        getattr(library(), destroy)(self.handle)
+    def __del__(self) -> None:
+        library().dnnl_memory_desc_destroy(self.handle)
 
 
 class Memory:

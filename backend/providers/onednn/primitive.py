@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from ctypes import byref, c_char_p, c_void_p
 from typing import Any
 
-from trtn.backend.providers.onednn.enums import DATA_TYPES, Alg, Query
+from trtn.backend.providers.onednn.enums import Alg, Query
 from trtn.backend.providers.onednn.library import ExecArg, OneDnnError, check, engine, library, stream
 from trtn.backend.providers.onednn.memory import Memory, MemoryDesc
 
@@ -29,10 +29,6 @@ class Attributes:
     def eltwise(self, alg: Alg, alpha: float = 0.0, beta: float = 0.0) -> None:
         check("dnnl_post_ops_append_eltwise", self._post_ops, int(alg), alpha, beta)
 
-    def sum(self, scale: float = 1.0, dtype: str = "") -> None:
-        """Add what the destination holds before the run."""
-        check("dnnl_post_ops_append_sum", self._post_ops, scale, 0, DATA_TYPES.get(dtype, 0))
-
     def binary(self, alg: Alg, other: MemoryDesc) -> None:
         """With another tensor of the destination's rank, axes of one element broadcast."""
         check("dnnl_post_ops_append_binary", self._post_ops, int(alg), other.handle)
@@ -40,13 +36,6 @@ class Attributes:
     def prelu(self, mask: int) -> None:
         """Slopes for what is negative, f32: one for each index of the axes in `mask`."""
         check("dnnl_post_ops_append_prelu", self._post_ops, mask)
-
-    def scales(self, arg: int, mask: int = 0) -> None:
-        """Scales for an argument, given at run time: one, or one for each index of the axes in `mask`."""
-        check("dnnl_primitive_attr_set_scales_mask", self.handle, arg, mask)
-
-    def zero_points(self, arg: int, mask: int = 0) -> None:
-        check("dnnl_primitive_attr_set_zero_points_mask", self.handle, arg, mask)
 
     def seal(self) -> c_void_p:
         check("dnnl_primitive_attr_set_post_ops", self.handle, self._post_ops)

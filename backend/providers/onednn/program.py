@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from trtn.backend.devices import Device
@@ -62,30 +63,22 @@ class _Packing:
     reorder: Primitive
     first: Callable[[Any], Any] | None = None
 
-    def run(self, array: Any) -> Any:
+    def run(self, device: Device, array: Any) -> Any:
         import numpy as np
 
         if self.first is not None:
             array = np.ascontiguousarray(self.first(array))
-        packed = _aligned(self.target.nbytes)
+        packed = device.arena(self.target.nbytes)
         memories = {
             int(Arg.SRC): Memory(self.source, _address(array)),
             int(Arg.DST): Memory(self.target, _address(packed)),
         }
         scratch = self.reorder.memory_desc(Arg.SCRATCHPAD)
-        spare = np.empty(max(scratch.nbytes, 1), np.uint8)
+        spare = device.arena(scratch.nbytes)
         if scratch.nbytes:
             memories[int(Arg.SCRATCHPAD)] = Memory(scratch, _address(spare))
         self.reorder.bind(memories)()
         return packed
-
-
-def _aligned(nbytes: int) -> Any:
-    import numpy as np
-
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes]
 
 
 def _address(array: Any) -> int:
@@ -213,7 +206,7 @@ class Program:
             if not value.packed:
                 return Memory(value.desc, addresses[value.array] + value.offset)
             packing = self._packings[value.array, value.packed]
-            packed = self._device.packed(arrays[value.array], value.packed, packing.run)
+            packed = self._device.packed(arrays[value.array], value.packed, partial(packing.run, self._device))
             held.append(packed)
             return Memory(value.desc, _address(packed))
 

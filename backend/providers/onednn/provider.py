@@ -30,7 +30,9 @@ _log = logging.getLogger(__name__)
 
 REVISION = 1
 """Goes up with every change of what a tactic's name stands for."""
-DTYPES = ("f32", "bf16", "f16")
+DTYPES = ("f32",)
+"""What the programs are tested for. bf16 and 8-bit kernels want AVX-512."""
+ONE_RESULT = ("attention", "conv", "gemm")
 
 SMALL = 1 << 16
 """Bytes of a problem that fewer calls are guessed to help more than better kernels."""
@@ -84,6 +86,8 @@ class OneDnnProvider:
         ops = _OPS.get(group.kind)
         if ops is not None and group.layers[-1].op.name not in ops:
             return f"no primitive for `{group.layers[-1].op.name}`"
+        if group.kind in ONE_RESULT and len(group.outputs) != 1:
+            return "more than one result"
         if group.outputs[0].dtype.name not in DTYPES:
             return f"{group.outputs[0].dtype}: kernels are for {', '.join(DTYPES)}"
         return ""

@@ -238,6 +238,14 @@ class FakePlan:
     def write(self) -> bytes:
         return self.origin.encode()
 
+    def execute(self, pointers: dict[int, int], workspace: int, stream: int) -> None:
+        RUNS.append(self.origin)
+        if self.origin == "read broken":
+            raise RuntimeError("it does not run")
+
+
+RUNS: list[str] = []
+
 
 @pytest.fixture
 def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> plans.PlanMaker:
@@ -299,3 +307,13 @@ def test_kept_plans_that_can_not_be_read_are_built(maker: plans.PlanMaker, tmp_p
     found = problem("gemm", LINEAR, tmp_path, LINEAR_WEIGHTS)
     keep_plan(f"{graph_of(found, 'matmul').spec.digest()}-e1", b"bad")
     assert origin(maker.make(found, "matmul:e1", CPU())) == "built"
+
+
+def test_a_plan_that_was_read_back_and_does_not_run_is_built_again(maker: plans.PlanMaker, tmp_path: Path) -> None:
+    found = problem("gemm", LINEAR, tmp_path, LINEAR_WEIGHTS)
+    keep_plan(f"{graph_of(found, 'matmul').spec.digest()}-e1", b"broken")
+    kernel = maker.make(found, "matmul:e1", CPU())
+    RUNS.clear()
+    for _ in range(2):
+        kernel._execute({}, 0, 0)
+    assert RUNS == ["read broken", "built", "built"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import pytest_lsp
 from lsprotocol import types as lsp
 from pytest_lsp import ClientServerConfig, LanguageClient
 
 from tests.dsl.lsp.editor import Editor
-from tests.dsl.lsp.large_spec import write
+from tests.dsl.lsp.large_spec import SPEC, write
 
 SERVER = ClientServerConfig([sys.executable, "-m", "trtn", "lsp"])
 
@@ -37,6 +38,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened(client: LanguageClient, folder: Path) -> Editor:
+    editor = Editor(client, folder / "large.trtn")
+    await editor.open()
+    return editor
+
+
 @pytest.fixture
-def large(client: LanguageClient, folder: Path) -> Editor:
-    return Editor(client, folder / "large.trtn")
+def large(opened: Editor) -> Iterator[Editor]:
+    """The large spec, open; what a test types there is taken back."""
+    yield opened
+    if opened.text != SPEC:
+        opened.type(SPEC)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def short(client: LanguageClient, folder: Path) -> AsyncIterator[Editor]:
+    """The short one, open."""
+    editor = Editor(client, folder / "short.trtn")
+    await editor.open()
+    yield editor
+    editor.close()

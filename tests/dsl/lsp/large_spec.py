@@ -1,10 +1,10 @@
-"""A spec of 2,000 lines as a person would write it: layers with names, blocks here and in another file, weights."""
+"""A spec of 2,000 lines, or of fewer, as a person would write it: layers with names, blocks here and in another file, weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["BLOCKS", "LINES", "MANIFEST", "SPEC", "write"]
+__all__ = ["BLOCKS", "LINES", "MANIFEST", "SHORT", "SPEC", "write"]
 
 LINES = 2000
 _LAYERS = 12
@@ -65,9 +65,9 @@ profile small for large {{
 """
 
 
-def _spec() -> str:
+def _spec(lines: int) -> str:
     text, n, before = _HEAD, 0, "x"
-    while text.count("\n") + _LAYER.count("\n") + _TAIL.count("\n") <= LINES:
+    while text.count("\n") + _LAYER.count("\n") + _TAIL.count("\n") <= lines:
         text += _LAYER.format(n=n, k=n % _LAYERS, before=before)
         n, before = n + 1, f"r{n}"
     return text + _TAIL.format(before=before)
@@ -80,7 +80,8 @@ def _manifest() -> str:
     return f"trtn 1\n\nmanifest large {{\n{''.join(rows)}}}\n"
 
 
-SPEC = _spec()
+SPEC = _spec(LINES)
+SHORT = _spec(130)
 MANIFEST = _manifest()
 
 
@@ -90,4 +91,5 @@ def write(folder: Path) -> Path:
     (folder / "large.weights.trtn").write_text(MANIFEST)
     path = folder / "large.trtn"
     path.write_text(SPEC)
+    (folder / "short.trtn").write_text(SHORT)
     return path

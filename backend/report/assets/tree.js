@@ -1,0 +1,200 @@
+// The plan as a tree that folds: repeats and blocks by the paths of names, steps inside them, layers inside steps.
+
+const plan = JSON.parse(document.getElementById("plan").textContent);
+const PART_FROM = 44; // a flat level with more children than this is cut into parts
+const PART_SIZE = 16;
+
+/** `a.b[2].c` as ["a", "b[2]", "c"]; dots inside of backticks don't count. */
+function segments(name) {
+  return name.match(/(?:`[^`]*`|[^.`])+/g) || [name];
+}
+
+class Node {
+  constructor(kind, label, path) {
+    this.kind = kind; // root, repeat, block, part, step, layer, input, output
+    this.label = label;
+    this.path = path;
+    this.id = `${kind}:${path}`;
+    this.children = [];
+    this.steps = [];
+    this.edges = []; // those that touch a layer inside
+    this.open = false;
+    this.parent = null;
+    this.chain = [];
+  }
+  get isLeaf() { return this.children.length === 0; }
+  get first() { return this.steps.length ? this.steps[0] : this.kind === "output" ? plan.groups.length : -1; }
+  add(child) { this.children.push(child); child.parent = this; return child; }
+}
+
+function buildTree() {
+  const root = new Node("root", plan.network, "");
+  const blocks = new Map([["", root]]);
+  const block = (path) => {
+    const key = path.join(".");
+    if (!blocks.has(key)) blocks.set(key, block(path.slice(0, -1)).add(new Node("block", path[path.length - 1], key)));
+    return blocks.get(key);
+  };
+  const homes = plan.groups.map((group) => {
+    const paths = group.layers.map((n) => segments(plan.layers[n].name).slice(0, -1));
+    let shared = paths[0];
+    for (const p of paths) {
+      let n = 0;
+      while (n < shared.length && n < p.length && shared[n] === p[n]) n += 1;
+      shared = shared.slice(0, n);
+    }
+    block(shared);
+    return shared;
+  });
+  plan.groups.forEach((group, number) => {
+    const named = blocks.get(group.name); // what a block is named after is what it gives
+    const home = named && named.kind === "block" ? named : blocks.get(homes[number].join("."));
+    const step = home.add(new Node("step", segments(group.name).at(-1), group.name));
+    step.step = number;
+    if (group.layers.length > 1) {
+      for (const n of group.layers) {
+        const layer = step.add(new Node("layer", segments(plan.layers[n].name).at(-1), plan.layers[n].name));
+        layer.layer = n;
+        layer.steps = [number];
+      }
+    } else step.layer = group.layers[0];
+    step.steps = [number];
+  });
+  tidy(root);
+  plan.inputs.forEach((t) => { root.add(new Node("input", plan.tensors[t].name, plan.tensors[t].name)).tensor = t; });
+  plan.outputs.forEach((t) => { root.add(new Node("output", plan.tensors[t].name, plan.tensors[t].name)).tensor = t; });
+  settle(root, []);
+  const wires = connect(root);
+  cutParts(root, wires);
+  for (const n of everyNode(root)) n.edges = [];
+  settle(root, []);
+  connect(root);
+  return root;
+}
+
+/** Takes out blocks of one child, and puts blocks `b[0]`, `b[1]`, .. of one name under a repeat. */
+function tidy(node) {
+  if (node.kind === "step") return;
+  node.children.forEach(tidy);
+  node.children = node.children.flatMap((c) => {
+    if (c.kind !== "block" || c.children.length !== 1) return [c];
+    const only = c.children[0];
+    only.label = only.path === c.path ? c.label : `${c.label}.${only.label}`;
+    only.parent = node;
+    return [only];
+  });
+  for (const run of runsOf(node)) {
+    if (run.length < 3 || run.length === node.children.length) continue;
+    const [low, high] = [run[0].number, run.at(-1).number];
+    const { match } = run[0];
+    const label = `${match[1]}[${low}..${high}]${match[3]}`;
+    const repeat = new Node("repeat", label, [node.path, label].filter(Boolean).join("."));
+    const inside = new Set(run.map((r) => r.child));
+    const at = node.children.findIndex((c) => inside.has(c));
+    node.children = node.children.filter((c) => !inside.has(c));
+    node.children.splice(at, 0, repeat);
+    repeat.parent = node;
+    run.forEach((r) => repeat.add(r.child));
+  }
+}
+
+/** Blocks `b[0]`, `b[1]`, .. of one name that run one after another, with nothing in between. */
+function runsOf(node) {
+  const spans = new Map(node.children.map((c) => [c, stepsOf(c)]));
+  const ordered = [...node.children].sort((a, b) => spans.get(a)[0] - spans.get(b)[0]);
+  const runs = [];
+  let run = [];
+  for (const child of ordered) {
+    const match = child.kind === "block" && child.label.match(/^(.*?)\[(\d+)\](.*)$/);
+    const last = run.at(-1);
+    const goes = match && last && match[1] === last.match[1] && match[3] === last.match[3] && Number(match[2]) === last.number + 1;
+    if (!goes) runs.push(run = []);
+    if (match) run.push({ child, number: Number(match[2]), match });
+  }
+  return runs;
+}
+
+function stepsOf(node) {
+  return node.kind === "step" ? [node.step] : node.children.flatMap(stepsOf).sort((a, b) => a - b);
+}
+
+/** Fills in the steps below each node, its ancestors, and puts children in the order in which they run. */
+function settle(node, chain) {
+  node.chain = [...chain, node];
+  node.children.forEach((c) => settle(c, node.chain));
+  if (node.kind !== "layer" && node.kind !== "step") {
+    node.steps = node.children.flatMap((c) => c.steps).sort((a, b) => a - b);
+    node.children.sort((a, b) => a.first - b.first);
+  }
+}
+
+function* everyNode(node) {
+  yield node;
+  for (const c of node.children) yield* everyNode(c);
+}
+
+/** The edges between layers, inputs and outputs; each is noted at all nodes around its ends. */
+function connect(root) {
+  const atoms = [...everyNode(root)].filter((n) => n.isLeaf && n !== root);
+  const makers = new Map();
+  for (const a of atoms) {
+    const made = a.kind === "input" ? [a.tensor] : a.kind === "output" ? [] : plan.layers[a.layer].outputs;
+    made.forEach((t) => makers.set(t, a));
+  }
+  const edges = [];
+  for (const a of atoms) {
+    const read = a.kind === "output" ? [a.tensor] : a.kind === "input" ? [] : plan.layers[a.layer].inputs;
+    for (const t of new Set(read)) {
+      const maker = makers.get(t);
+      if (maker && maker !== a) edges.push({ from: maker, to: a, tensor: t });
+    }
+  }
+  for (const e of edges) for (const n of new Set([...e.from.chain, ...e.to.chain])) n.edges.push(e);
+  return edges;
+}
+
+/** The child of `node` that an atom lies in, or null. */
+function childWith(node, atom) {
+  const depth = node.chain.length;
+  return atom.chain[depth - 1] === node ? atom.chain[depth] || null : null;
+}
+
+/** Cuts long flat levels into parts where few values cross. */
+function cutParts(node) {
+  node.children.forEach(cutParts);
+  const inner = node.children.filter((c) => c.kind !== "input" && c.kind !== "output");
+  if (node.kind === "step" || inner.length <= PART_FROM) return;
+  const place = new Map(inner.map((c, n) => [c, n]));
+  const reach = new Map(); // the last child that reads what a child makes
+  for (const e of node.edges) {
+    const [a, b] = [place.get(childWith(node, e.from)), place.get(childWith(node, e.to))];
+    if (a !== undefined && b !== undefined && b > a) reach.set(a, Math.max(reach.get(a) || 0, b));
+  }
+  const crossing = inner.map((_, n) => [...reach].filter(([a, b]) => a <= n && b > n).length);
+  const parts = [];
+  let start = 0;
+  while (inner.length - start > PART_SIZE * 1.5) {
+    let best = start + PART_SIZE;
+    for (let n = start + 7; n < Math.min(start + 2 * PART_SIZE, inner.length - 4); n += 1) {
+      const cost = (m) => crossing[m] * 6 + Math.abs(m - start - PART_SIZE);
+      if (cost(n) < cost(best)) best = n;
+    }
+    parts.push(inner.slice(start, best + 1));
+    start = best + 1;
+  }
+  parts.push(inner.slice(start));
+  const outer = node.children.filter((c) => c.kind === "input" || c.kind === "output");
+  node.children = [];
+  const wrap = (members, label) => {
+    const part = new Node("part", label, `${node.path}#${label}`);
+    members.forEach((m) => part.add(m));
+    return part;
+  };
+  let made = parts.map((members, n) => wrap(members, `part ${n + 1}`));
+  if (made.length > PART_FROM) {
+    const size = Math.ceil(made.length / Math.ceil(made.length / PART_SIZE));
+    const chunks = Array.from({ length: Math.ceil(made.length / size) }, (_, n) => [n * size, made.slice(n * size, (n + 1) * size)]);
+    made = chunks.map(([start, members]) => wrap(members, `parts ${start + 1} to ${start + members.length}`));
+  }
+  [...made, ...outer].forEach((c) => node.add(c));
+}

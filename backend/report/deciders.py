@@ -16,7 +16,7 @@ class DtypeDeciders:
     def __init__(self, written: Network, policy: Precision, target: str) -> None:
         self._policy = policy
         self._pass = PrecisionPass.of(policy)
-        self._written = {t.name: t.dtype for layer in written.layers for t in layer.outputs}
+        self._casts = {layer.name: layer.output.dtype for layer in written.layers if layer.op.name == "cast"}
         self._manifest = {w.name: w.dtype for t in written.weights if (w := t.weight) is not None}
         self._target = f"target {target}" if target else "the precision asked for"
 
@@ -34,7 +34,7 @@ class DtypeDeciders:
     def of_result(self, layer: Layer, tensor: Tensor) -> str:
         """For what a layer makes."""
         if layer.op.name == "cast":
-            return BY_SPEC if self._written.get(layer.name) is layer.output.dtype else "a cast that the policy needs"
+            return BY_SPEC if self._casts.get(layer.name) is layer.output.dtype else "a cast that the policy needs"
         if not tensor.dtype.is_float:
             return f"the rule of `{layer.op.name}`"
         if layer.origin.precision is not None:

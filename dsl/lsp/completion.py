@@ -11,8 +11,8 @@ from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.elaborate import Unit
 from trtn.dsl.lsp.cursor import Place, place_at
 from trtn.dsl.lsp.hover import BUILT_IN, describe_op
-from trtn.dsl.lsp.session import View
 from trtn.dsl.lsp.table import Kind, Space, Symbol
+from trtn.dsl.lsp.view import View
 from trtn.dsl.lsp.weights import next_steps, text_pattern, ways
 from trtn.dsl.network import format_type
 from trtn.dsl.ops.base import Op, catalogue, find_op

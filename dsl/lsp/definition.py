@@ -7,7 +7,7 @@ from lsprotocol import types as lsp
 from trtn.dsl.diagnostics import Sink, Span
 from trtn.dsl.lsp.cursor import path_at
 from trtn.dsl.lsp.hover import weights_at
-from trtn.dsl.lsp.session import View
+from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import ast
 
 __all__ = ["definition", "references"]

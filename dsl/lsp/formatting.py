@@ -7,7 +7,7 @@ from itertools import takewhile
 from lsprotocol import types as lsp
 
 from trtn.dsl.errors import SpecError
-from trtn.dsl.lsp.session import View
+from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import format_source
 
 __all__ = ["format_document"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from trtn.dsl.lsp.cursor import path_at
-from trtn.dsl.lsp.session import View
 from trtn.dsl.lsp.table import Kind, Occurrence, Symbol
 from trtn.dsl.lsp.types import Typed
+from trtn.dsl.lsp.view import View
 from trtn.dsl.lsp.weights import entries, pattern, ways
 from trtn.dsl.network import Weight, format_type
 from trtn.dsl.ops.base import Op, find_op
@@ -28,7 +28,7 @@ BUILT_IN = {
 def hover(view: View, offset: int) -> tuple[str, int, int] | None:
     """Markdown about what is at an offset, and where in the text that is."""
     path = path_at(view.analysis.module, offset)
-    for node, outer in zip(reversed(path), [*reversed(path[:-1]), None], strict=True):
+    for node, outer in zip(reversed(path), [*reversed(path[:-1]), None], strict=False):
         match node:
             case ast.Ref() if isinstance(outer, ast.Call) and outer.callee is node:
                 return _callee(view, outer), node.start, node.end

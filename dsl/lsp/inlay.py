@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from lsprotocol import types as lsp
 
-from trtn.dsl.lsp.session import View
 from trtn.dsl.lsp.table import Space
+from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import ast
 
 __all__ = ["inlay_hints"]

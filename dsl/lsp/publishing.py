@@ -9,7 +9,7 @@ from lsprotocol import types as lsp
 
 from trtn.dsl.diagnostics import Diagnostic, Severity, Span
 from trtn.dsl.lint import Edit
-from trtn.dsl.lsp.session import View
+from trtn.dsl.lsp.view import View
 
 __all__ = ["Board", "code_actions"]
 

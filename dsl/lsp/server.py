@@ -17,8 +17,9 @@ from trtn.dsl.lsp.inlay import inlay_hints
 from trtn.dsl.lsp.outline import outline
 from trtn.dsl.lsp.publishing import Board, code_actions
 from trtn.dsl.lsp.rename import Refused, prepare, rename
-from trtn.dsl.lsp.session import Session, View
+from trtn.dsl.lsp.session import Session
 from trtn.dsl.lsp.signatures import signature_help
+from trtn.dsl.lsp.view import View
 from trtn.dsl.version import VERSION
 
 __all__ = ["make_server", "serve"]

@@ -7,53 +7,22 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TypeVar
 
 from lsprotocol import types as lsp
 
-from trtn.dsl.diagnostics import Source, Span
-from trtn.dsl.lsp.analysis import Analysis, Hint, analyse, hints
+from trtn.dsl.diagnostics import Source
+from trtn.dsl.lsp.analysis import Analysis, analyse, hints
 from trtn.dsl.lsp.buffers import Buffers, Cancelled, Token
-from trtn.dsl.lsp.positions import Positions
-from trtn.dsl.lsp.types import Types
+from trtn.dsl.lsp.glance import glance
+from trtn.dsl.lsp.view import View
 
-__all__ = ["DEBOUNCE", "Session", "View"]
+__all__ = ["DEBOUNCE", "Session"]
 
 DEBOUNCE = 0.03
 """Seconds after a change in which another one may come before the text is looked at."""
 _Answer = TypeVar("_Answer")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class View:
-    """An analysed text as the questions see it."""
-
-    analysis: Analysis
-    buffers: Buffers
-    encoding: lsp.PositionEncodingKind | str | None
-    hints: list[Hint] = field(default_factory=list)
-    version: int | None = None
-    """The number that the editor gave to this text."""
-
-    @property
-    def source(self) -> Source:
-        return self.analysis.source
-
-    @cached_property
-    def positions(self) -> Positions:
-        return Positions(self.source.text, self.encoding)
-
-    @cached_property
-    def types(self) -> Types:
-        return Types(self.analysis)
-
-    def location(self, span: Span) -> lsp.Location:
-        """A place in this or another file."""
-        own = span.source.text is self.source.text
-        positions = self.positions if own else Positions(span.source.text, self.encoding)
-        return lsp.Location(self.buffers.uri(span.source.path), positions.range(span.start, span.end))
 
 
 @dataclass(eq=False)
@@ -63,6 +32,8 @@ class _File:
     view: asyncio.Future[View]
     token: Token = field(default_factory=Token)
     last: View | None = None
+    sound: View | None = None
+    """The last view without errors, of these imports and manifests."""
     version: int | None = None
     task: asyncio.Task[None] | None = None
 
@@ -85,7 +56,7 @@ class Session:
     def change(self, uri: str, text: str, version: int | None) -> None:
         """A file was opened, or its text is another now."""
         path = self.buffers.put(uri, text).path
-        self._schedule(uri)
+        self._schedule(uri, typed=True)
         self._files[uri].version = version
         self._schedule_readers(path)
 
@@ -138,13 +109,16 @@ class Session:
             if file.last is not None and here in file.last.analysis.files:
                 self._schedule(uri)
 
-    def _schedule(self, uri: str) -> None:
+    def _schedule(self, uri: str, *, typed: bool = False) -> None:
+        """typed: whether nothing but the text itself has changed."""
         loop = asyncio.get_running_loop()
         file = self._files.get(uri)
         if file is None:
             file = self._files[uri] = _File(loop.create_future())
         file.token.cancelled = True
         file.token = Token()
+        if not typed:
+            file.sound = None
         if file.task is not None:
             file.task.cancel()
         if file.view.done():
@@ -158,6 +132,11 @@ class Session:
         if source is None:
             return
         try:
+            if file.sound is not None:
+                first = await loop.run_in_executor(self._answering, glance, file.sound, source)
+                if first is not None:
+                    first.version = file.version
+                    self._publish(uri, first)
             analysis = await loop.run_in_executor(self._checking, self._analyse, source, token)
             view = View(analysis, self.buffers, self.encoding, version=file.version)
             before, file.last = file.last, view
@@ -165,8 +144,10 @@ class Session:
             if analysis.broken or before is None or before.analysis.broken:
                 self._publish(uri, view)
             if not analysis.broken:
+                file.sound = view
                 view.hints = await loop.run_in_executor(self._checking, hints, analysis, token)
                 self._publish(uri, view)
+                await loop.run_in_executor(self._answering, view.prepare)
         except Cancelled:
             pass  # the newer run, which is scheduled already, fulfils the promise
         except Exception:

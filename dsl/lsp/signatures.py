@@ -7,7 +7,7 @@ import re
 from lsprotocol import types as lsp
 
 from trtn.dsl.lsp.cursor import Call, place_at
-from trtn.dsl.lsp.session import View
+from trtn.dsl.lsp.view import View
 from trtn.dsl.ops.base import find_op
 
 __all__ = ["signature_help"]

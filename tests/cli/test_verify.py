@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -34,6 +35,17 @@ def test_agreement(trtn: Trtn, spec: Path, model: Path) -> None:
         "profile large at max: B = 8",
     ]
     assert result.stderr.endswith("tiny agrees with tiny.onnx at 4 corners\n")
+
+
+def test_junit(trtn: Trtn, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "bad.trtn").write_text(SPEC.replace("y = h + x", "y = h - x"))
+    result = trtn("verify", "bad.trtn", "--against", "tiny.onnx", "--shape", "x=3,4", "--junit", "verify.xml")
+    assert result.exit_code == 1
+    (suite,) = ElementTree.parse(tmp_path / "verify.xml").getroot()
+    assert suite.attrib == {"name": "tiny", "tests": "2", "failures": "1"}
+    failures = {case.get("name"): [f.get("type") for f in case] for case in suite}
+    assert failures == {"y": ["E0804"], "n": []}
+    assert {case.get("classname") for case in suite} == {"tiny.the given shapes: B = 3"}
 
 
 def test_disagreement(trtn: Trtn, tmp_path: Path, model: Path) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.docs.blocks import Block, Command, commands
 from typer.testing import CliRunner
 
+from tests.docs.blocks import Block, Command, commands
 from trtn.cli.app import app
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.load import check_source, is_manifest

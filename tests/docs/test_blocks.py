@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from tests.docs.blocks import LANGUAGES, MARKS, Block, Command, commands, page_blocks
 from tests.docs.sandbox import Sandbox, difference
-
 from trtn.dsl.diagnostics import Source
 from trtn.dsl.load import is_manifest
 

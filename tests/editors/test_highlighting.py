@@ -160,7 +160,11 @@ def test_the_lexer_is_installed() -> None:
 def test_the_extension_names_files_that_are_there() -> None:
     package = json.loads((EXTENSION / "package.json").read_text())
     contributed = package["contributes"]
-    named = [package["main"], contributed["languages"][0]["configuration"], *(g["path"] for g in contributed["grammars"])]
+    named = [
+        package["main"],
+        contributed["languages"][0]["configuration"],
+        *(g["path"] for g in contributed["grammars"]),
+    ]
 
     assert all((EXTENSION / name).is_file() for name in named)
     assert contributed["configuration"]["properties"]["trtn.command"]["default"] == ["trtn", "lsp"]

@@ -27,7 +27,7 @@ def lsp(
     try:
         from trtn.dsl.lsp.server import serve
     except ModuleNotFoundError as missing:
-        if missing.name not in ("pygls", "lsprotocol"):
+        if (missing.name or "").partition(".")[0] not in ("pygls", "lsprotocol"):
             raise
         raise EnvironmentProblem("the language server needs pygls: pip install 'trtn[lsp]'") from None
     serve()

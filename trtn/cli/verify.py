@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trtn.cli.console import Console
+from trtn.cli.files import check_writable, replace_text
 from trtn.cli.grouped import grouped
 from trtn.cli.options import (
     NetworkOption,
@@ -39,6 +41,7 @@ app = verb()
         "trtn verify resnet50.trtn --against resnet50.onnx",
         "trtn verify resnet50.trtn --against resnet50.onnx --shape x=2,3,224,224 --rtol 1e-3",
         "trtn verify resnet50.trtn --against resnet50.onnx --layers    # where do they depart?",
+        "trtn verify resnet50.trtn --against resnet50.onnx --junit verify.xml",
         one="the spec has findings, or an output differs by more than the tolerance",
     )
 )
@@ -57,6 +60,10 @@ def verify(
         bool, typer.Option("--layers", help="Also compare layer by layer, and name the first that departs.")
     ] = False,
     seed: Annotated[int, typer.Option("--random", min=0, metavar="SEED", help="The seed of the made-up feeds.")] = 0,
+    junit: Annotated[
+        str | None,
+        typer.Option("--junit", metavar="FILE", help="Also write a JUnit report: a test an output and corner."),
+    ] = None,
     network: NetworkOption = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="Verify in this target's precision.")
@@ -83,6 +90,8 @@ def verify(
         from trtn.cli.feeds import read_shapes
         from trtn.cli.reference import Reference
 
+        if junit is not None:
+            check_writable(junit, "--junit")
         shapes = read_shapes(shape)
         reference = Reference(against)
         net, chosen = load_spec(
@@ -99,15 +108,22 @@ def verify(
             precision = chosen.precision if chosen is not None else None
             engine = build(net, device=device, precision=precision, progress=progress)
         places = corners(net, shapes)
-        comparisons = []
+        results = []
         with ProgressBar(console, "comparing") as progress:
             for n, corner in enumerate(places):
                 progress("comparing", n, len(places))
                 differences = list(_compare(engine, reference, corner, seed, rtol))
                 console.result("\n".join(_human(corner, differences)))
                 console.found(_finding(net, corner, d) for d in differences if not d.ok)
-                comparisons += [{"corner": corner.name, "dims": dict(corner.sizes), **d.json()} for d in differences]
-        console.attach("comparisons", comparisons)
+                results.append((corner, differences))
+        console.attach(
+            "comparisons",
+            [{"corner": c.name, "dims": dict(c.sizes), **d.json()} for c, differences in results for d in differences],
+        )
+        if junit is not None:
+            from trtn.cli.junit import junit_report
+
+            replace_text(Path(junit), junit_report(net.name, results))
         if layers:
             _report_layers(console, net, reference, places, seed, rtol, reading.allow_outside)
         if not console.has_errors:

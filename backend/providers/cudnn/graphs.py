@@ -217,10 +217,8 @@ def _sdpa(draft: _Draft, *, full_mask: bool) -> None:
 
 
 def _bias(draft: _Draft, full: bool) -> int:
-    """The mask as what is added to the scores: as it lies, repeated by strides of 0, or written out by each run.
-
-    A query that may look at no key gets the mean of all values, where the reference gives zeros.
-    """
+    """The mask as what is added to the scores: as it lies, repeated by strides of 0, or written out by each run. A query
+    that may look at no key has scores of -inf alone: cuDNN's plans give zeros for it, as the reference does."""
     mask, dtype = draft.operand(3), draft.operand(0).dtype
     layout = draft.layout(3)
     batch, _, queries, _ = draft.layout(0).shape

@@ -27,8 +27,6 @@ __all__ = ["CudnnKernel", "PlanMaker", "tactic_names"]
 _log = logging.getLogger(__name__)
 
 GRAIN = 256
-LOWEST = -60000.0
-"""What is added to the scores of masked keys: near the least number of f16."""
 
 
 def tactic_names(problem: Problem, form: str) -> list[str]:
@@ -162,7 +160,7 @@ class _MaskWriter:
 def _additive() -> Any:
     import cupy
 
-    return cupy.ElementwiseKernel("bool keep", "T bias", f"bias = keep ? T(0) : T({LOWEST})", "trtn_mask")
+    return cupy.ElementwiseKernel("bool keep", "T bias", "bias = keep ? T(0) : T(-INFINITY)", "trtn_mask")
 
 
 def _read(data: bytes | None, stream: int) -> Plan | None:

@@ -6,7 +6,10 @@ Names and numbers are those of `dnnl.h` and `dnnl_types.h`, https://github.com/u
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,8 @@ __all__ = ["ExecArg", "OneDnnError", "check", "engine", "library", "stream", "un
 
 SONAME = "libdnnl.so.3"
 UNIMPLEMENTED = 3
+SPINS = 1000
+"""About 20 us of pause instructions."""
 
 
 class OneDnnError(Exception):
@@ -108,6 +113,26 @@ class _Version(ctypes.Structure):
 @cache
 def _load() -> ctypes.CDLL | str:
     """The library, or why it can't be had."""
+    with _short_spins():
+        return _open()
+
+
+@contextmanager
+def _short_spins() -> Iterator[None]:
+    """What libgomp reads when it is loaded. Its threads spin at the end of each primitive, for milliseconds if nobody
+    says otherwise: where another process wants the core, that takes a multiple of the primitive's time. They shall
+    wait out the gap between two steps and no more."""
+    if any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")):
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
+def _open() -> ctypes.CDLL | str:
     found = ""
     for place in (str(Path(sys.prefix) / "lib" / SONAME), SONAME):
         try:

@@ -70,7 +70,7 @@ function subtitle(node) {
   const counts = new Map();
   for (const s of node.steps) if (plan.groups[s].role !== "view") counts.set(plan.groups[s].kind, (counts.get(plan.groups[s].kind) || 0) + 1);
   const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([k, c]) => `${c} ${k}`);
-  return `${node.steps.length} steps: ${most.join(", ")}`;
+  return most.length ? `${node.steps.length} steps: ${most.join(", ")}` : `${node.steps.length} views`;
 }
 
 /** What a step or a layer gives; "" for what has several steps. */

@@ -147,8 +147,9 @@ function pool(rank, wishes) {
 }
 
 function measure(node, items, ranks, chains) {
-  const left = Math.min(0, ...ranks.flat().map((i) => i.x - i.w / 2));
-  const right = Math.max(0, ...ranks.flat().map((i) => i.x + i.w / 2));
+  const drawn = ranks.flat().filter((i) => i.child || i.dummy);
+  const left = Math.min(...drawn.map((i) => i.x - i.w / 2));
+  const right = Math.max(...drawn.map((i) => i.x + i.w / 2));
   const isRoot = node.kind === "root";
   const width = Math.max(right - left + 2 * PAD, isRoot ? 0 : 60 + 8 * title(node).length);
   const shift = -left + (width - (right - left)) / 2;

@@ -10,7 +10,7 @@ const VISIBLE_AT_FIRST = 36;
 function openSome() {
   let count = root.children.length;
   for (;;) {
-    const folded = [...shownNodes(root)].filter((n) => !n.open && ["block", "part", "repeat"].includes(n.kind) && n.children.length + count <= VISIBLE_AT_FIRST && (n.parent.kind !== "repeat" || n === n.parent.children[0]));
+    const folded = [...shownNodes(root)].filter((n) => !n.open && ["block", "part", "repeat"].includes(n.kind) && n.children.length + count <= VISIBLE_AT_FIRST && ((n.parent.kind !== "repeat" && n.kind !== "part") || n === n.parent.children[0]));
     if (!folded.length) return;
     const next = folded.sort((a, b) => b.steps.length - a.steps.length)[0];
     next.open = true;

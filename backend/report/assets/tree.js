@@ -63,11 +63,8 @@ function buildTree() {
   tidy(root);
   plan.inputs.forEach((t) => { root.add(new Node("input", plan.tensors[t].name, plan.tensors[t].name)).tensor = t; });
   plan.outputs.forEach((t) => { root.add(new Node("output", plan.tensors[t].name, plan.tensors[t].name)).tensor = t; });
-  settle(root, []);
-  const wires = connect(root);
-  cutParts(root, wires);
-  for (const n of everyNode(root)) n.edges = [];
-  settle(root, []);
+  connect(root);
+  cutParts(root);
   connect(root);
   return root;
 }
@@ -118,14 +115,39 @@ function stepsOf(node) {
   return node.kind === "step" ? [node.step] : node.children.flatMap(stepsOf).sort((a, b) => a - b);
 }
 
-/** Fills in the steps below each node, its ancestors, and puts children in the order in which they run. */
+/** Fills in the steps below each node, and its ancestors. */
 function settle(node, chain) {
   node.chain = [...chain, node];
+  node.edges = [];
   node.children.forEach((c) => settle(c, node.chain));
-  if (node.kind !== "layer" && node.kind !== "step") {
-    node.steps = node.children.flatMap((c) => c.steps).sort((a, b) => a - b);
-    node.children.sort((a, b) => a.first - b.first);
+  if (node.kind !== "layer" && node.kind !== "step") node.steps = node.children.flatMap((c) => c.steps).sort((a, b) => a - b);
+}
+
+/** Puts children behind those that they read. Blocks that read one another go by when most of their steps run. */
+function arrange(node) {
+  node.children.forEach(arrange);
+  const waits = new Map(node.children.map((c) => [c, new Set()]));
+  const readers = new Map(node.children.map((c) => [c, new Set()]));
+  for (const e of node.edges) {
+    const [a, b] = [childWith(node, e.from), childWith(node, e.to)];
+    if (!a || !b || a === b) continue;
+    waits.get(b).add(a);
+    readers.get(a).add(b);
   }
+  const time = (c) => (c.kind === "input" ? -1 : c.kind === "output" ? Infinity : c.steps[c.steps.length >> 1]);
+  const left = new Set([...node.children].sort((a, b) => time(a) - time(b)));
+  const ordered = [];
+  while (left.size) {
+    let next = null;
+    for (const c of left) {
+      if (next === null || waits.get(c).size < waits.get(next).size) next = c;
+      if (waits.get(next).size === 0) break;
+    }
+    left.delete(next);
+    ordered.push(next);
+    for (const r of readers.get(next)) waits.get(r).delete(next);
+  }
+  node.children = ordered;
 }
 
 function* everyNode(node) {
@@ -133,8 +155,9 @@ function* everyNode(node) {
   for (const c of node.children) yield* everyNode(c);
 }
 
-/** The edges between layers, inputs and outputs; each is noted at all nodes around its ends. */
+/** Notes the edges between layers, inputs and outputs at all nodes around their ends, and orders children by them. */
 function connect(root) {
+  settle(root, []);
   const atoms = [...everyNode(root)].filter((n) => n.isLeaf && n !== root);
   const makers = new Map();
   for (const a of atoms) {
@@ -150,7 +173,7 @@ function connect(root) {
     }
   }
   for (const e of edges) for (const n of new Set([...e.from.chain, ...e.to.chain])) n.edges.push(e);
-  return edges;
+  arrange(root);
 }
 
 /** The child of `node` that an atom lies in, or null. */

@@ -19,7 +19,20 @@ SERVER = ClientServerConfig([sys.executable, "-m", "trtn", "lsp"])
 
 
 def capabilities(*encodings: lsp.PositionEncodingKind) -> lsp.ClientCapabilities:
-    return lsp.ClientCapabilities(general=lsp.GeneralClientCapabilities(position_encodings=list(encodings) or None))
+    """A client that reads Markdown and counts columns in one of these, or says nothing on that."""
+    markdown = [lsp.MarkupKind.Markdown]
+    return lsp.ClientCapabilities(
+        general=lsp.GeneralClientCapabilities(position_encodings=list(encodings) or None),
+        text_document=lsp.TextDocumentClientCapabilities(
+            hover=lsp.HoverClientCapabilities(content_format=markdown),
+            completion=lsp.CompletionClientCapabilities(
+                completion_item=lsp.ClientCompletionItemOptions(documentation_format=markdown)
+            ),
+            signature_help=lsp.SignatureHelpClientCapabilities(
+                signature_information=lsp.ClientSignatureInformationOptions(documentation_format=markdown)
+            ),
+        ),
+    )
 
 
 @pytest_lsp.fixture(config=SERVER, scope="module")

@@ -1,0 +1,74 @@
+"""The Python API: the hand-written page, then every name of `trtn.__all__` from its docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import trtn
+
+__all__ = ["python_page"]
+
+_ARGUMENT = re.compile(r"^(\w+): ")
+
+
+def python_page(written: str) -> str:
+    functions, classes = [], []
+    for name in sorted(set(trtn.__all__) - {"__version__"}, key=str.lower):
+        value = getattr(trtn, name)
+        (classes if inspect.isclass(value) else functions).append((name, value))
+    return "\n".join(
+        [
+            written.rstrip("\n"),
+            "",
+            "## Functions",
+            "",
+            *(_function(f"trtn.{name}", f, "###") for name, f in functions),
+            "## Classes",
+            "",
+            *(_class(name, c) for name, c in classes),
+        ]
+    )
+
+
+def _function(name: str, function: Any, level: str) -> str:
+    signature = str(inspect.signature(function)).replace("'", "")
+    return "\n".join(
+        [f"{level} {name}", "", "```python", f"{name}{_wrapped(signature)}", "```", "", *_doc(function), ""]
+    )
+
+
+def _class(name: str, value: type) -> str:
+    lines = [f"### trtn.{name}", "", *_doc(value), ""]
+    for member, found in inspect.getmembers_static(value):
+        if member.startswith("_") or issubclass(value, BaseException):
+            continue
+        if inspect.isfunction(found):
+            lines.append(_function(member, found, "####"))
+        elif inspect.getdoc(found) and (isinstance(found, property) or hasattr(found, "func")):
+            lines += [f"#### {member}", "", *_doc(found), ""]
+    return "\n".join(lines)
+
+
+def _wrapped(signature: str) -> str:
+    """A signature, a parameter a line where it is long."""
+    if len(signature) <= 80:
+        return signature
+    inside, _, result = signature[1:].rpartition(")")
+    parts = re.split(r", (?![^\[]*\])", inside)
+    return "(\n" + "".join(f"    {part},\n" for part in parts) + f"){result}"
+
+
+def _doc(value: Any) -> list[str]:
+    """A docstring, its lines `name: what it is` as a list."""
+    lines: list[str] = []
+    for line in (inspect.getdoc(value) or "").replace("<", "&lt;").split("\n"):
+        match = _ARGUMENT.match(line)
+        if match:
+            lines += [""] if lines and lines[-1] and not lines[-1].startswith(("- ", "  ")) else []
+            line = f"- `{match[1]}`: {line[match.end() :]}"
+        elif line.startswith("Raises"):
+            lines.append("")
+        lines.append(line)
+    return lines

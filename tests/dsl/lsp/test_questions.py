@@ -1,0 +1,257 @@
+"""The parts without a server: types in control flow, texts in any state of being typed, positions, renaming."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lsprotocol import types as lsp
+
+from tests.dsl.lsp.large_spec import BLOCKS, SHORT
+from trtn.dsl.diagnostics import Source
+from trtn.dsl.lint import Edit, fixed
+from trtn.dsl.lsp.analysis import analyse, hints
+from trtn.dsl.lsp.buffers import Buffers, Cancelled, Token
+from trtn.dsl.lsp.completion import completions
+from trtn.dsl.lsp.definition import definition
+from trtn.dsl.lsp.formatting import format_document
+from trtn.dsl.lsp.hover import hover
+from trtn.dsl.lsp.inlay import inlay_hints
+from trtn.dsl.lsp.outline import outline
+from trtn.dsl.lsp.positions import Positions
+from trtn.dsl.lsp.publishing import code_actions
+from trtn.dsl.lsp.rename import Refused, rename
+from trtn.dsl.lsp.signatures import signature_help
+from trtn.dsl.lsp.view import View
+
+FLOW = """\
+trtn 1
+
+block both(x: T[N, D], *, scale: float = 1.0) -> (a: T[N, D], b: T[N]) {
+  r = reduce_sum(x, axes=[1], keepdims=false)
+  return x * scale, r
+}
+
+network flow {
+  dim T in 1..64
+  input x: f32[T, 8]
+  input flag: bool[]
+  input n: i64[]
+  output a: f32[T, 8]
+  output total: f32[8]
+  output sums: f32[T, 8]
+  output grown: f32[8]
+  output found: i64[1, K]
+  output twice: f32[T, 8]
+  output row_sums: f32[T]
+
+  a = if flag {
+    inner = relu(x)
+    yield inner
+  } else {
+    yield -x
+  }
+  zero = constant([0, 0, 0, 0, 0, 0, 0, 0], dtype=f32)
+  total, sums = scan over row = x carry s = zero {
+    s = s + row
+    yield s
+  }
+  grown = loop i in 0..n max 10 carry g = total {
+    g = g * 2.0
+  }
+  flat = reshape(x, shape=[8 * T])
+  found = nonzero(flat) : i64[1, K in 0..8 * T]
+  twice, row_sums = both(x, scale=2.0)
+}
+"""
+
+
+def view_of(text: str, path: str = "flow.trtn") -> View:
+    buffers = Buffers()
+    source = buffers.put(Path(path).absolute().as_uri(), text)
+    analysis = analyse(source, buffers, Token())
+    return View(analysis, buffers, lsp.PositionEncodingKind.Utf32, hints(analysis, Token()))
+
+
+@pytest.fixture(scope="module")
+def flow() -> View:
+    view = view_of(FLOW)
+    assert not view.analysis.broken, view.analysis.findings
+    return view
+
+
+@pytest.mark.parametrize(
+    ("at", "after", "expected"),
+    [
+        ("a = if", 0, "a: f32[T, 8]"),
+        ("inner = ", 0, "inner: f32[T, 8]"),
+        ("row = x", 0, "row: f32[8]"),
+        ("s = zero", 0, "s: f32[8]"),
+        ("s = s + row", 0, "s: f32[8]"),
+        ("sums = scan", 0, "sums: f32[T, 8]"),
+        ("loop i in", 5, "i: i64[]"),
+        ("g = total", 0, "g: f32[8]"),
+        ("found = nonzero", 0, "found: i64[1, K]"),
+        ("row_sums = both", 0, "row_sums: f32[T]"),
+        ("twice, row_sums", 0, "twice: f32[T, 8]"),
+        ("r = reduce_sum", 0, "r: f32[T]"),
+        ("x: T[N, D]", 0, "x: f32[T, 8]"),
+        ("K in 0..", 0, "dim"),
+        ("scale=2.0", 0, "scale: float = 1.0"),
+    ],
+)
+def test_types_of_names(flow: View, at: str, after: int, expected: str) -> None:
+    found = hover(flow, FLOW.index(at) + after)
+
+    assert found is not None and expected in found[0]
+
+
+def test_types_written_as_offered_are_right(flow: View) -> None:
+    """Every inlay hint that offers an edit."""
+    offered = [h for h in inlay_hints(flow, 0, len(FLOW)) if h.text_edits]
+    edits = [e for h in offered for e in h.text_edits or []]
+    at = flow.positions.offset
+    text = fixed(FLOW, [Edit(at(e.range.start), at(e.range.end), e.new_text) for e in edits])
+
+    assert len(edits) >= 6 and not view_of(text).analysis.broken
+
+
+# --- texts in any state ------------------------------------------------------------------------------------------
+
+
+def ask_everything(view: View, offset: int) -> None:
+    hover(view, offset)
+    definition(view, offset)
+    completions(view, offset)
+    signature_help(view, offset)
+    try:
+        rename(view, offset, "another")
+    except Refused:
+        pass
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_no_text_is_too_broken(data: st.DataObject) -> None:
+    """A piece is taken out, another put in: no question fails, whatever the answer."""
+    text = data.draw(st.sampled_from([FLOW, BLOCKS, SHORT]))
+    start = data.draw(st.integers(0, len(text)))
+    end = min(len(text), start + data.draw(st.integers(0, 40)))
+    piece = data.draw(
+        st.sampled_from(["", "(", "{", "}", '"', "`", " = ", "h0.", "\n@", "[", "if ", "𝔸", "\r\n", "0.."])
+    )
+    view = view_of(text[:start] + piece + text[end:])
+
+    for offset in {start, start + len(piece), data.draw(st.integers(0, len(view.source.text)))}:
+        ask_everything(view, offset)
+    inlay_hints(view, 0, len(view.source.text))
+    outline(view)
+    format_document(view)
+    code_actions(view, "file:///flow.trtn", 0, len(view.source.text))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "trtn", "trtn 2\n", "trtn 1\n", "trtn 1\nnetwork", "trtn 1\nmanifest m {", "\x00\ud800"]
+)
+def test_texts_that_are_hardly_there(text: str) -> None:
+    for offset in range(len(text) + 1):
+        ask_everything(view_of(text), offset)
+
+
+def test_an_outdated_check_ends() -> None:
+    token = Token(cancelled=True)
+    with pytest.raises(Cancelled):
+        analyse(Source("flow.trtn", FLOW), Buffers(), token)
+
+
+def test_a_check_ends_in_the_middle() -> None:
+    class Late(Token):
+        calls = 0
+
+        def check(self) -> None:
+            self.calls += 1
+            self.cancelled = self.calls > 20
+            super().check()
+
+    token = Late()
+    with pytest.raises(Cancelled):
+        analyse(Source("flow.trtn", FLOW), Buffers(), token)
+    assert token.calls == 21
+
+
+# --- positions ---------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.sampled_from("ab é𝔸\r\n\u2028\x0b"), max_size=30)
+ENCODINGS = ["utf-8", "utf-16", "utf-32"]
+
+
+@given(TEXTS, st.sampled_from(ENCODINGS), st.data())
+def test_positions_and_offsets_are_inverse(text: str, encoding: str, data: st.DataObject) -> None:
+    positions = Positions(text, encoding)
+    offset = data.draw(st.integers(0, len(text)))
+    inside_of_line_end = text[offset - 1 : offset + 1] == "\r\n" and offset > 0
+
+    assert positions.offset(positions.position(offset)) == offset - inside_of_line_end
+
+
+@pytest.mark.parametrize(("encoding", "column"), [("utf-8", 6), ("utf-16", 3), ("utf-32", 2)])
+def test_columns_count_units(encoding: str, column: int) -> None:
+    positions = Positions("x\né𝔸b", encoding)
+
+    assert positions.position(4) == lsp.Position(1, column)
+    assert positions.offset(lsp.Position(1, column)) == 4
+
+
+def test_columns_behind_the_line_mean_its_end() -> None:
+    positions = Positions("ab\r\ncd", "utf-16")
+
+    assert positions.offset(lsp.Position(0, 99)) == 2
+    assert positions.offset(lsp.Position(9, 0)) == 6
+
+
+# --- formatting, renaming ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("  flat = ", "flat=  "), ("\n\nblock", "\n\n\n\nblock"), ("}\n\nnetwork", "}\nnetwork"), ("}\n\n", "}\n")],
+)
+def test_formatting_edits_give_the_format(line_end: str, old: str, new: str) -> None:
+    view = view_of(FLOW.replace(old, new).replace("\n", line_end))
+    at = view.positions.offset
+    edits = [Edit(at(e.range.start), at(e.range.end), e.new_text) for e in format_document(view)]
+
+    assert fixed(view.source.text, edits).replace("\r\n", "\n") == FLOW
+
+
+def test_every_name_can_be_renamed(flow: View) -> None:
+    """The networks that come out are right, whichever name it is."""
+    for symbol in {id(o.symbol): o.symbol for o in flow.analysis.table.occurrences}.values():
+        at = flow.positions.offset
+        edits = rename(flow, symbol.definition.start, "Another")
+        text = fixed(FLOW, [Edit(at(e.range.start), at(e.range.end), e.new_text) for e in edits])
+        assert not view_of(text).analysis.broken, symbol.name
+
+
+# --- the house ---------------------------------------------------------------------------------------------------
+
+
+def test_nothing_else_imports_the_server() -> None:
+    code = (
+        "import sys, trtn, trtn.cli.app, trtn.dsl.load; print([m for m in sys.modules if 'lsp' in m or 'pygls' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_pygls_the_verb_says_what_is_missing() -> None:
+    code = "import sys; sys.modules['pygls'] = None; from trtn.cli import main; sys.argv = ['trtn', 'lsp']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2 and "pip install 'trtn[lsp]'" in done.stderr

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Plugin", "in_order", "scan"]
+__all__ = ["Plugin", "find", "in_order", "scan"]
 
 
 class Plugin(Protocol):
@@ -23,9 +23,22 @@ P = TypeVar("P", bound=Plugin)
 
 def scan(package: ModuleType, constant: str) -> list[Any]:
     """What the modules of `package` bind to `constant`, by module name."""
-    modules = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
-    found = (getattr(importlib.import_module(f"{package.__name__}.{m}"), constant, None) for m in modules)
+    found = (_load(package, constant, module) for module in _modules(package))
     return [plugin for plugin in found if plugin is not None]
+
+
+def find(package: ModuleType, constant: str, name: str) -> Any:
+    """What the module `name` of `package` binds to `constant`, None where there is none. No other module of the package
+    is imported, and `name` may come from anywhere."""
+    return _load(package, constant, name) if name in _modules(package) else None
+
+
+def _modules(package: ModuleType) -> list[str]:
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+
+
+def _load(package: ModuleType, constant: str, module: str) -> Any:
+    return getattr(importlib.import_module(f"{package.__name__}.{module}"), constant, None)
 
 
 def in_order(plugins: Iterable[P]) -> tuple[P, ...]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import trtn
-from trtn.backend.providers import discover
+from trtn.backend.providers import discover, find_provider
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
@@ -175,6 +175,11 @@ def test_providers_are_named_by_themselves_alone() -> None:
         assert reached <= {"trtn.backend.providers.base"}, name
         texts = {n.value for n in ast.walk(tree(name)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
         assert not texts & (names - ({"reference"} if name in kinds else set())), name
+
+
+def test_providers_are_found_by_their_names_without_the_others() -> None:
+    assert all(find_provider(p.name) is p for p in discover())
+    assert find_provider("base") is None and find_provider("../onednn") is None
 
 
 def test_the_package_list_is_complete() -> None:

@@ -24,7 +24,7 @@ from trtn.backend.engine.fields import (
     read_text,
 )
 from trtn.backend.group import Group, make_group
-from trtn.backend.passes.mentions import sizing
+from trtn.backend.mentions import sizing
 from trtn.backend.tuner.choice import Choice, TunedPoint
 from trtn.dsl.dims import Dim, Range, Relation, evaluate, symbol, symbols
 from trtn.dsl.dims.solve import solve_dims

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from trtn.backend.passes.mentions import definers, mentioned_throughout
+from trtn.backend.mentions import definers, mentioned_throughout
 from trtn.dsl.network import Graph, Layer, Tensor, captures
 
 __all__ = ["GraphIndex", "Unit"]

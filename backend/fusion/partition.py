@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trtn.backend.fusion.base import Fusion, discover
 from trtn.backend.fusion.index import GraphIndex
 from trtn.backend.group import Group, make_group
-from trtn.backend.passes.mentions import sizing
+from trtn.backend.mentions import sizing
 from trtn.dsl.network import Graph, Network
 
 __all__ = ["partition", "partition_graph"]

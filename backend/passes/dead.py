@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trtn.backend.passes.mentions import definers, mentioned
+from trtn.backend.mentions import definers, mentioned
 from trtn.dsl.network import Graph, Layer, Network
 
 __all__ = ["PASS", "DeadPass"]

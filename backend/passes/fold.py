@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from trtn.backend.evaluate import evaluate_layer
-from trtn.backend.passes.mentions import dims_of_attrs
+from trtn.backend.mentions import dims_of_attrs
 from trtn.dsl.dims import symbols
 from trtn.dsl.network import Layer, Network, Tensor
 from trtn.dsl.structure.rewriter import Rewriter

@@ -16,8 +16,6 @@ __all__ = ["channels_last", "is_trivial", "plan_orders"]
 SEEDS = ("conv", "pooling", "stem")
 FOLLOWERS = ("pointwise", "copy", "normalisation", "reference")
 RANKS = (3, 4, 5)
-HEADS_INSIDE = (0, 2, 1, 3)
-"""[B, H, S, D] laid out as [B, S, H, D]: merging the heads then costs nothing."""
 
 
 def channels_last(rank: int) -> tuple[int, ...]:
@@ -47,8 +45,10 @@ def plan_orders(groups: Sequence[Group]) -> Mapping[int, tuple[int, ...]]:
         follows = group.kind in FOLLOWERS and any(id(t) in orders for t in group.inputs)
         for t in group.outputs:
             feeds = readers.get(id(t), [])
-            if group.kind == "attention" and feeds and all(_merges_heads(g) for g in feeds):
-                orders[id(t)] = HEADS_INSIDE
+            if group.kind == "attention" and len(perms := {_transposition(g) for g in feeds}) == 1:
+                (perm,) = perms
+                if perm is not None:
+                    orders[id(t)] = perm
             if not _is_image(t):
                 continue
             wanted = bool(feeds) and all(g.kind in SEEDS for g in feeds) and group.kind in FOLLOWERS
@@ -57,10 +57,14 @@ def plan_orders(groups: Sequence[Group]) -> Mapping[int, tuple[int, ...]]:
     return orders
 
 
-def _merges_heads(group: Group) -> bool:
-    """Whether a group is the transposition of [B, H, S, D] to [B, S, H, D]."""
+def _transposition(group: Group) -> tuple[int, ...] | None:
+    """The permutation that a group is, where it leaves each head's elements together: [B, H, S, D] to [B, S, H, D], or to
+    [S, B, H, D]. Laid out so, merging the heads costs nothing."""
     layer = group.layers[0]
-    return group.kind == "view" and layer.op.name == "transpose" and tuple(layer.attrs["perm"]) == HEADS_INSIDE
+    if group.kind != "view" or layer.op.name != "transpose":
+        return None
+    perm = tuple(layer.attrs["perm"])
+    return perm if perm[-1] == len(perm) - 1 else None
 
 
 def _is_image(tensor: Tensor) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from trtn.backend.group import Group
-from trtn.backend.passes.mentions import mentioned_throughout
+from trtn.backend.mentions import mentioned_throughout
 from trtn.backend.plan.storage import Place, StoragePlan
 
 __all__ = ["Role", "roles_of"]

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 from trtn.backend.devices import Device
-from trtn.backend.discovery import in_order, scan
+from trtn.backend.discovery import find, in_order, scan
 from trtn.backend.group import Group
 from trtn.backend.problem import ArrayLayout, Problem
 
@@ -81,7 +81,7 @@ class Keepable(Protocol):
 
 
 class Provider(Protocol):
-    """A module of this package that binds PROVIDER to one of these is all that it takes."""
+    """A module of this package that binds PROVIDER to one of these, and is called as it is, is all that it takes."""
 
     name: str
     after: frozenset[str]
@@ -163,9 +163,16 @@ def discover() -> tuple[Provider, ...]:
     return in_order(scan(package, "PROVIDER"))
 
 
+@cache
 def find_provider(name: str) -> Provider | None:
-    return next((p for p in discover() if p.name == name), None)
+    """The provider of that name, if there is one; the others' modules, and what those import, are left alone."""
+    import trtn.backend.providers as package
+
+    found: Provider | None = find(package, "PROVIDER", name)
+    return found
 
 
 def reference_provider() -> Provider:
-    return next(p for p in discover() if p.is_reference)
+    provider = find_provider("reference")
+    assert provider is not None
+    return provider

@@ -78,7 +78,13 @@ def plan_build(
         raise misses
 
     shown = reduced.profiles or (default_profile(reduced),)
-    tables = Tables(reduced, groups, storage, DtypeDeciders(written, policy, target), shown[0].corner("maximum"))
+    tables = Tables(
+        reduced,
+        groups,
+        storage,
+        DtypeDeciders(written, policy, target if isinstance(precision, Precision) else ""),
+        shown[0].corner("maximum"),
+    )
     planned = _groups(groups, storage, providers, tactics, problems, tables)
     plan = Plan(
         network=network.name,

@@ -201,10 +201,10 @@ PAGES: dict[str, Page] = {
         example="""
             trtn 1
             network net {
-              dim N in 1..4000000000
-              input  x: f32[N, N]
-              output y: f32[N, N]
-              y = relu(x)
+              dim N in 1..8
+              input  x: f32[N]
+              output y: f32[2000000000, 2000000000, N]
+              y = expand(x, shape=[2000000000, 2000000000, N])
             }
             """,
         cure="Lower the upper end of the dim's range, or assert a bound on the product.",
@@ -257,12 +257,14 @@ PAGES: dict[str, Page] = {
             trtn 1
             network net {
               dim N in 1..8
-              input  a: f32[N]
-              input  b: f32[N]
-              output y: i64[1, J]
-              i = nonzero(a) : i64[1, J in 0..N]
-              k = nonzero(b) : i64[1, K in 0..N]
-              y = i + k
+              input  x: f32[N]
+              input  long: bool[]
+              output y: f32[]
+              y = if long {
+                yield reduce_sum(slice(x, start=[4]))
+              } else {
+                yield reduce_sum(x)
+              }
             }
             """,
         cure="""Where the dims are always the same, use one dim; where a relation between them is known,

@@ -131,9 +131,10 @@ PAGES: dict[str, Page] = {
         example="""
             trtn 1
             network net {
-              input  x: f32[4, 6]
-              output y: f32[5, 5]
-              y = reshape(x, shape=[5, 5])
+              input  x: f32[1, 3, 4, 4]
+              input  k: f32[8, 3, 5, 5]
+              output y: f32[1, 8, 1, 1]
+              y = conv(x, k)
             }
             """,
         cure="""Correct the sizes, or narrow the dim's range or step to the values for which the relation

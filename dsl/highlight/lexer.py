@@ -18,7 +18,7 @@ def _rule(rule: Rule) -> tuple[str, Any]:
     return (rule.pattern, tokens[0] if len(tokens) == 1 else bygroups(*tokens))
 
 
-class TrtnLexer(RegexLexer):
+class TrtnLexer(RegexLexer):  # type: ignore[misc]
     """Specs and weight manifests."""
 
     name = "trtn"

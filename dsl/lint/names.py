@@ -95,12 +95,13 @@ def _assignments(members: Iterable[ast.Node]) -> Iterator[ast.Assign]:
 
 
 def _mentioned(roots: Iterable[ast.Node]) -> set[str]:
-    """Every name that is read: the first parts of paths, and what carries and bodies hand on by name."""
+    """Every name that is read: whole paths (a value may be called by one) and their first parts, and what carries and
+    bodies hand on by name."""
     found: set[str] = set()
     for node in nodes(roots):
         match node:
             case ast.Ref():
-                found.add(node.root)
+                found |= {node.root} if node.name is None else {node.root, node.name}
             case ast.Repeat():
                 found |= {t.name for t in node.carry}
             case ast.Carry():

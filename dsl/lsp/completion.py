@@ -10,13 +10,12 @@ from lsprotocol import types as lsp
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.elaborate import Unit
 from trtn.dsl.lsp.cursor import Place, place_at
-from trtn.dsl.lsp.hover import BUILT_IN, describe_op
-from trtn.dsl.lsp.table import Kind, Space, Symbol
+from trtn.dsl.lsp.hover import BUILT_IN, describe_attr, describe_op
+from trtn.dsl.lsp.symbols import Kind, Space, Symbol
 from trtn.dsl.lsp.view import View
 from trtn.dsl.lsp.weights import next_steps, text_pattern, ways
 from trtn.dsl.network import format_type
 from trtn.dsl.ops.base import Op, catalogue, find_op
-from trtn.dsl.ops.signature import show
 from trtn.dsl.syntax import ast, quote_name
 
 __all__ = ["TRIGGERS", "completions"]
@@ -37,6 +36,7 @@ WORDS = {
 """What a line of each body can begin with."""
 FOLLOWING = {"repeat": ("in", "carry", "as"), "dim": ("in", "step"), "input": (), "keep": ("for",), "profile": ("for",)}
 """What can come later in a line that begins so."""
+PARAMETER_KINDS = ("weights", "int", "float", "str", "bool", "dtype", "ints", "floats")
 ANNOTATIONS = ("precision", "onnx")
 VALUES = {"bool": ("true", "false"), "dtype": tuple(BY_NAME)}
 _KINDS = {
@@ -59,9 +59,8 @@ def completions(view: View, offset: int) -> list[lsp.CompletionItem]:
         return [*_words(_line_starts(place)), *_entries(view, place), *_carried(view, place, offset)]
     if place.type_of is not None:
         return list(_values(view, offset, (Kind.DIM, Kind.LET, Kind.PARAMETER)))
-    if place.line[-1:] == (":",) and place.call is None:
-        first = _words(("min", "opt", "max")) if place.bodies[-1:] == ("profile",) else []
-        return [*first, *_words(BY_NAME, _Kind.TypeParameter)]
+    if place.line[-1:] == (":",):
+        return _after_colon(place)
     if place.bodies[-1:] in (("target",), ("precision",)):
         return list(_field(view, place))
     return list(_expression(view, place, offset))
@@ -72,6 +71,14 @@ def completions(view: View, offset: int) -> list[lsp.CompletionItem]:
 
 def _line_starts(place: Place) -> Iterable[str]:
     return WORDS.get(place.bodies[-1] if place.bodies else "", ())
+
+
+def _after_colon(place: Place) -> list[lsp.CompletionItem]:
+    """A type, a block's parameter's kind, a profile's range."""
+    if place.bodies[-1:] == ("profile",):
+        return _words(("min", "opt", "max"))
+    kinds = PARAMETER_KINDS if not place.bodies else ()
+    return [*_words(kinds), *_words(BY_NAME, _Kind.TypeParameter)]
 
 
 def _entries(view: View, place: Place) -> Iterator[lsp.CompletionItem]:
@@ -191,9 +198,8 @@ def _keywords(view: View, callee: str, given: tuple[str, ...]) -> Iterator[lsp.C
                 yield _keyword(param.name, f"{param.kind}{default}", param.default is None)
     elif (op := find_op(callee)) is not None:
         for attr in op.spec.attrs:
-            default = "" if attr.required or attr.default is None else f" = {show(attr.default)}"
             if attr.name not in given:
-                yield _keyword(attr.name, f"{attr.text}{'?' * attr.optional}{default}", attr.required)
+                yield _keyword(attr.name, describe_attr(attr), attr.required)
 
 
 def _keyword(name: str, detail: str, required: bool) -> lsp.CompletionItem:

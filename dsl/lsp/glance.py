@@ -15,7 +15,7 @@ from trtn.dsl.diagnostics import Diagnostic, Sink, Source, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.elaborate import elaborate_network
 from trtn.dsl.lsp.analysis import Hint
-from trtn.dsl.lsp.table import Kind, Space
+from trtn.dsl.lsp.symbols import Kind, Space
 from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import ast, parse, quote_name
 from trtn.dsl.syntax.walk import nodes

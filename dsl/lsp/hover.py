@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from trtn.dsl.lsp.cursor import path_at
-from trtn.dsl.lsp.table import Kind, Occurrence, Symbol
+from trtn.dsl.lsp.symbols import Kind, Occurrence, Symbol
 from trtn.dsl.lsp.types import Typed
 from trtn.dsl.lsp.view import View
 from trtn.dsl.lsp.weights import entries, pattern, ways
 from trtn.dsl.network import Weight, format_type
 from trtn.dsl.ops.base import Op, find_op
+from trtn.dsl.ops.signature import Attr, show
 from trtn.dsl.syntax import ast
 
-__all__ = ["code", "describe_op", "hover", "weights_at"]
+__all__ = ["BUILT_IN", "code", "describe_attr", "describe_op", "hover", "weights_at"]
 
 _TYPES_SHOWN = 4
 _WEIGHTS_SHOWN = 8
@@ -67,6 +68,12 @@ def describe_op(op: Op) -> str:
     return "\n\n".join([code("\n".join([signature, *(f"where {w}" for w in where)])), op.doc])
 
 
+def describe_attr(attr: Attr) -> str:
+    """An attribute's kind and default."""
+    default = "" if attr.required or attr.default is None else f" = {show(attr.default)}"
+    return f"{attr.text}{'?' * attr.optional}{default}"
+
+
 def _callee(view: View, call: ast.Call) -> str:
     name = call.callee.name or ""
     block = _block(view, name)
@@ -98,10 +105,7 @@ def _block(view: View, name: str) -> tuple[str, ast.Block] | None:
 def _attribute(call: ast.Call, name: str) -> str:
     op = find_op(call.callee.name or "")
     attr = op.spec.attr(name) if op is not None else None
-    if op is None or attr is None:
-        return ""
-    written = next(p for p in op.signature.partition("*,")[2].split(",") if p.strip().startswith(name))
-    return code(written.strip().removesuffix(")")) if attr.choices == () else code(f"{name}: {attr.text}")
+    return code(f"{name}: {describe_attr(attr)}") if attr is not None else ""
 
 
 def _weights(found: list[Weight]) -> str:

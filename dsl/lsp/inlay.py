@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lsprotocol import types as lsp
 
-from trtn.dsl.lsp.table import Space
+from trtn.dsl.lsp.symbols import Space
 from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import ast
 

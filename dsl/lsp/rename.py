@@ -7,7 +7,8 @@ from lsprotocol import types as lsp
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.lint import Edit, fixed
-from trtn.dsl.lsp.table import Kind, Occurrence, Space, Table
+from trtn.dsl.lsp.symbols import Kind, Occurrence, Space
+from trtn.dsl.lsp.table import Table
 from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import RESERVED, parse
 from trtn.dsl.syntax.names import is_plain_name, is_plain_path

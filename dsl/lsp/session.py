@@ -95,7 +95,7 @@ class Session:
         try:
             view = await asyncio.shield(file.view)
         except asyncio.CancelledError:
-            if file.view.cancelled():  # closed meanwhile
+            if file.view.cancelled():  # closed meanwhile, or beyond us
                 return None
             raise
         return await asyncio.get_running_loop().run_in_executor(self._answering, question, view)
@@ -152,6 +152,8 @@ class Session:
             pass  # the newer run, which is scheduled already, fulfils the promise
         except Exception:
             _log.exception("checking %s failed: this is a bug in trtn", uri)
+            if not file.view.done():
+                file.view.cancel()  # who asks is not kept waiting
 
     def _analyse(self, source: Source, token: Token) -> Analysis:
         token.check()

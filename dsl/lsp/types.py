@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.elaborate import Unit
 from trtn.dsl.lsp.analysis import Analysis
-from trtn.dsl.lsp.table import Kind, Occurrence, Symbol
+from trtn.dsl.lsp.symbols import Kind, Occurrence, Symbol
 from trtn.dsl.network import Layer, Network, TensorType, walk
 from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.walk import nodes
 
 __all__ = ["Corner", "Typed", "Types"]
 
-DEEPEST = 32
-"""Names stand for names, blocks return what blocks return."""
+Seen = set[int]
+"""The names and calls that a question has come to: each is followed once, or a circle would have no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class Types:
 
     def of(self, symbol: Symbol, occurrence: Occurrence | None = None) -> list[Typed]:
         """The types that a name of this file has, each once; several where a block or a round differs."""
-        return _distinct(self._symbol(self.unit, symbol, (), 0, occurrence))
+        return _distinct(self._symbol(self.unit, symbol, (), set(), occurrence))
 
     def of_expression(self, expr: ast.Expr, result: int = 0) -> list[Typed]:
-        return _distinct(self._expression(self.unit, expr, result, (), 0))
+        return _distinct(self._expression(self.unit, expr, result, (), set()))
 
     def layers_at(self, node: ast.Node) -> list[Layer]:
         """The layers that a call's callee, or an operator's expression, became."""
@@ -67,10 +67,11 @@ class Types:
     # --- names -------------------------------------------------------------------------------------------------
 
     def _symbol(
-        self, unit: Unit, symbol: Symbol, under: Sequence[str], depth: int, occurrence: Occurrence | None = None
+        self, unit: Unit, symbol: Symbol, under: Sequence[str], seen: Seen, occurrence: Occurrence | None = None
     ) -> Iterator[Typed]:
-        if depth > DEEPEST:
+        if id(symbol) in seen:
             return
+        seen.add(id(symbol))
         match symbol.node:
             case ast.Input():
                 for network in self.analysis.known:
@@ -79,9 +80,9 @@ class Types:
                         yield Typed(tensor.type, network)
             case ast.Assign() as statement:
                 statement = _rebinding(self.analysis.table_of(unit).module, occurrence) or statement
-                yield from self._assigned(unit, statement, symbol.name, under, depth)
+                yield from self._assigned(unit, statement, symbol.name, under, seen)
             case ast.Param(type=ast.TypeExpr()) as param:
-                yield from self._arguments(symbol, param, depth)
+                yield from self._arguments(symbol, param, seen)
             case ast.ScanInput() | ast.Carry() | ast.Loop() as node:
                 yield from self._region_input(unit, symbol, node)
 
@@ -89,7 +90,7 @@ class Types:
         return self.analysis.table.network_scope(network.name) is symbol.scope
 
     def _assigned(
-        self, unit: Unit, statement: ast.Assign, name: str, under: Sequence[str], depth: int
+        self, unit: Unit, statement: ast.Assign, name: str, under: Sequence[str], seen: Seen
     ) -> Iterator[Typed]:
         index = next((n for n, t in enumerate(statement.targets) if t.name == name), 0)
         match statement.value:
@@ -97,16 +98,16 @@ class Types:
                 yield from self._results(unit, node, index, ())
             case value:
                 first = next((t.name for t in statement.targets if t.name != "_"), name)
-                yield from self._expression(unit, value, index, (*under, first), depth + 1)
+                yield from self._expression(unit, value, index, (*under, first), seen)
 
-    def _arguments(self, symbol: Symbol, param: ast.Param, depth: int) -> Iterator[Typed]:
+    def _arguments(self, symbol: Symbol, param: ast.Param, seen: Seen) -> Iterator[Typed]:
         """What the calls in this file hand to a block's parameter."""
         for block in self.unit.blocks.values():
             if param in block.sig.tensors:
                 at = block.sig.tensors.index(param)
                 for call in nodes(self.unit.module.items):
                     if isinstance(call, ast.Call) and call.callee.name == block.name and at < len(call.args):
-                        yield from self._expression(self.unit, call.args[at], 0, (), depth + 1)
+                        yield from self._expression(self.unit, call.args[at], 0, (), seen)
 
     def _region_input(self, unit: Unit, symbol: Symbol, node: ast.Node) -> Iterator[Typed]:
         """The slices of a scan, what a body carries, a loop's number: the inputs of the layer's body."""
@@ -120,20 +121,19 @@ class Types:
 
     # --- expressions -------------------------------------------------------------------------------------------
 
-    def _expression(self, unit: Unit, expr: ast.Expr, result: int, under: Sequence[str], depth: int) -> Iterator[Typed]:
+    def _expression(self, unit: Unit, expr: ast.Expr, result: int, under: Sequence[str], seen: Seen) -> Iterator[Typed]:
         """under: the names of the statements around, outermost first, which the layers' paths have in this order."""
-        if depth > DEEPEST:
-            return
         match expr:
-            case ast.Call():
+            case ast.Call() if id(expr) not in seen:
+                seen.add(id(expr))
                 found = list(self._results(unit, expr.callee, result, under))
-                yield from found or self._block(unit, expr, result, under, depth)
+                yield from found or self._block(unit, expr, result, under, seen)
             case ast.Binary() | ast.Unary():
                 yield from self._results(unit, expr, 0, under)
             case ast.Ref():
                 occurrence = self.analysis.table_of(unit).at(expr.start)
                 if occurrence is not None and occurrence.symbol.kind is not Kind.WEIGHTS:
-                    yield from self._symbol(unit, occurrence.symbol, under[:-1], depth + 1)
+                    yield from self._symbol(unit, occurrence.symbol, under[:-1], seen)
 
     def _results(self, unit: Unit, node: ast.Node, index: int, under: Sequence[str]) -> Iterator[Typed]:
         layers = self._layers.get((unit.source.path, node.start, node.end), ())
@@ -142,7 +142,7 @@ class Types:
             if index < len(layer.outputs):
                 yield Typed(layer.outputs[index].type, network)
 
-    def _block(self, unit: Unit, call: ast.Call, index: int, under: Sequence[str], depth: int) -> Iterator[Typed]:
+    def _block(self, unit: Unit, call: ast.Call, index: int, under: Sequence[str], seen: Seen) -> Iterator[Typed]:
         callee = call.callee.name or ""
         alias, dot, rest = callee.partition(".")
         other = unit.imports.get(alias) if dot else unit
@@ -150,12 +150,12 @@ class Types:
         returned = next((s for s in block.body if isinstance(s, ast.Return)), None) if block is not None else None
         if other is None or returned is None:
             return
+        # A name in a block is bound below the call's name: its own comes after that.
+        below = (*under, "")
         if len(returned.values) == 1:
-            yield from self._expression(other, returned.values[0], index, under, depth + 1)
+            yield from self._expression(other, returned.values[0], index, below, seen)
         elif index < len(returned.values):
-            value = returned.values[index]
-            # A name in a block is bound below the call's name: its own name comes after that.
-            yield from self._expression(other, value, 0, (*under, ""), depth + 1)
+            yield from self._expression(other, returned.values[index], 0, below, seen)
 
     def corners(self, typed: Typed) -> list[Corner]:
         """The shape at each profile's corners; a size that the data decides stays a name."""

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 
 from trtn.dsl.elaborate import Unit
-from trtn.dsl.lsp.table import Kind, Symbol, Table
+from trtn.dsl.lsp.symbols import Kind, Symbol
+from trtn.dsl.lsp.table import Table
 from trtn.dsl.network import Weight
 from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.names import split_path

@@ -89,7 +89,8 @@ def test_specs(trtn: Trtn, name: str, device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("plan", "missing.trtn"), ("plan", "{spec}", "--device", "abacus"), ("plan", "{spec}", "--target", "t")]
+    "arguments",
+    [("plan", "missing.trtn"), ("plan", "{spec}", "--device", "abacus"), ("plan", "{spec}", "--target", "t")],
 )
 def test_wrong_input(trtn: Trtn, spec: Path, arguments: tuple[str, ...]) -> None:
     result = trtn(*(a.format(spec=spec) for a in arguments))

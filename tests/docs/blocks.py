@@ -7,7 +7,7 @@ on the line above a block may hold a mark:
     <!-- finds: E0312 -->       the spec has exactly these findings (several: with blanks between)
     <!-- exit: 1 -->            the block's last command ends with this status
     <!-- parse-only: REASON --> the spec's form is checked, not what it names
-    <!-- needs: PACKAGE -->     skipped where the package is not installed
+    <!-- needs: FILE -->        a model of `tests/corpus`, put into the folder; the page is skipped where it isn't there
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 __all__ = ["LANGUAGES", "MARKS", "Block", "Command", "commands", "page_blocks"]
 
-LANGUAGES = {"console", "json", "python", "text", "toml", "trtn", "yaml"}
+LANGUAGES = {"console", "diff", "json", "python", "text", "toml", "trtn", "yaml"}
 """A block of another language, or of none, would be run by nobody."""
 MARKS = {"exit", "finds", "needs", "no-run", "parse-only"}
 

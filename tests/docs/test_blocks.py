@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.corpus.models import folder
 from tests.docs.blocks import LANGUAGES, MARKS, Block, Command, commands, page_blocks
 from tests.docs.sandbox import Sandbox, difference
 from trtn.dsl.diagnostics import Source
@@ -34,14 +34,15 @@ def name(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_blocks(page: Path, sandbox: Sandbox) -> None:
     blocks = page_blocks(page)
-    needed = {b.mark[1] for b in blocks if b.mark[0] == "needs"}
-    missing = sorted(package for package in needed if find_spec(package) is None)
     for block in blocks:  # specs may stand before the manifests that they name
         if block.title and not (sandbox.folder / block.title).exists() and is_manifest(Source("", block.text)):
             sandbox.write(block)
     for block in blocks:
-        if block.mark[0] == "needs" and missing:
-            pytest.skip(f"{block} needs {', '.join(missing)}")
+        if block.mark[0] == "needs":
+            model = folder() / block.mark[1]
+            if not model.exists():
+                pytest.skip(f"{block} needs {model.name} of the corpus")
+            shutil.copy(model, sandbox.folder)
         if block.mark[0] != "no-run":
             sandbox.run(block)
 

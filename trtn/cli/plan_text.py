@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from trtn.backend.report.model import Comparison, GroupPlan, Plan, ProfilePlan
+from trtn.backend.report.model import Apart, Comparison, GroupPlan, Plan, ProfilePlan
 from trtn.cli.tables import bytes_text, plural, rows
 
 __all__ = ["describe_group", "describe_plan", "find_group"]
@@ -35,7 +35,8 @@ def describe_plan(plan: Plan, *, groups: bool = True) -> Iterator[str]:
     moving = {n for n, g in enumerate(plan.groups) if g.role != "view"}
     apart = (a for a in plan.apart if {a.first, a.second} <= moving)
     yield from _tallied(
-        "not fused", ((a.reason, f"{plan.groups[a.first].name} -> {plan.groups[a.second].name}") for a in apart)
+        "not fused",
+        ((_general(plan, a), f"{plan.groups[a.first].name} -> {plan.groups[a.second].name}") for a in apart),
     )
     if groups:
         yield f"\ngroups ({len(plan.groups):,})"
@@ -72,21 +73,28 @@ def describe_group(plan: Plan, group: GroupPlan) -> Iterator[str]:
         for n in group.layers
     )
     yield "\ntensors"
-    made = [t for n in group.layers for t in plan.layers[n].outputs]
-    for title, numbers in (("in", group.inputs), ("made", made)):
-        tensors = [plan.tensors[t] for t in numbers]
-        yield from rows([title, t.name, t.type, t.place, f"dtype: {t.decided_by}"] for t in tensors)
+    made = [(t, "made") for n in group.layers for t in plan.layers[n].outputs]
+    yield from rows(
+        [way, plan.tensors[t].name, plan.tensors[t].type, plan.tensors[t].place, f"dtype: {plan.tensors[t].decided_by}"]
+        for t, way in [*((t, "read") for t in group.inputs), *made]
+    )
     if group.role == "kernel":
         yield "\nproviders"
         yield from rows(
             [*([p, "takes it"] for p in group.providers), *([r.provider, r.reason] for r in group.refusals)]
         )
         yield "\ndecided at"
-        for point, decision in zip(plan.points, group.decisions, strict=True):
-            if decision is not None:
-                at = ", ".join(f"{n} = {v}" for n, v in point.items()) or "the only sizes"
-                tactic = f"{decision.provider} {decision.tactic}".strip() if decision.by != "timing" else "open"
-                yield from rows([[at, f"by {decision.by}", tactic, decision.key, decision.stale]])
+        yield from rows(
+            [
+                ", ".join(f"{n} = {v}" for n, v in point.items()) or "the only sizes",
+                f"by {d.by}",
+                "open" if d.by == "timing" else f"{d.provider} {d.tactic}".strip(),
+                d.key,
+                d.stale,
+            ]
+            for point, d in zip(plan.points, group.decisions, strict=True)
+            if d is not None
+        )
     for title, lines in (
         ("not fused with what comes before", [(a.first, a) for a in plan.apart if a.second == number]),
         ("not fused with what comes after", [(a.second, a) for a in plan.apart if a.first == number]),
@@ -224,6 +232,11 @@ def _against(plan: Plan, found: Comparison) -> Iterator[str]:
 
 def _sizes(plan: Plan, point: int) -> str:
     return ", ".join(f"{n}={v}" for n, v in plan.points[point].items())
+
+
+def _general(plan: Plan, apart: Apart) -> str:
+    """A reason without the name of the value that it is about, so that equal ones count together."""
+    return apart.reason.replace(f"`{plan.tensors[apart.tensor].name}`", "the value")
 
 
 def _short(reason: str) -> str:

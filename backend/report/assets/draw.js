@@ -6,6 +6,7 @@ const world = element("g", {}, svg);
 const view = { x: 0, y: 0, k: 1 };
 const shown = new Map(); // node id -> { node, x, y, w, h, g }
 let selected = null;
+const LEGEND = 46; // pixels at the bottom that the legend covers
 
 function element(name, attributes, parent, text) {
   const e = document.createElementNS(SVG, name);
@@ -27,11 +28,8 @@ function draw() {
 function drawInside(node, layout, x, y, parent) {
   for (const wire of layout.wires) {
     const ends = [wire.from ? wire.from.id : "", ...wire.targets.map((t) => (t.node ? t.node.id : ""))];
-    for (const [d, kind] of [[wire.d, "wire"], [wire.back, "wire back"]]) {
-      if (!d) continue;
-      const path = element("path", { class: kind, d, transform: `translate(${f(x)} ${f(y)})` }, parent);
-      path.ends = ends;
-    }
+    const path = element("path", { class: "wire", d: wire.d, transform: `translate(${f(x)} ${f(y)})` }, parent);
+    path.ends = ends;
   }
   for (const p of layout.placed) drawNode(p, x + p.x, y + p.y, parent);
 }
@@ -135,11 +133,12 @@ function place() {
 function fit() {
   const { w, h } = root.layout;
   const box = svg.getBoundingClientRect();
-  const k = Math.min(box.width / (w + 40), box.height / (h + 40), 1.2);
+  const room = box.height - LEGEND;
+  const k = Math.min(box.width / (w + 40), room / (h + 40), 1.2);
   // A deep network is shown from its top, at a size that can be read.
   view.k = Math.max(k, Math.min(0.8, box.width / (w + 40)));
   view.x = (box.width - w * view.k) / 2;
-  view.y = k < view.k ? 20 : (box.height - h * view.k) / 2;
+  view.y = k < view.k ? 20 : (room - h * view.k) / 2;
   place();
 }
 

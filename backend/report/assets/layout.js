@@ -49,14 +49,13 @@ function layOut(node) {
 
 /** The longest path from the top; what reads nothing sits right above its first reader. */
 function rankAll(all, tensors) {
-  const forward = [];
-  for (const [from, targets] of tensors) for (const to of targets.keys()) if (from.order < to.order) forward.push([from, to]);
+  const forward = [...tensors].flatMap(([from, targets]) => [...targets.keys()].map((to) => [from, to]));
   forward.sort((a, b) => a[0].order - b[0].order);
   for (const [from, to] of forward) to.rank = Math.max(to.rank, from.rank + 1);
   const hasSource = new Set(forward.map(([, to]) => to));
   const nearest = new Map();
   for (const [from, to] of forward) if (!hasSource.has(from)) nearest.set(from, Math.min(nearest.get(from) ?? Infinity, to.rank));
-  for (const [from, rank] of nearest) if (from.child) from.rank = Math.max(0, rank - 1);
+  for (const [from, rank] of nearest) if (from.child) from.rank = rank - 1;
   const last = Math.max(0, ...all.map((i) => i.rank));
   for (const i of all) if (!i.child && i.order > 0) i.rank = Math.max(i.rank, last + (all.some((o) => o !== i && o.rank === last) ? 1 : 0));
 }
@@ -69,10 +68,8 @@ function withDummies(all, tensors) {
   const chains = [];
   for (const [from, targets] of tensors) {
     const links = [];
-    const back = [];
     const stops = new Map([[from.rank, from]]);
-    for (const [to, list] of [...targets].sort((a, b) => a[0].rank - b[0].rank)) {
-      if (to.order < from.order || to.rank <= from.rank) { back.push({ to, list }); continue; }
+    for (const to of [...targets.keys()].sort((a, b) => a.rank - b.rank)) {
       for (let r = from.rank + 1; r < to.rank; r += 1) {
         if (stops.has(r)) continue;
         const dummy = { child: null, dummy: true, w: 8, h: 0, order: from.order, rank: r, up: [], down: [], x: 0 };
@@ -82,7 +79,7 @@ function withDummies(all, tensors) {
       }
       links.push(link(stops.get(to.rank - 1), to));
     }
-    chains.push({ from, links, back, targets });
+    chains.push({ from, links, targets });
   }
   for (const rank of ranks) rank.sort((a, b) => a.order - b.order);
   return { ranks, chains };
@@ -178,7 +175,6 @@ function measure(node, items, ranks, chains) {
     from: c.from.child,
     targets: [...c.targets].map(([to, list]) => ({ node: to.child, tensors: list })),
     d: c.links.map(curve).join(""),
-    back: c.back.map(({ to }) => around(c.from, to)).join(""),
   }));
   return { w: width, h: height, wires, placed: items.map((i) => ({ node: i.child, x: i.x - i.w / 2, y: i.top, w: i.w, h: i.h })) };
 }
@@ -187,11 +183,6 @@ function curve([a, b]) {
   const middle = (a.bottom + b.top) / 2;
   const through = b.dummy ? `L${f(b.x)} ${f(b.bottom)}` : "";
   return `M${f(a.x)} ${f(a.bottom)}C${f(a.x)} ${f(middle)} ${f(b.x)} ${f(middle)} ${f(b.x)} ${f(b.top)}${through}`;
-}
-
-function around(a, b) {
-  const side = Math.max(a.x + a.w / 2, b.x + b.w / 2) + 18;
-  return `M${f(a.x)} ${f(a.bottom)}C${f(side)} ${f(a.bottom + 30)} ${f(side)} ${f(b.top - 30)} ${f(b.x)} ${f(b.top)}`;
 }
 
 function f(n) { return Math.round(n * 10) / 10; }

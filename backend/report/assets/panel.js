@@ -94,7 +94,8 @@ function reasonsTable() {
   const counts = new Map();
   for (const a of plan.apart) {
     if (plan.groups[a.first].role === "view" || plan.groups[a.second].role === "view") continue;
-    counts.set(a.reason, [...(counts.get(a.reason) || []), a]);
+    const reason = a.reason.replaceAll(`\`${plan.tensors[a.tensor].name}\``, "the value");
+    counts.set(reason, [...(counts.get(reason) || []), a]);
   }
   const most = [...counts].sort((a, b) => b[1].length - a[1].length).slice(0, 8);
   return table(most.map(([reason, list]) => right(`<span class="why" style="white-space:normal">${html(reason)}</span>`, `<a data-step="${list[0].first}">${list.length}</a>`)));

@@ -64,8 +64,11 @@ function buildTree() {
   plan.inputs.forEach((t) => { root.add(new Node("input", plan.tensors[t].name, plan.tensors[t].name)).tensor = t; });
   plan.outputs.forEach((t) => { root.add(new Node("output", plan.tensors[t].name, plan.tensors[t].name)).tensor = t; });
   connect(root);
+  dissolve(root, root);
+  arrange(root);
   cutParts(root);
   connect(root);
+  arrange(root);
   return root;
 }
 
@@ -123,9 +126,8 @@ function settle(node, chain) {
   if (node.kind !== "layer" && node.kind !== "step") node.steps = node.children.flatMap((c) => c.steps).sort((a, b) => a - b);
 }
 
-/** Puts children behind those that they read. Blocks that read one another go by when most of their steps run. */
-function arrange(node) {
-  node.children.forEach(arrange);
+/** For each child, those that it reads (`waits`) and those that read it. */
+function dependencies(node) {
   const waits = new Map(node.children.map((c) => [c, new Set()]));
   const readers = new Map(node.children.map((c) => [c, new Set()]));
   for (const e of node.edges) {
@@ -134,6 +136,47 @@ function arrange(node) {
     waits.get(b).add(a);
     readers.get(a).add(b);
   }
+  return { waits, readers };
+}
+
+/** Blocks whose steps are strewn among others', so that each reads the other, are no boxes: they give way to what they
+    hold, the most strewn first, until what is left runs from top to bottom. */
+function dissolve(node, root) {
+  for (;;) {
+    const core = circular(node).filter((c) => c.kind === "block" || c.kind === "repeat");
+    if (!core.length) break;
+    const density = (c) => c.steps.length / (c.steps.at(-1) - c.steps[0] + 1);
+    const worst = core.reduce((a, b) => (density(b) < density(a) ? b : a));
+    node.children = node.children.flatMap((c) => (c === worst ? worst.children : [c]));
+    for (const c of worst.children) {
+      c.parent = node;
+      c.label = `${worst.label}.${c.label}`;
+    }
+    connect(root);
+  }
+  node.children.forEach((c) => dissolve(c, root));
+}
+
+/** The children that lie on circles, or between two. */
+function circular(node) {
+  const { waits, readers } = dependencies(node);
+  const left = new Set(node.children);
+  for (let before = -1; before !== left.size;) {
+    before = left.size;
+    for (const c of left) {
+      if (waits.get(c).size && readers.get(c).size) continue;
+      left.delete(c);
+      for (const r of readers.get(c)) waits.get(r).delete(c);
+      for (const w of waits.get(c)) readers.get(w).delete(c);
+    }
+  }
+  return [...left];
+}
+
+/** Puts children behind those that they read, else by when most of their steps run. */
+function arrange(node) {
+  node.children.forEach(arrange);
+  const { waits, readers } = dependencies(node);
   const time = (c) => (c.kind === "input" ? -1 : c.kind === "output" ? Infinity : c.steps[c.steps.length >> 1]);
   const left = new Set([...node.children].sort((a, b) => time(a) - time(b)));
   const ordered = [];
@@ -155,7 +198,7 @@ function* everyNode(node) {
   for (const c of node.children) yield* everyNode(c);
 }
 
-/** Notes the edges between layers, inputs and outputs at all nodes around their ends, and orders children by them. */
+/** Notes the edges between layers, inputs and outputs at all nodes around their ends. */
 function connect(root) {
   settle(root, []);
   const atoms = [...everyNode(root)].filter((n) => n.isLeaf && n !== root);
@@ -173,7 +216,6 @@ function connect(root) {
     }
   }
   for (const e of edges) for (const n of new Set([...e.from.chain, ...e.to.chain])) n.edges.push(e);
-  arrange(root);
 }
 
 /** The child of `node` that an atom lies in, or null. */

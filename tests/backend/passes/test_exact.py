@@ -14,6 +14,7 @@ from trtn.backend.passes.dead import PASS as DEAD
 from trtn.backend.passes.fold import PASS as FOLD
 from trtn.backend.passes.identity import PASS as IDENTITY
 from trtn.backend.passes.lower import PASS as LOWER
+from trtn.backend.passes.select import PASS as SELECT
 from trtn.backend.passes.sizes import PASS as SIZES
 from trtn.dsl.dtypes import ALL, BY_NAME, DType
 
@@ -248,3 +249,21 @@ def test_i64_is_not_lowered() -> None:
     b = Net()
     x = b.x(3, dtype=I64)
     assert LOWER.run(b.done(b.of("matmul", x, b.k(np.ones((3, 2)), np.int64)))) is None
+
+
+@pytest.mark.parametrize(("axis", "index"), [(1, 0), (1, -1), (2, 2), (3, -4), (-1, 3)])
+def test_one_slice_is_a_view(axis: int, index: int) -> None:
+    b = Net()
+    y = b.of("gather", b.x(2, 3, 4), b.k(index, np.int64), axis=axis)
+    network = rewritten(b.done(b.of("relu", y)), SELECT)
+    assert ops(network) == ["slice", "squeeze", "relu"]
+
+
+def test_a_gather_that_may_fail_or_takes_several_stays() -> None:
+    b = Net()
+    x = b.x(2, 3)
+    several = b.of("gather", x, b.k([0], np.int64), axis=0)
+    assert ops(rewritten(b.done(several), SELECT)) == ["gather"]
+    b = Net()
+    unknown = b.of("gather", b.x(N, 3), b.k(0, np.int64), axis=0)
+    assert ops(rewritten(b.done(unknown), SELECT)) == ["gather"]

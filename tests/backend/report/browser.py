@@ -31,7 +31,13 @@ class Browser:
     def __init__(self, executable: str, folder: Path, *, width: int = 1400, height: int = 900) -> None:
         command_read, self._commands = os.pipe()
         self._answers, answer_write = os.pipe()
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
+        options = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--remote-debugging-pipe",
+        ]
         options += [f"--user-data-dir={folder / 'browser'}", f"--window-size={width},{height}", "about:blank"]
         # The browser reads commands from descriptor 3 and writes answers to 4.
         shell = f'exec "$0" "$@" 3<&{command_read} 4>&{answer_write}'
@@ -65,7 +71,9 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:

@@ -167,8 +167,9 @@ def test_nothing_overlaps_and_each_colour_is_there(browser: Browser, blocks: Pat
     for colour in browser.value("Object.keys(MODES)"):
         browser.value(f"mode = {json.dumps(colour)}; recolour()")
         assert browser.value("document.querySelectorAll('#legend span').length") >= 1
-        assert browser.value("[...colourOf.values()].every((c) => getComputedStyle(document.documentElement)"
-                             ".getPropertyValue('--' + c))")
+        assert browser.value(
+            "[...colourOf.values()].every((c) => getComputedStyle(document.documentElement).getPropertyValue('--' + c))"
+        )
     assert browser.problems == []
 
 
@@ -190,3 +191,22 @@ def test_the_page_asks_for_nothing(browser: Browser, blocks: Path) -> None:
     browser.open(blocks)
     browser.click("#fit")
     assert browser.requests == [blocks.resolve().as_uri()]
+
+
+def test_blocks_that_are_no_pieces_give_way(browser: Browser, tmp_path: Path) -> None:
+    """`left` and `right` read one another in turns: neither can be drawn as a box."""
+    text = """
+network turns {
+  dim B in 1..8
+  input x: f32[B, 8]
+  output y: f32[B, 8]
+  left.a = softmax(x, axis=1)
+  right.a = relu(left.a)
+  left.b = softmax(right.a, axis=1)
+  right.b = relu(left.b)
+  y = softmax(right.b, axis=1)
+}"""
+    browser.open(text_of(network(text, tmp_path), tmp_path))
+    tops = [drawn(browser)[f"step:{name}"][1] for name in ("left.a", "right.a", "left.b", "right.b", "y")]
+    assert tops == sorted(set(tops))
+    assert browser.problems == []

@@ -58,6 +58,22 @@ def test_a_line_may_allow_it(code: str, tmp_path: Path) -> None:
     assert found("\n".join(named) + "\n", tmp_path) == []
 
 
+def test_names_that_are_paths() -> None:
+    text = """trtn 1
+
+network net {
+  input x: f32[4]
+  output y: f32[4]
+
+  a.b[0] = relu(x)
+  a.c = relu(x)
+  y = tanh(a.b[0])
+}
+"""
+    found = [d.message for d in lint(subject_of(text))[0]]
+    assert found == ["nothing reads `a.c`"]
+
+
 def test_rules_can_be_ignored() -> None:
     subject = subject_of(CODES["L0101"].example)
     assert lint(subject, ignore=["L0101"])[0] == lint(subject, ignore=["unused-name"])[0] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsprotocol import types as lsp
 
-from tests.dsl.lsp.large_spec import BLOCKS, SHORT
+from tests.dsl.lsp.large_spec import BLOCKS, SHORT, write
 from trtn.dsl.diagnostics import Source
 from trtn.dsl.lint import Edit, fixed
 from trtn.dsl.lsp.analysis import analyse, hints
@@ -19,6 +20,7 @@ from trtn.dsl.lsp.buffers import Buffers, Cancelled, Token
 from trtn.dsl.lsp.completion import completions
 from trtn.dsl.lsp.definition import definition
 from trtn.dsl.lsp.formatting import format_document
+from trtn.dsl.lsp.glance import glance
 from trtn.dsl.lsp.hover import hover
 from trtn.dsl.lsp.inlay import inlay_hints
 from trtn.dsl.lsp.outline import outline
@@ -84,6 +86,14 @@ def flow() -> View:
     return view
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> View:
+    path = write(tmp_path_factory.mktemp("short"))
+    view = view_of(SHORT, str(path))
+    assert not view.analysis.findings
+    return view
+
+
 @pytest.mark.parametrize(
     ("at", "after", "expected"),
     [
@@ -110,6 +120,32 @@ def test_types_of_names(flow: View, at: str, after: int, expected: str) -> None:
     assert found is not None and expected in found[0]
 
 
+def test_blocks_that_hand_on_what_they_get_are_followed_once() -> None:
+    """Each of the calls may be what each of the parameters stands for."""
+    calls = "".join(f"  h{n + 1} = same(h{n})\n" for n in range(200))
+    head = "trtn 1\n\nblock same(x: T[N]) -> T[N] {\n  return x\n}\n\nnetwork n {\n  dim N in 1..4\n"
+    text = f"{head}  input h0: f32[N]\n  output y: f32[N]\n{calls}  y = relu(h200)\n}}\n"
+
+    found = hover(view_of(text), text.index("h200 ="))
+
+    assert found is not None and "h200: f32[N]" in found[0]
+
+
+def test_blocks_that_call_each_other_have_no_types() -> None:
+    text = FLOW.replace("return x * scale, r", "return both(x, scale=scale)")
+
+    found = hover(view_of(text), text.index("twice, row_sums"))
+
+    assert found is not None and "twice" in found[0]
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("x: ", "bool"), ("x: T[N], *, p: ", "weights")])
+def test_completion_in_signatures(typed: str, offered: str) -> None:
+    text = f"{FLOW}\nblock new({typed}"
+
+    assert offered in {item.label for item in completions(view_of(text), len(text))}
+
+
 def test_types_written_as_offered_are_right(flow: View) -> None:
     """Every inlay hint that offers an edit."""
     offered = [h for h in inlay_hints(flow, 0, len(FLOW)) if h.text_edits]
@@ -128,10 +164,8 @@ def ask_everything(view: View, offset: int) -> None:
     definition(view, offset)
     completions(view, offset)
     signature_help(view, offset)
-    try:
+    with suppress(Refused):
         rename(view, offset, "another")
-    except Refused:
-        pass
 
 
 @settings(max_examples=25, deadline=None)
@@ -181,6 +215,58 @@ def test_a_check_ends_in_the_middle() -> None:
     with pytest.raises(Cancelled):
         analyse(Source("flow.trtn", FLOW), Buffers(), token)
     assert token.calls == 21
+
+
+# --- the first look ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("q3 = linear(h3,", "q3 = linear(h33,"),
+        ("q3 = linear(h3,", "q3 = linaer(h3,"),
+        ("q3 = linear(h3,", "q3 = linear(x,"),
+        ("k3 = reshape(q3, shape=[B, S, 4, 16])", "k3 = reshape(q3, shape=[B, S, 4, 17])"),
+        ("s3 = softmax(t3 * 0.125, axis=-1)", "s3 = softmax(t3 * 0.125, axes=-1)"),
+        ("s3 = softmax(t3 * 0.125, axis=-1)", "s3 = softmax(t3 * "),
+        ("r3 = common.residual(f3", "r3 = common.residul(f3"),
+        ("p=w.layer[3].ffn)", "p=w.layer[13].ffn)"),
+        ("    x = layer_norm(x, w.layer[i].norm.weight", "    x = layer_norm(x, w.layer[i].norn.weight"),
+        ("  # layer 3\n", "  extra = relu(r2)\n\n  # layer 3\n"),
+        ("  # layer 3\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_first_look_says_what_the_check_says(short: View, old: str, new: str) -> None:
+    """Of the statement that was changed: what it does to others, the check says."""
+    text = SHORT.replace(old, new)
+    source = Source(short.source.path, text)
+
+    first = glance(short, source)
+    whole = analyse(source, short.buffers, Token())
+
+    assert first is not None
+    same = set(SHORT.split("\n"))
+    expected = [d for d in whole.findings if d.span is not None and source.line(d.span.line) not in same]
+    assert [str(d) for d in first.analysis.findings] == [str(d) for d in expected]
+    assert [d.help for d in first.analysis.findings] == [d.help for d in expected]
+
+
+@pytest.mark.parametrize("old", ["dim S in 8", "block ffn(", "profile small", "let width = 64", "trtn 1\n"])
+def test_the_first_look_leaves_what_is_not_a_statement(short: View, old: str) -> None:
+    text = SHORT.replace(old, old.replace("l", "z").replace("d", "e").replace("t", "u"))
+
+    assert glance(short, Source(short.source.path, text)) is None
+
+
+def test_findings_elsewhere_move_with_the_text(short: View) -> None:
+    idle = view_of(SHORT.replace("  y = relu(", "  idle = abs(r3)\n  y = relu("), short.source.path)
+    text = idle.source.text.replace("  # layer 3\n", "  # a comment\n  # layer 3\n")
+
+    first = glance(idle, Source(short.source.path, text))
+
+    assert first is not None and [h.code for h in first.hints] == ["L0101"]
+    assert first.hints[0].finding.span is not None and first.hints[0].finding.span.text == "idle"
 
 
 # --- positions ---------------------------------------------------------------------------------------------------

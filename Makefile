@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    a real model becomes a spec, is checked, built and run (no GPU needed)"
 	@echo "make test    lint, types and tests"
 	@echo "make bench   the benchmarks of docs/benchmarks.md"
+	@echo "make docs    the documentation as a site, in build/docs"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "trtn needs Python 3.11 or newer: make PYTHON=python3.12 ..")'
@@ -38,6 +39,9 @@ types: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

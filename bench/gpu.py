@@ -326,4 +326,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from bench.gpu import main as start  # whose functions other processes find by this module's name
+
+    sys.exit(start())

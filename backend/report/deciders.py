@@ -29,7 +29,7 @@ class DtypeDeciders:
             return "a constant of the text, or folded from constants"
         if self._manifest.get(weight.name) is weight.dtype:
             return "the manifest"
-        return "its readers: cast when it was folded"
+        return "its readers: folded by a pass"
 
     def of_result(self, layer: Layer, tensor: Tensor) -> str:
         """For what a layer makes."""

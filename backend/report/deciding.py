@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from trtn.backend.devices.cuda import unavailable as no_gpu
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers import AssistedProvider, Provider
 from trtn.backend.report.model import Decision, LockPlan, PlannedLibrary, Refusal
 from trtn.backend.tuner.lock import Entry, Lock, missing_entries
-from trtn.dsl.errors import BuildError
 
 __all__ = ["Providers", "Tactics"]
 
 
 class Providers:
-    """The providers for a kind of device, whether or not this machine has them: which takes which group."""
+    """The providers for a device: which takes which group. Where this machine has the device, those that are missing are
+    missed by a build, too; where it has not, the device's machine is taken to have them all."""
 
     def __init__(self, found: Sequence[Provider], device: str) -> None:
-        self._all = [p for p in found if device.partition(":")[0] in p.devices]
-        missing = {p.name: p.unavailable(device) or "" for p in self._all}
-        if any(missing.values()):  # the device is elsewhere: what it has is taken to be complete
-            self._all = [p.assisted() if isinstance(p, AssistedProvider) else p for p in self._all]
+        suited = [p for p in found if device.partition(":")[0] in p.devices]
+        missing = {p.name: p.unavailable(device) or "" for p in suited}
+        is_here = device == "cpu" or no_gpu() is None
         self.libraries = tuple(
-            PlannedLibrary(p.name, "" if missing[p.name] else p.version(), missing[p.name]) for p in self._all
+            PlannedLibrary(p.name, "" if missing[p.name] else p.version(), missing[p.name]) for p in suited
         )
+        self._used = [p for p in suited if not missing[p.name]] if is_here else [_assisted(p) for p in suited]
+        self._absent = tuple(Refusal(p.name, missing[p.name]) for p in suited if is_here and missing[p.name])
         self._answers: dict[tuple[str, int], str] = {}
+
+    def __len__(self) -> int:
+        """How many take part."""
+        return len(self._used)
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -37,15 +43,22 @@ class Providers:
         """Why a provider takes no group like this one; "" where it does."""
         known = self._answers.get((name, id(group)))
         if known is None:
-            provider = next((p for p in self._all if p.name == name), None)
-            known = "it is not for this device" if provider is None else provider.refusal(group)
+            provider = next((p for p in self._used if p.name == name), None)
+            known = "it is not here" if provider is None else provider.refusal(group)
             self._answers[name, id(group)] = known
         return known
 
     def of(self, group: Group) -> tuple[tuple[str, ...], tuple[Refusal, ...]]:
         """Those that take a group, the most specialised first, and the refusals of the others."""
-        answers = [(p.name, self.refusal(p.name, group)) for p in reversed(self._all)]
-        return tuple(n for n, why in answers if not why), tuple(Refusal(n, why) for n, why in answers if why)
+        answers = [(p.name, self.refusal(p.name, group)) for p in reversed(self._used)]
+        return tuple(n for n, why in answers if not why), (
+            *(Refusal(n, why) for n, why in answers if why),
+            *self._absent,
+        )
+
+
+def _assisted(provider: Provider) -> Provider:
+    return provider.assisted() if isinstance(provider, AssistedProvider) else provider
 
 
 class Tactics:
@@ -68,6 +81,10 @@ class Tactics:
             self._decided[problem.key] = self._decide(problem)
         return self._decided[problem.key]
 
+    def decide_all(self, problems: Iterable[Problem | None]) -> None:
+        for problem in problems:
+            self.decide(problem)
+
     def counts(self) -> dict[str, int]:
         """How many distinct problems are decided by whom."""
         return dict(Counter(d.by for d in self._decided.values()))
@@ -82,12 +99,11 @@ class Tactics:
         unused = sum(key not in self._decided for key in held)
         return LockPlan(self._path, self._lock is not None, pinned, stale, len(self._decided) - pinned - stale, unused)
 
-    def misses(self) -> BuildError | None:
-        """What a locked build would say."""
+    def require_lock(self) -> None:
+        """Raises BuildError, as a locked build does, where the lock lacks something that was decided."""
         missed = [p for key, p in self._problems.items() if self._decided[key].by != "lock"]
-        if not missed:
-            return None
-        return missing_entries(missed, len(self._problems), self._lock or {}, self._providers.versions)
+        if missed:
+            raise missing_entries(missed, len(self._problems), self._lock or {}, self._providers.versions)
 
     def _decide(self, problem: Problem) -> Decision:
         names, _ = self._providers.of(problem.group)

@@ -70,12 +70,13 @@ def plan_build(
     reduced = replace(reduced, graph=replace(reduced.graph, layers=tuple(x for g in groups for x in g.layers)))
 
     providers = Providers(discover(), name)
-    storage = storage_on(name, reduced, groups, len(providers.libraries))
+    storage = storage_on(name, reduced, groups, len(providers))
     held = read_lock(lock) if lock is not None and Path(lock).exists() else None
     tactics = Tactics(providers, held, str(lock or ""), timed=level > 0)
     points, problems = _problems(reduced, groups, storage, name)
-    if locked and (misses := tactics_misses(tactics, problems)):
-        raise misses
+    tactics.decide_all(problem for at_point in problems for problem in at_point)
+    if locked:
+        tactics.require_lock()
 
     shown = reduced.profiles or (default_profile(reduced),)
     tables = Tables(
@@ -113,14 +114,6 @@ def plan_build(
         against=None,
     )
     return plan if against is None else replace(plan, against=compare_with(against, plan, reduced, groups))
-
-
-def tactics_misses(tactics: Tactics, problems: Sequence[Sequence[Problem | None]]) -> BuildError | None:
-    """What a locked build would refuse; None where the lock has everything."""
-    for at_point in problems:
-        for problem in at_point:
-            tactics.decide(problem)
-    return tactics.misses()
 
 
 def _device_name(wanted: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs.generate.markdown import cell, table
+from docs.generate.markdown import cell, prose, table
 from trtn.dsl.diagnostics import CODES
 from trtn.dsl.diagnostics.codes import Code
 from trtn.dsl.lint import RULES as LINT
@@ -43,15 +43,15 @@ def code_pages() -> dict[str, str]:
         rest -= set(codes)
         if codes:
             pages[f"codes/{name}.md"] = "\n".join([f"# {title}", "", *(_entry(c, CODES[c]) for c in codes)])
-            rows += [(f"[{c}]({name}.md#{c.lower()})", cell(CODES[c].title)) for c in codes]
+            rows += [(f"[{c}]({name}.md#{c.lower()})", cell(prose(CODES[c].title))) for c in codes]
     assert not rest, f"codes of no block: {sorted(rest)}"
     intro = "`trtn explain CODE` prints the same. An example is a whole file that gives the code, or a command line."
     return {"codes/index.md": "\n".join(["# Diagnostics", "", intro, "", *table(("code", "what"), rows)]), **pages}
 
 
 def rules_page() -> str:
-    lint = [(f"[{r.code}](codes/lint.md#{r.code.lower()})", f"`{r.name}`", cell(r.about)) for r in LINT.values()]
-    breaking = [(f"`{r.name}`", r.kind.value, cell(r.about)) for r in BREAKING.values()]
+    lint = [(f"[{r.code}](codes/lint.md#{r.code.lower()})", f"`{r.name}`", cell(prose(r.about))) for r in LINT.values()]
+    breaking = [(f"`{r.name}`", r.kind.value, cell(prose(r.about))) for r in BREAKING.values()]
     return "\n".join(
         [
             "# Rules",
@@ -77,13 +77,13 @@ def _entry(code: str, page: Code) -> str:
         [
             f"## {code}",
             "",
-            f"**{page.title}.** {page.cause}",
+            f"**{prose(page.title)}.** {prose(page.cause)}",
             "",
             f"```{language}",
             page.example,
             "```",
             "",
-            f"**Cure.** {page.cure}",
+            f"**Cure.** {prose(page.cure)}",
             "",
         ]
     )

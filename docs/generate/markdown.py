@@ -1,10 +1,16 @@
-"""Tables in Markdown."""
+"""Plain text and tables as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["cell", "table"]
+__all__ = ["cell", "prose", "table"]
+
+
+def prose(text: str) -> str:
+    """A text whose only markup is code between backticks, so that it reads as it stands."""
+    pieces = enumerate(text.split("`"))
+    return "`".join(p if n % 2 else p.replace("<", "&lt;").replace("*", "\\*") for n, p in pieces)
 
 
 def cell(text: str) -> str:

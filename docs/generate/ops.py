@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from docs.generate.examples import example
-from docs.generate.markdown import cell, table
+from docs.generate.markdown import cell, prose, table
 from trtn.dsl.dtypes import ALL, DType
 from trtn.dsl.ops import Op, catalogue
 from trtn.dsl.ops.signature import Attr, show
@@ -74,11 +74,11 @@ def _op(op: Op) -> str:
 def _doc(op: Op) -> list[str]:
     """The docstring, with what is indented in it as it stands."""
     lines = inspect.cleandoc(type(op).__doc__ or "").split("\n")
-    return [line.replace("<", "&lt;") if not line.startswith("    ") else line for line in lines]
+    return [line if line.startswith("    ") else prose(line) for line in lines]
 
 
 def _first_line(op: Op) -> str:
-    return op.doc.partition("\n\n")[0].replace("<", "&lt;")
+    return prose(op.doc.partition("\n\n")[0])
 
 
 def _default(attr: Attr) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import trtn
+from docs.generate.markdown import prose
 
 __all__ = ["python_page"]
 
@@ -63,12 +64,14 @@ def _wrapped(signature: str) -> str:
 def _doc(value: Any) -> list[str]:
     """A docstring, its lines `name: what it is` as a list."""
     lines: list[str] = []
-    for line in (inspect.getdoc(value) or "").replace("<", "&lt;").split("\n"):
+    listing = False
+    for line in prose(inspect.getdoc(value) or "").split("\n"):
         match = _ARGUMENT.match(line)
+        if match or not line or line.startswith("Raises"):
+            lines += [""] if lines and lines[-1] and not (match and listing) else []
+            listing = match is not None
         if match:
-            lines += [""] if lines and lines[-1] and not lines[-1].startswith(("- ", "  ")) else []
-            line = f"- `{match[1]}`: {line[match.end() :]}"
-        elif line.startswith("Raises"):
-            lines.append("")
-        lines.append(line)
+            lines.append(f"- `{match[1]}`: {line[match.end() :]}")
+        elif line:
+            lines.append(f"  {line}" if listing else line)
     return lines

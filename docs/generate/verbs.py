@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from docs.generate.markdown import cell, table
+from docs.generate.markdown import cell, prose, table
 from trtn.cli.app import app
 
 __all__ = ["verb_pages"]
@@ -19,7 +19,7 @@ def verb_pages() -> dict[str, str]:
     rows = []
     for name, command in root.commands.items():
         listed = list(_commands(f"trtn {name}", command))
-        rows += [(f"[`{path}`]({name}.md#{path.replace(' ', '-')})", cell(_first(c))) for path, c in listed]
+        rows += [(f"[`{path}`]({name}.md#{path.replace(' ', '-')})", cell(prose(_first(c)))) for path, c in listed]
         pages[f"verbs/{name}.md"] = "\n".join([f"# trtn {name}", "", *(_entry(path, c) for path, c in listed)])
     index = ["# Commands", "", *_paragraphs(root.help), "", *table(("command", "what it does"), rows), ""]
     return {"verbs/index.md": "\n".join([*index, *_epilog(root)]), **pages}
@@ -47,7 +47,7 @@ def _record(parameter: Any, context: Any) -> tuple[str, str] | None:
     if record is None:
         return None
     names, text = record
-    return cell(f"`{names}`"), cell(text.replace("<", "&lt;"))
+    return cell(f"`{names}`"), cell(prose(text))
 
 
 def _first(command: Any) -> str:
@@ -55,7 +55,7 @@ def _first(command: Any) -> str:
 
 
 def _paragraphs(text: str | None) -> list[str]:
-    return (text or "").replace("\b\n", "").replace("<", "&lt;").strip().split("\n")
+    return prose((text or "").replace("\b\n", "").strip()).split("\n")
 
 
 def _epilog(command: Any) -> list[str]:

@@ -36,7 +36,7 @@ PAGES: dict[str, Page] = {
             trtn 1
             manifest net {
               file f0 = "model.safetensors"
-              tensor head.bias: f32[2] = f0 sha256:77aa01c277aa01c277aa01c277aa01c277aa01c277aa01c277aa01c277aa01c2
+              tensor bias: f32[2] = f0 sha256:77aa01c277aa01c277aa01c277aa01c277aa01c277aa01c277aa01c277aa01c2
             }
             """,
         cure="""Get the weight file that belongs to this commit. Where the change is meant, write the new

@@ -64,7 +64,9 @@ class Analysis:
         """The names of an imported file."""
         if unit is self.unit:
             return self.table
-        return self.tables.setdefault(id(unit), Table(unit.module))
+        if id(unit) not in self.tables:
+            self.tables[id(unit)] = Table(unit.module)
+        return self.tables[id(unit)]
 
     @cached_property
     def known(self) -> tuple[Network, ...]:

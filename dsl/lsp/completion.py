@@ -9,6 +9,7 @@ from lsprotocol import types as lsp
 
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.elaborate import Unit
+from trtn.dsl.lsp.callees import find_block
 from trtn.dsl.lsp.cursor import Place, place_at
 from trtn.dsl.lsp.hover import BUILT_IN, describe_attr, describe_op
 from trtn.dsl.lsp.symbols import Kind, Space, Symbol
@@ -55,9 +56,9 @@ def completions(view: View, offset: int) -> list[lsp.CompletionItem]:
         return list(_parts(view, place, offset))
     if place.line[-1:] == ("@",) and len(place.line) == 1:
         return _words(ANNOTATIONS, _Kind.Property)
-    if not place.line and place.call is None and place.type_of is None:
+    if not place.line and place.call is None and not place.type_of:
         return [*_words(_line_starts(place)), *_entries(view, place), *_carried(view, place, offset)]
-    if place.type_of is not None:
+    if place.type_of is not None and (place.type_of in BY_NAME or place.type_of[0].isupper()):
         return list(_values(view, offset, (Kind.DIM, Kind.LET, Kind.PARAMETER)))
     if place.line[-1:] == (":",):
         return _after_colon(place)
@@ -190,9 +191,9 @@ def _values(view: View, offset: int, kinds: tuple[Kind, ...]) -> Iterator[lsp.Co
 
 def _keywords(view: View, callee: str, given: tuple[str, ...]) -> Iterator[lsp.CompletionItem]:
     """The attributes of the op, or the keyword parameters of the block, that are not given yet."""
-    block = _find_block(view, callee)
+    block = find_block(view.analysis.unit, callee)
     if block is not None:
-        for param in block.sig.attrs:
+        for param in block[1].sig.attrs:
             default = "" if param.default is None else " = .."
             if param.name not in given:
                 yield _keyword(param.name, f"{param.kind}{default}", param.default is None)
@@ -210,23 +211,15 @@ def _keyword(name: str, detail: str, required: bool) -> lsp.CompletionItem:
 
 
 def _keyword_value(view: View, callee: str, keyword: str) -> Iterator[lsp.CompletionItem]:
-    block = _find_block(view, callee)
+    block = find_block(view.analysis.unit, callee)
     if block is not None:
-        kind = next((p.kind for p in block.sig.attrs if p.name == keyword), None)
+        kind = next((p.kind for p in block[1].sig.attrs if p.name == keyword), None)
     else:
         op = find_op(callee)
         attr = op.spec.attr(keyword) if op is not None else None
         kind = attr.kind if attr is not None else "dtype" if callee == "constant" else None
         yield from _words([f'"{c}"' for c in (attr.choices if attr is not None else ())], _Kind.EnumMember)
     yield from _words(VALUES.get(kind or "", ()), _Kind.EnumMember)
-
-
-def _find_block(view: View, callee: str) -> ast.Block | None:
-    alias, dot, rest = callee.partition(".")
-    unit = view.analysis.unit
-    if unit is not None and dot:
-        unit = unit.imports.get(alias)
-    return unit.blocks.get(rest if dot else callee) if unit is not None else None
 
 
 def _ops() -> Iterator[lsp.CompletionItem]:

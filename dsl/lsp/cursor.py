@@ -53,7 +53,7 @@ class Place:
     """The words that opened the bodies around, outermost first; `precision {` is one."""
     call: Call | None = None
     type_of: str | None = None
-    """The dtype in whose brackets the cursor is."""
+    """The name right before the bracket in which the cursor is: a dtype's, or a path's."""
     line: tuple[str, ...] = ()
     """The tokens of the line before the path."""
 

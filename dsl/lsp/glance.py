@@ -24,6 +24,7 @@ __all__ = ["glance"]
 
 MOST = 40
 """Statements that are looked at; where more differ, the whole check has to do."""
+_STATEMENTS = (ast.Assign, ast.Repeat)
 _HEAD = "trtn 1 network n {"
 _NAME = re.compile(r"`([^`]+)`")
 
@@ -67,13 +68,20 @@ def _networks(view: View) -> Iterator[ast.NetworkDecl]:
 
 
 def _part(network: ast.NetworkDecl, start: int, end: int) -> tuple[int, int] | None:
-    """The room between the members of a network that a change leaves alone; None where it is not about statements."""
+    """The room between the members of a network that a change leaves alone; None where it is not about statements.
+
+    The neighbours of what has changed are looked at too: new text may go on with the one or belong to the other.
+    """
     members = sorted(network.members, key=lambda m: m.start)
-    changed = [m for m in members if m.start <= end and start <= m.end]
-    before = max((m.end for m in members if m.end < start), default=0)
-    after = min((m.start for m in members if m.start > end), default=network.end - 1)
-    statements = all(isinstance(m, ast.Assign | ast.Repeat) for m in changed)
-    return (before, after) if statements and before and len(changed) <= MOST else None
+    first = sum(m.end < start for m in members)
+    last = len(members) - sum(m.start > end for m in members)
+    if any(not isinstance(m, _STATEMENTS) for m in members[first:last]) or not first or last - first > MOST:
+        return None
+    if first > 1 and isinstance(members[first - 1], _STATEMENTS):
+        first -= 1
+    if last < len(members) and isinstance(members[last], _STATEMENTS):
+        last += 1
+    return members[first - 1].end, members[last].start if last < len(members) else network.end - 1
 
 
 def _look(before: View, network: ast.NetworkDecl, source: Source, start: int, end: int) -> Iterator[Diagnostic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trtn.dsl.lsp.callees import find_block
 from trtn.dsl.lsp.cursor import path_at
 from trtn.dsl.lsp.symbols import Kind, Occurrence, Symbol
 from trtn.dsl.lsp.types import Typed
@@ -27,7 +28,9 @@ BUILT_IN = {
 
 
 def hover(view: View, offset: int) -> tuple[str, int, int] | None:
-    """Markdown about what is at an offset, and where in the text that is."""
+    """Markdown about what is at an offset of a spec, and where in the text that is."""
+    if view.analysis.unit is None:
+        return None
     path = path_at(view.analysis.module, offset)
     for node, outer in zip(reversed(path), [*reversed(path[:-1]), None], strict=False):
         match node:
@@ -76,12 +79,12 @@ def describe_attr(attr: Attr) -> str:
 
 def _callee(view: View, call: ast.Call) -> str:
     name = call.callee.name or ""
-    block = _block(view, name)
+    block = find_block(view.analysis.unit, name)
     made = view.types.of_expression(call)
     parts = [code("\n".join(_type_lines(made)))] if made else []
     if block is not None:
-        source, declared = block
-        parts.append(code(source[declared.start : declared.sig.end].strip()))
+        unit, declared = block
+        parts.append(code(unit.source.text[declared.start : declared.sig.end].strip()))
         parts += [declared.doc] if declared.doc else []
     elif name in BUILT_IN:
         parts.append(BUILT_IN[name])
@@ -91,15 +94,6 @@ def _callee(view: View, call: ast.Call) -> str:
     else:
         parts.append(f"no op or block is called `{name}`")
     return "\n\n".join([*parts, *_corner_tables(view, made)])
-
-
-def _block(view: View, name: str) -> tuple[str, ast.Block] | None:
-    alias, dot, rest = name.partition(".")
-    unit = view.analysis.unit
-    if unit is not None and dot:
-        unit = unit.imports.get(alias)
-    block = unit.blocks.get(rest if dot else name) if unit is not None else None
-    return (unit.source.text, block) if unit is not None and block is not None else None
 
 
 def _attribute(call: ast.Call, name: str) -> str:
@@ -120,7 +114,7 @@ def _weights(found: list[Weight]) -> str:
 def _name(view: View, occurrence: Occurrence) -> str:
     symbol = occurrence.symbol
     text = view.source.text
-    typed = view.types.of(symbol, occurrence) if view.analysis.unit is not None else []
+    typed = view.types.of(symbol, occurrence)
     head = _declaration(symbol, text)
     if symbol.kind in (Kind.VALUE, Kind.INPUT, Kind.OUTPUT, Kind.INDEX) or (symbol.kind is Kind.PARAMETER and typed):
         names = [f"{symbol.name}: {line}" for line in _type_lines(typed)]

@@ -132,11 +132,10 @@ class Session:
         if source is None:
             return
         try:
-            if file.sound is not None:
-                first = await loop.run_in_executor(self._answering, glance, file.sound, source)
-                if first is not None:
-                    first.version = file.version
-                    self._publish(uri, first)
+            await self._glance(uri, file, source)
+        except Exception:
+            _log.exception("the first look at %s failed: this is a bug in trtn", uri)
+        try:
             analysis = await loop.run_in_executor(self._checking, self._analyse, source, token)
             view = View(analysis, self.buffers, self.encoding, version=file.version)
             before, file.last = file.last, view
@@ -154,6 +153,15 @@ class Session:
             _log.exception("checking %s failed: this is a bug in trtn", uri)
             if not file.view.done():
                 file.view.cancel()  # who asks is not kept waiting
+
+    async def _glance(self, uri: str, file: _File, source: Source) -> None:
+        """Show what can be told at once."""
+        if file.sound is None:
+            return
+        first = await asyncio.get_running_loop().run_in_executor(self._answering, glance, file.sound, source)
+        if first is not None:
+            first.version = file.version
+            self._publish(uri, first)
 
     def _analyse(self, source: Source, token: Token) -> Analysis:
         token.check()

@@ -6,6 +6,7 @@ import re
 
 from lsprotocol import types as lsp
 
+from trtn.dsl.lsp.callees import find_block
 from trtn.dsl.lsp.cursor import Call, place_at
 from trtn.dsl.lsp.view import View
 from trtn.dsl.ops.base import find_op
@@ -31,12 +32,9 @@ def signature_help(view: View, offset: int) -> lsp.SignatureHelp | None:
 
 
 def _signature(view: View, callee: str) -> tuple[str, str] | None:
-    alias, dot, rest = callee.partition(".")
-    unit = view.analysis.unit
-    if unit is not None and dot:
-        unit = unit.imports.get(alias)
-    block = unit.blocks.get(rest if dot else callee) if unit is not None else None
-    if unit is not None and block is not None:
+    found = find_block(view.analysis.unit, callee)
+    if found is not None:
+        unit, block = found
         return f"{block.name}{' '.join(unit.source.text[block.sig.start : block.sig.end].split())}", block.doc or ""
     op = find_op(callee)
     return (" ".join(op.signature.split()), op.doc) if op is not None else None

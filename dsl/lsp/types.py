@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.elaborate import Unit
 from trtn.dsl.lsp.analysis import Analysis
+from trtn.dsl.lsp.callees import find_block
 from trtn.dsl.lsp.symbols import Kind, Occurrence, Symbol
 from trtn.dsl.network import Layer, Network, TensorType, walk
 from trtn.dsl.syntax import ast
@@ -143,13 +144,11 @@ class Types:
                 yield Typed(layer.outputs[index].type, network)
 
     def _block(self, unit: Unit, call: ast.Call, index: int, under: Sequence[str], seen: Seen) -> Iterator[Typed]:
-        callee = call.callee.name or ""
-        alias, dot, rest = callee.partition(".")
-        other = unit.imports.get(alias) if dot else unit
-        block = other.blocks.get(rest if dot else callee) if other is not None else None
-        returned = next((s for s in block.body if isinstance(s, ast.Return)), None) if block is not None else None
-        if other is None or returned is None:
+        found = find_block(unit, call.callee.name or "")
+        returned = next((s for s in found[1].body if isinstance(s, ast.Return)), None) if found is not None else None
+        if found is None or returned is None:
             return
+        other = found[0]
         # A name in a block is bound below the call's name: its own comes after that.
         below = (*under, "")
         if len(returned.values) == 1:

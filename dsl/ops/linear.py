@@ -11,7 +11,10 @@ from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.normalization import widened
 
-__all__ = ["matrix_product"]
+__all__ = ["exact_product", "matrix_product"]
+
+_EXACT_TERMS = 256
+"""So many products of differences of 8-bit levels, each below 2^16, have an exact sum in f32 (2^24)."""
 
 
 def matrix_product(xp: Any, a: Any, b: Any) -> Any:
@@ -20,6 +23,19 @@ def matrix_product(xp: Any, a: Any, b: Any) -> Any:
         rows = xp.matmul(a.reshape(prod(a.shape[:-1]), a.shape[-1]), b)
         return rows.reshape(*a.shape[:-1], b.shape[1])
     return xp.asarray(xp.matmul(a, b))
+
+
+def exact_product(xp: Any, a: Any, b: Any) -> Any:
+    """`a @ b` of f32 arrays whose elements are whole numbers of at most 255 in size, without rounding: as one product
+    in f32 as long as that holds the sums, else as several, added up in f64."""
+    terms = a.shape[-1]
+    if terms <= _EXACT_TERMS:
+        return matrix_product(xp, a, b)
+    total = 0.0
+    for start in range(0, terms, _EXACT_TERMS):
+        some = slice(start, start + _EXACT_TERMS)
+        total += matrix_product(xp, a[..., some], b[(..., some, slice(None)) if b.ndim > 1 else some]).astype("float64")
+    return total
 
 
 def _product_shape(i: Infer, left: int, right: int) -> Shape:
@@ -92,15 +108,13 @@ class MatMulInteger(Op):
         return _product_shape(i, 0, 1)
 
     def evaluate(self, xp: Any, a: Any, b: Any, a_zero: Any, b_zero: Any) -> Any:
-        # Products are below 2^17: a float product is exact while their sums stay below the mantissa, and much
-        # faster than an integer one.
-        work = xp.float32 if a.shape[-1] < 128 else xp.float64
-        a, b = a.astype(work), b.astype(work)
+        # Exact float products are much faster than integer ones.
+        a, b = a.astype(xp.float32), b.astype(xp.float32)
         if a_zero is not None:
             a -= a_zero.reshape(-1, 1) if a_zero.ndim == 1 and a_zero.size > 1 else a_zero
         if b_zero is not None:
             b -= b_zero
-        return matrix_product(xp, a, b).astype(xp.int64).astype(xp.int32)
+        return exact_product(xp, a, b).astype(xp.int64).astype(xp.int32)
 
 
 def _check_zero_point(i: Infer, operand: int, index: int) -> None:

@@ -166,10 +166,17 @@ class DynamicQuantizeLinear(Op):
 
 
 def dynamic_levels(xp: Any, x: Any) -> tuple[Any, Any, Any]:
-    """x as levels of u8, their scale and their zero point, all as f32: see DynamicQuantizeLinear."""
+    """x as levels of u8, their scale and their zero point, all as f32: see DynamicQuantizeLinear. The levels are a new
+    array."""
     low = xp.minimum(x.min(), 0) if x.size else xp.zeros((), dtype="float32")
     high = xp.maximum(x.max(), 0) if x.size else low
-    spread = (xp.asarray(high - low) / 255).astype("float32")
-    scale = xp.where(spread == 0, 1, spread).astype("float32")
-    zero = xp.clip(xp.rint(-low / scale), 0, 255)
-    return xp.clip(xp.rint(x / scale) + zero, 0, 255), scale, zero
+    spread = (high - low) / 255
+    scale = spread + (spread == 0)
+    zero = xp.minimum(xp.rint(-low / scale), 255)
+    levels = xp.empty_like(x)
+    xp.divide(x, scale, out=levels)
+    xp.rint(levels, out=levels)
+    levels += zero
+    xp.maximum(levels, 0, out=levels)
+    xp.minimum(levels, 255, out=levels)
+    return levels, scale, zero

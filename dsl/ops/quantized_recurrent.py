@@ -9,13 +9,11 @@ from trtn.dsl.dims import Dim
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Shape
 from trtn.dsl.ops.infer import Infer
+from trtn.dsl.ops.linear import exact_product
 from trtn.dsl.ops.quantization import dynamic_levels
 from trtn.dsl.ops.recurrent import ATTRS, Lstm, Product
 
 __all__ = ["DynamicQuantizeLstm"]
-
-_EXACT_TERMS = 256
-"""So many products of differences of 8-bit levels, each below 2^16, have an exact sum in f32 (2^24)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +66,14 @@ class DynamicQuantizeLstm(Lstm):
         return self._forward(xp, x, _Quantized(w, w_scale, w_zero), _Quantized(r, r_scale, r_zero), *rest, **attrs)
 
     def _product(self, xp: Any, weights: _Quantized) -> Product:
-        work = xp.float32 if len(weights.levels) <= _EXACT_TERMS else xp.float64
-        columns = weights.levels.astype(work) - weights.zero.astype(work)
+        columns = weights.levels.astype(xp.float32)
+        columns -= weights.zero
 
         def product(rows: Any, out: Any) -> None:
             levels, scale, zero = dynamic_levels(xp, rows)
-            sums = xp.matmul((levels - zero).astype(work, copy=False), columns)
-            xp.multiply(sums.astype(xp.float32, copy=False), scale * weights.scale, out=out)
+            levels -= zero
+            xp.multiply(
+                exact_product(xp, levels, columns).astype(xp.float32, copy=False), scale * weights.scale, out=out
+            )
 
         return product

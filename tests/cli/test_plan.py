@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from tests.cli.conftest import SPEC, Trtn
 
 SPECS = Path(__file__).parents[2] / "specs"
+FULL = bool(os.environ.get("TRTN_FULL_TESTS"))
+ALL = sorted(p.stem for p in SPECS.glob("*.trtn") if not p.stem.endswith(".weights"))
+NAMES = ALL if FULL else ["lenet", "mobilenet_v2"]
+"""All of them take half a minute: passes read hundreds of MB of weights."""
 
 
 def test_for_people(trtn: Trtn, spec: Path) -> None:
@@ -80,7 +85,7 @@ def test_targets_are_followed(trtn: Trtn, spec: Path) -> None:
     assert [p["name"] for p in document["profiles"]] == ["small"]
 
 
-@pytest.mark.parametrize("name", ["lenet", "mobilenet_v2", "resnet50"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("device", ["cpu", "cuda:sm_90"])
 def test_specs(trtn: Trtn, name: str, device: str) -> None:
     result = trtn("plan", str(SPECS / f"{name}.trtn"), "--device", device, "--format", "json")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from trtn.backend.report.model import Apart, Comparison, GroupPlan, Plan, ProfilePlan
 from trtn.cli.tables import bytes_text, plural, rows
+from trtn.dsl.diagnostics.display import clean_line
 
 __all__ = ["describe_group", "describe_plan", "find_group"]
 
@@ -23,7 +24,7 @@ def describe_plan(plan: Plan, *, groups: bool = True) -> Iterator[str]:
     """The whole of a plan; without its groups where they are not wanted."""
     target = f" (target {plan.target})" if plan.target else ""
     doc = f": {plan.doc}" if plan.doc else ""
-    yield f"plan of {plan.network} for {plan.device}{target}{doc}"
+    yield clean_line(f"plan of {plan.network} for {plan.device}{target}{doc}")
     yield from rows(_head(plan))
     yield "\nmemory at max"
     yield from rows(_memory(plan), right=(1, 2, 3))
@@ -58,7 +59,7 @@ def find_group(plan: Plan, name: str) -> GroupPlan | list[str]:
 def describe_group(plan: Plan, group: GroupPlan) -> Iterator[str]:
     """All that is known of one group."""
     number = plan.groups.index(group)
-    yield f"step {number + 1} of {len(plan.groups)}: {group.kind} {group.name}"
+    yield clean_line(f"step {number + 1} of {len(plan.groups)}: {group.kind} {group.name}")
     yield from rows(
         [["run as", group.role], *([["weights", bytes_text(group.weight_bytes)]] if group.weight_bytes else [])]
     )
@@ -209,13 +210,13 @@ def _against(plan: Plan, found: Comparison) -> Iterator[str]:
     yield from (f"  {note}" for note in found.notes)
     if found.network:
         yield "\n  network, after the passes"
-        yield from (f"    {line}" for line in found.network if line)
+        yield from (clean_line(f"    {line}") for line in found.network if line)
     if found.groups:
         signs = {"added": "+", "removed": "-", "changed": "~"}
         yield "\n  groups"
         for change in found.groups:
             text = " -> ".join(filter(None, (change.before, change.after)))
-            yield f"    {signs[change.verb]} {change.name}  {text}"
+            yield clean_line(f"    {signs[change.verb]} {change.name}  {text}")
     if found.tactics:
         yield "\n  tactics"
         yield from rows(

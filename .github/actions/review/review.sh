@@ -15,15 +15,14 @@ counted() {
   if ((status > worst)); then worst=$status; fi
 }
 
-# All paths as one document; 1 only says that they differ.
+# All paths as one document. That they differ (1) is no finding.
 differences() {
-  local path status
+  local path status=0
   echo "$marker"
   for path in "${paths[@]}"; do
-    trtn diff "$TRTN_AGAINST:$path" "$path" --format markdown
-    status=$?
-    if ((status > 1)); then return "$status"; fi
+    trtn diff "$TRTN_AGAINST:$path" "$path" --format markdown || status=$?
   done
+  if ((status > 1)); then return "$status"; fi
 }
 
 comment() {

@@ -97,9 +97,6 @@ function setOpen(node, open, anchor = node) {
   }
 }
 
-/** The node itself, or the one around it that is drawn. */
-function visible(node) { return node.chain.find((n) => n !== root && !n.open) || node; }
-
 /** Opens what is around a node, so that it is drawn. */
 function reveal(node) {
   for (const n of node.chain.slice(1, -1)) {

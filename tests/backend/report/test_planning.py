@@ -10,6 +10,7 @@ import pytest
 
 from tests.backend.harness import network
 from trtn.backend.build import build
+from trtn.backend.providers import find_provider
 from trtn.backend.report import Plan, plan_build
 from trtn.backend.report.model import GroupPlan
 from trtn.dsl.dtypes import BY_NAME
@@ -90,6 +91,20 @@ def test_no_device_is_needed(net: Network) -> None:
     assert all(r.reason for g in plan.groups for r in g.refusals)
 
 
+def test_what_this_machine_lacks_is_no_taker_on_its_own_device(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    onednn = find_provider("onednn")
+    assert onednn is not None
+    monkeypatch.setattr(type(onednn), "unavailable", lambda self, device: "it was uninstalled")
+    plan = plan_build(net, device="cpu")
+    assert {p for g in plan.groups for p in g.providers} == {"reference"}
+    assert "it was uninstalled" in {r.reason for g in plan.groups for r in g.refusals}
+    assert plan.problems.keys() == {"only"}
+    engine = build(net, device="cpu")
+    assert [p.memory.arena for p in plan.profiles if p.memory] == [
+        engine.arena(p.corner("maximum")).nbytes for p in engine.profiles
+    ]
+
+
 def test_products_with_generated_epilogues_are_cublaslt_s_even_where_nothing_can_be_compiled(tmp_path: Path) -> None:
     text = "network net {\n dim B in 1..8\n input x: f16[B, 64]\n output y: f16[B, 64]\n y = gelu(linear(x, w.a)) \n}"
     net = network(text, tmp_path, "tensor a: f16[64, 64] = normal(1, 0.1)")
@@ -106,7 +121,7 @@ def test_the_deciders_of_dtypes(net: Network) -> None:
     assert by["t"] == "its input: elements are only moved"
     assert by["g"] == "the manifest"
     assert by["y"] == "a cast that the policy needs"
-    assert by["a.weight.f16.folded"] == "its readers: cast when it was folded"
+    assert by["a.weight.f16.folded"] == "its readers: folded by a pass"
     written = plan_build(net, device="cpu")
     assert {t.decided_by for t in written.tensors if t.name in ("h", "n", "t")} == {"the spec"}
 

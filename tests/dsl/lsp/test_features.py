@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,25 @@ async def test_only_the_newest_text_counts(large: Editor) -> None:
     found = await large.findings()
 
     assert [large.text_of(d.range) for d in found] == ["zz4"]
+
+
+async def test_questions_while_typing(large: Editor) -> None:
+    """Each is answered, for the newest text; one that the editor takes back is not."""
+    asked = []
+    line = "  new = softmax(r9, axis=-1)"
+    for end in range(3, len(line), 4):
+        large.type(SPEC.replace("  y = relu(", f"{line[:end]}\n  y = relu("))
+        asked.append(asyncio.create_task(large.complete(large.at(f"{line[:end]}\n  y = relu", end))))
+        asked.append(asyncio.create_task(large.hover(large.at("k7 = reshape"))))
+        await asyncio.sleep(0.02)
+    asked[-1].cancel()
+
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert all("k7: f32[B, S, 4, 16]" in str(answer) for answer in answers[1:-1:2])
+    assert isinstance(answers[-1], asyncio.CancelledError)
+    large.type(SPEC)
+    assert await large.findings() == []
 
 
 async def test_a_broken_file_keeps_what_can_be_told(large: Editor) -> None:
@@ -141,6 +161,10 @@ async def test_weights_of_a_block_are_those_of_all_its_callers(large: Editor) ->
         ('  new = resize(r3, mode="', {"nearest", "linear"}, {"softmax"}),
         ("  new = relu(r3) : ", {"f32", "i64"}, {"softmax"}),
         ("  new = relu(r3) : f32[", {"B", "S", "width"}, {"softmax", "r3"}),
+        ("  new = reshape(r3, shape=[B, ", {"S", "width"}, {"shape="}),
+        ("  repeat j in 0..2 { a = relu(w.layer[", {"j"}, {"doc"}),
+        ('  new = ffn(r3, p=w.layer[0].ffn, act="', set(), {"softmax"}),
+        ('  new = activation(r3, kind="', {"gelu", "relu"}, {"conv"}),
         ("  ", {"repeat", "output", "dim"}, {"network", "softmax"}),
         ("  @", {"precision", "onnx"}, {"softmax"}),
         ("  # soft", set(), {"softmax", "repeat"}),
@@ -189,8 +213,8 @@ async def test_signature_help(large: Editor) -> None:
 
     assert found is not None and found.active_parameter == 1
     label = found.signatures[0].label
-    start, end = found.signatures[0].parameters[1].label  # type: ignore[index, misc]
-    assert label.startswith("layer_norm(") and label[start:end] == "scale"  # type: ignore[has-type]
+    start, end = found.signatures[0].parameters[1].label
+    assert label.startswith("layer_norm(") and label[start:end] == "scale"
 
 
 # --- the rest ----------------------------------------------------------------------------------------------------

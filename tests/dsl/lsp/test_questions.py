@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsprotocol import types as lsp
 
-from tests.dsl.lsp.large_spec import BLOCKS, SHORT, write
+from tests.dsl.lsp.large_spec import BLOCKS, MANIFEST, SHORT, write
 from trtn.dsl.diagnostics import Source
 from trtn.dsl.lint import Edit, fixed
 from trtn.dsl.lsp.analysis import analyse, hints
@@ -172,13 +172,16 @@ def ask_everything(view: View, offset: int) -> None:
 @given(st.data())
 def test_no_text_is_too_broken(data: st.DataObject) -> None:
     """A piece is taken out, another put in: no question fails, whatever the answer."""
-    text = data.draw(st.sampled_from([FLOW, BLOCKS, SHORT]))
+    text = data.draw(st.sampled_from([FLOW, BLOCKS, SHORT, MANIFEST]))
     start = data.draw(st.integers(0, len(text)))
     end = min(len(text), start + data.draw(st.integers(0, 40)))
     piece = data.draw(
         st.sampled_from(["", "(", "{", "}", '"', "`", " = ", "h0.", "\n@", "[", "if ", "𝔸", "\r\n", "0.."])
     )
+    before = view_of(text)
     view = view_of(text[:start] + piece + text[end:])
+    if before.analysis.unit is not None and not before.analysis.broken:
+        glance(before, view.source)
 
     for offset in {start, start + len(piece), data.draw(st.integers(0, len(view.source.text)))}:
         ask_everything(view, offset)
@@ -189,7 +192,17 @@ def test_no_text_is_too_broken(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "trtn", "trtn 2\n", "trtn 1\n", "trtn 1\nnetwork", "trtn 1\nmanifest m {", "\x00\ud800"]
+    "text",
+    [
+        "",
+        "trtn",
+        "trtn 2\n",
+        "trtn 1\n",
+        "trtn 1\nnetwork",
+        "trtn 1\nmanifest m {\n tensor a: f32[1] = inline f(x=b)\n}",
+        "trtn 1\nmanifest m {",
+        "\x00\ud800",
+    ],
 )
 def test_texts_that_are_hardly_there(text: str) -> None:
     for offset in range(len(text) + 1):
@@ -234,6 +247,9 @@ def test_a_check_ends_in_the_middle() -> None:
         ("    x = layer_norm(x, w.layer[i].norm.weight", "    x = layer_norm(x, w.layer[i].norn.weight"),
         ("  # layer 3\n", "  extra = relu(r2)\n\n  # layer 3\n"),
         ("  # layer 3\n", ""),
+        ("  r2 = common.residual(f2, r1)\n", "  r2 = common.residual(f2, r1)\n    : f32[B, S, 64]\n"),
+        ("  r2 = common.residual(f2, r1)\n", "  r2 = common.residual(f2, r1)\n  @onnx(3)\n"),
+        ("  r2 = common.residual(f2, r1)\n", "  r2 = common.residual(f2, r1) + zz\n"),
         ("", ""),
     ],
 )

@@ -5,7 +5,6 @@ reference provider share.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from trtn.backend.demands import check_guards
@@ -36,22 +35,29 @@ def bind_layers(
                 last[id(t)] = number
     dying = [[key for key, number in last.items() if number == n] for n in range(len(layers))]
     check_guards(guards, sizes)
-    steps = [(bind_layer(layer, sizes, xp), layer, dead) for layer, dead in zip(layers, dying, strict=True)]
+    steps = [
+        (bind_layer(layer, sizes, xp), [id(t) for t in layer.outputs], _telling(layer, sizes), dead)
+        for layer, dead in zip(layers, dying, strict=True)
+    ]
     late = [g for g in guards if not g.relation.symbols <= sizes.keys()]
 
     def run(table: Table, sizes: dict[str, int]) -> None:
-        for step, layer, dead in steps:
-            results = step(table, sizes)
+        for step, keys, telling, dead in steps:
+            table.update(zip(keys, step(table, sizes), strict=True))
             known = len(sizes)
-            for t, result in zip(layer.outputs, results, strict=True):
-                table[id(t)] = result
-                learn_sizes(t, result.shape, sizes)
+            for t in telling:
+                learn_sizes(t, table[id(t)].shape, sizes)
             if late and len(sizes) > known:
                 check_guards(late, sizes)
             for key in dead:
                 del table[key]
 
     return run
+
+
+def _telling(layer: Layer, sizes: Sizes) -> list[Tensor]:
+    """The results whose shapes mention dims that are not known yet."""
+    return [t for t in layer.outputs if any(not symbols(d) <= sizes.keys() for d in t.shape)]
 
 
 def learn_sizes(tensor: Tensor, shape: tuple[int, ...], sizes: dict[str, int]) -> None:
@@ -67,6 +73,8 @@ def bind_layer(layer: Layer, sizes: Sizes, xp: Any) -> Callable[[Table, dict[str
     needs = {s for value in layer.attrs.values() for s in attr_symbols(value)}
     attrs = {k: resolve_attr(v, sizes) for k, v in layer.attrs.items()} if needs <= sizes.keys() else None
     keys = [id(t) if t is not None else None for t in layer.inputs]
+    evaluation = _bind_evaluation(layer, xp)
+    bodies = [_Body(graph, xp) for graph in layer.regions]
     padding = (
         [None] * (len(layer.op.spec.inputs) - len(keys))
         if not (layer.op.spec.inputs and layer.op.spec.inputs[-1].variadic)
@@ -76,9 +84,9 @@ def bind_layer(layer: Layer, sizes: Sizes, xp: Any) -> Callable[[Table, dict[str
     def step(table: Table, now: dict[str, int]) -> tuple[Any, ...]:
         arrays = [None if k is None else table[k] for k in keys]
         values = attrs if attrs is not None else {k: resolve_attr(v, now) for k, v in layer.attrs.items()}
-        if layer.regions:
-            values = {**values, "regions": [RegionCall(g, table, now, xp) for g in layer.regions]}
-        return evaluate_layer(layer, [*arrays, *padding], values, xp)
+        if bodies:
+            values = {**values, "regions": [RegionCall(body, table, now) for body in bodies]}
+        return evaluation([*arrays, *padding], values)
 
     return step
 
@@ -87,23 +95,26 @@ def evaluate_layer(layer: Layer, arrays: Sequence[Any], attrs: Mapping[str, Any]
     """Evaluate a layer on arrays; results have exactly the declared dtypes. dtypes without arithmetic are
     widened first.
     """
+    return _bind_evaluation(layer, xp)(list(arrays), attrs)
+
+
+def _bind_evaluation(layer: Layer, xp: Any) -> Callable[[list[Any], Mapping[str, Any]], tuple[Any, ...]]:
     op = layer.op
-    if not op.native_low_precision:
-        arrays = [_widen(t, a) for t, a in zip(_padded(layer, len(arrays)), arrays, strict=True)]
-    results = op.evaluate(xp, *arrays, **attrs)
-    listed = results if isinstance(results, tuple) else (results,)
-    return tuple(
-        r if r.dtype == t.dtype.numpy else r.astype(t.dtype.numpy) for t, r in zip(layer.outputs, listed, strict=True)
-    )
+    widened = [
+        (n, BY_NAME[WIDE[t.dtype.name]].numpy)
+        for n, t in enumerate(layer.inputs)
+        if t is not None and t.dtype.name in WIDE and not op.native_low_precision
+    ]
+    dtypes = [t.dtype.numpy for t in layer.outputs]
 
+    def evaluate_on(arrays: list[Any], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+        for n, dtype in widened:
+            arrays[n] = arrays[n].astype(dtype)
+        results = op.evaluate(xp, *arrays, **attrs)
+        listed = results if isinstance(results, tuple) else (results,)
+        return tuple([r if r.dtype == d else r.astype(d) for r, d in zip(listed, dtypes, strict=True)])
 
-def _padded(layer: Layer, count: int) -> list[Tensor | None]:
-    return [*layer.inputs, *[None] * (count - len(layer.inputs))]
-
-
-def _widen(tensor: Tensor | None, array: Any) -> Any:
-    wide = WIDE.get(tensor.dtype.name) if tensor is not None else None
-    return array if wide is None or array is None else array.astype(BY_NAME[wide].numpy)
+    return evaluate_on
 
 
 def attr_symbols(value: Any) -> set[str]:
@@ -123,19 +134,32 @@ def resolve_attr(value: Any, sizes: Sizes) -> Any:
     return value
 
 
+class _Body:
+    """A body of control flow, bound to the sizes that it was last run for. Threads may share it."""
+
+    def __init__(self, graph: Graph, xp: Any) -> None:
+        self.graph = graph
+        self._xp = xp
+        self._bound: tuple[Sizes, Callable[[Table, dict[str, int]], None]] | None = None
+
+    def at(self, sizes: Sizes) -> Callable[[Table, dict[str, int]], None]:
+        """What runs it. Raises ShapeError where a guard of the body fails: what it needs of the dims must hold when it is
+        called, and need not where it isn't."""
+        bound = self._bound
+        if bound is None or bound[0] != sizes:
+            run = bind_layers(self.graph.layers, self.graph.outputs, sizes, self._xp, self.graph.guards)
+            bound = self._bound = (dict(sizes), run)
+        return bound[1]
+
+
 class RegionCall:
     """A body of control flow as a callable. It sees the arrays around it; what it computes stays inside."""
 
-    def __init__(self, graph: Graph, outer: Table, sizes: dict[str, int], xp: Any) -> None:
-        self.graph = graph
+    def __init__(self, body: _Body, outer: Table, sizes: dict[str, int]) -> None:
+        self.graph = body.graph
         self.outer = outer
         self.sizes = sizes
-        self.xp = xp
-
-    @cached_property
-    def _run(self) -> Callable[[Table, dict[str, int]], None]:
-        """Bound when it is called for the first time: what it needs of the dims must not hold where it isn't."""
-        return bind_layers(self.graph.layers, self.graph.outputs, self.sizes, self.xp, self.graph.guards)
+        self._body = body
 
     @property
     def types(self) -> list[tuple[DType, tuple[int, ...]]]:
@@ -150,5 +174,5 @@ class RegionCall:
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         table = dict(self.outer)
         table.update((id(t), a) for t, a in zip(self.graph.inputs, inputs, strict=True))
-        self._run(table, dict(self.sizes))
+        self._body.at(self.sizes)(table, dict(self.sizes))
         return tuple(table[id(t)] for t in self.graph.outputs)

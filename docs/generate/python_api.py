@@ -34,10 +34,8 @@ def python_page(written: str) -> str:
 
 
 def _function(name: str, function: Any, level: str) -> str:
-    signature = str(inspect.signature(function)).replace("'", "")
-    return "\n".join(
-        [f"{level} {name}", "", "```python", f"{name}{_wrapped(signature)}", "```", "", *_doc(function), ""]
-    )
+    block = ["```python", f"{name}{_signature(function)}", "```"]
+    return "\n".join([f"{level} {name}", "", *block, "", *_doc(function), ""])
 
 
 def _class(name: str, value: type) -> str:
@@ -52,13 +50,18 @@ def _class(name: str, value: type) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(signature: str) -> str:
-    """A signature, a parameter a line where it is long."""
-    if len(signature) <= 80:
-        return signature
-    inside, _, result = signature[1:].rpartition(")")
-    parts = re.split(r", (?![^\[]*\])", inside)
-    return "(\n" + "".join(f"    {part},\n" for part in parts) + f"){result}"
+def _signature(function: Any) -> str:
+    """Its signature as a caller sees it, a parameter a line where it is long."""
+    signature = inspect.signature(function)
+    parts: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        if parameter.name != "self":
+            parts.append(str(parameter).replace("'", ""))
+    result = f") -> {str(signature.return_annotation).strip(chr(39))}"
+    short = f"({', '.join(parts)}{result}"
+    return short if len(short) <= 80 else "(\n" + "".join(f"    {part},\n" for part in parts) + result
 
 
 def _doc(value: Any) -> list[str]:

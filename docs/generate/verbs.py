@@ -20,7 +20,8 @@ def verb_pages() -> dict[str, str]:
     for name, command in root.commands.items():
         listed = list(_commands(f"trtn {name}", command))
         rows += [(f"[`{path}`]({name}.md#{path.replace(' ', '-')})", cell(prose(_first(c)))) for path, c in listed]
-        pages[f"verbs/{name}.md"] = "\n".join([f"# trtn {name}", "", *(_entry(path, c) for path, c in listed)])
+        title = [] if len(listed) == 1 else [f"# trtn {name}", ""]
+        pages[f"verbs/{name}.md"] = "\n".join([*title, *(_entry(path, c, 2 if title else 1) for path, c in listed)])
     index = ["# Commands", "", *_paragraphs(root.help), "", *table(("command", "what it does"), rows), ""]
     return {"verbs/index.md": "\n".join([*index, *_epilog(root)]), **pages}
 
@@ -34,11 +35,11 @@ def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _commands(f"{path} {name}", inner)
 
 
-def _entry(path: str, command: Any) -> str:
+def _entry(path: str, command: Any, level: int) -> str:
     with command.make_context(path, [], resilient_parsing=True) as context:
         usage = " ".join(command.collect_usage_pieces(context))
         rows = [record for p in command.params if (record := _record(p, context)) is not None]
-    lines = [f"## {path}", "", f"`{path} {usage}`", "", *_paragraphs(command.help), ""]
+    lines = [f"{'#' * level} {path}", "", f"`{path} {usage}`", "", *_paragraphs(command.help), ""]
     return "\n".join([*lines, *table(("argument or option", "what it says"), rows), "", *_epilog(command), ""])
 
 

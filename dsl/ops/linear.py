@@ -31,7 +31,7 @@ def exact_product(xp: Any, a: Any, b: Any) -> Any:
     terms = a.shape[-1]
     if terms <= _EXACT_TERMS:
         return matrix_product(xp, a, b)
-    total = 0.0
+    total: Any = 0.0
     for start in range(0, terms, _EXACT_TERMS):
         some = slice(start, start + _EXACT_TERMS)
         total += matrix_product(xp, a[..., some], b[(..., some, slice(None)) if b.ndim > 1 else some]).astype("float64")

@@ -109,7 +109,7 @@ function against() {
   const groups = table(a.groups.slice(0, 60).map((g) => [sign[g.verb], `${code(g.name)}<br><span class="why">${html([g.before, g.after].filter(Boolean).join(" → "))}</span>`]));
   const tactics = table(a.tactics.slice(0, 60).map((t) => [code(t.group), `${html(t.before)} → ${html(t.after || "timed anew")}`]));
   const memory = table(Object.entries(a.memory).map(([p, [x, y]]) => right(html(p), `${bytes(x)} → ${bytes(y)}`)));
-  const network = a.network.length ? `<pre>${html(a.network.join("\n").trim())}</pre>` : "";
+  const network = a.network.length ? `<pre style="white-space:pre">${html(a.network.join("\n").trim())}</pre>` : "";
   return section(`against engine ${a.engine}`, `${notes}${network}${groups}${tactics}${memory}`);
 }
 

@@ -40,7 +40,7 @@ async def test_only_the_newest_text_counts(large: Editor) -> None:
 
 
 async def test_questions_while_typing(large: Editor) -> None:
-    """Each is answered, for the newest text; one that the editor takes back is not."""
+    """Each is answered, for the newest text."""
     asked = []
     line = "  new = softmax(r9, axis=-1)"
     for end in range(3, len(line), 4):
@@ -48,12 +48,11 @@ async def test_questions_while_typing(large: Editor) -> None:
         asked.append(asyncio.create_task(large.complete(large.at(f"{line[:end]}\n  y = relu", end))))
         asked.append(asyncio.create_task(large.hover(large.at("k7 = reshape"))))
         await asyncio.sleep(0.02)
-    asked[-1].cancel()
 
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    answers = await asyncio.gather(*asked)
 
-    assert all("k7: f32[B, S, 4, 16]" in str(answer) for answer in answers[1:-1:2])
-    assert isinstance(answers[-1], asyncio.CancelledError)
+    assert all("k7: f32[B, S, 4, 16]" in str(answer) for answer in answers[1::2])
+    assert "r9" in answers[-2]
     large.type(SPEC)
     assert await large.findings() == []
 

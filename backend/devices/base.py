@@ -58,6 +58,10 @@ class Device(Protocol):
         """`make(array)` for a weight, made once for each `form`. Both live as long as the device object."""
         ...
 
+    def room(self, nbytes: int) -> Any:
+        """Memory for what `packed` makes: uint8[nbytes], aligned as an arena. Raises MemoryError."""
+        ...
+
     def forget_packed(self) -> None:
         """Let go of all packed weights."""
         ...

@@ -65,6 +65,9 @@ class CPU:
     def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
         return self._packed.get(array, array.ctypes.data, form, make)
 
+    def room(self, nbytes: int) -> Any:
+        return self._packed.room(nbytes, self.arena)
+
     def forget_packed(self) -> None:
         self._packed.clear()
 

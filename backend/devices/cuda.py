@@ -80,6 +80,9 @@ class CudaDevice:
 
         return self._packed.get(array, int(array.data.ptr), form, made)
 
+    def room(self, nbytes: int) -> Any:
+        return self.arena(nbytes)
+
     def forget_packed(self) -> None:
         self._packed.clear()
 

@@ -22,6 +22,7 @@ from trtn.dsl.syntax.formatter import format_source
 __all__ = ["Sandbox", "difference"]
 
 _SHELL = re.compile(r"[|<>&;$*`]|\\\n|^\w+=")
+_ANY = r"(?:.*\n)*?"
 _SECONDS = 120
 
 
@@ -103,9 +104,7 @@ def difference(command: Command, output: str) -> str:
     """
     if not command.output:
         return ""
-    pattern = "".join(
-        r"(?:.*\n)*?" if line.strip() == ".." else _line(line) + r"[ ]*\n" for line in command.output
-    )  # fmt: skip
+    pattern = "".join(_ANY if line.strip() == ".." else f"{_line(line)} *\n" for line in command.output)
     text = output.rstrip("\n") + "\n"
     if re.fullmatch(pattern, text):
         return ""

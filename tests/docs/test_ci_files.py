@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ esac
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A repository with a spec, and a `gh` that writes down how it was called."""
     found = Sandbox(tmp_path, monkeypatch)
     (tmp_path / "net.trtn").write_text(SPEC)
@@ -99,3 +99,21 @@ def test_breaking_changes_may_be_let_through(sandbox: Sandbox, monkeypatch: pyte
     assert status == 0
     assert "E0912" in output
     assert "--method PATCH repos/owner/repo/issues/comments/42" in Path("calls.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "code"), [("check", "y = relu(z)", "E0201"), ("lint", "h = x\n  y = x", "L0101")]
+)
+def test_sarif_of_findings(verb: str, body: str, code: str, sandbox: Sandbox) -> None:
+    """What GitHub's code scanning asks of a SARIF 2.1.0 file; `tests/dsl/diagnostics` has the rest of the format."""
+    Path("net.trtn").write_text(SPEC.replace("y = relu(x)", body))
+    status, output = sandbox.call(f"trtn {verb} --format sarif net.trtn")
+    assert status == 1
+    document = json.loads(output)
+    (run,) = document["runs"]
+    (result,) = run["results"]
+    (location,) = result["locations"]
+    assert (document["version"], run["tool"]["driver"]["name"], result["ruleId"]) == ("2.1.0", "trtn", code)
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == code
+    assert location["physicalLocation"]["artifactLocation"]["uri"] == "net.trtn"
+    assert location["physicalLocation"]["region"]["startLine"] == 8

@@ -68,7 +68,7 @@ class _Packing:
 
         if self.first is not None:
             array = np.ascontiguousarray(self.first(array))
-        packed = device.arena(self.target.nbytes)
+        packed = device.room(self.target.nbytes)
         memories = {
             int(Arg.SRC): Memory(self.source, _address(array)),
             int(Arg.DST): Memory(self.target, _address(packed)),

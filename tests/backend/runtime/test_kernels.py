@@ -3,6 +3,7 @@ tactic does not fit."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.backend.tuner.fakes import FakeProvider
 from tests.interpreter import evaluate_network
 from trtn.backend.build import build
 from trtn.backend.devices.cpu import CPU
+from trtn.backend.devices.packing import GRAIN, SLAB
 from trtn.backend.plan.points import nearest, tuned_points
 from trtn.backend.providers import Provider, Tactic
 from trtn.backend.providers.reference import PROVIDER as REFERENCE
@@ -142,6 +144,15 @@ def test_packed_weights_are_made_once() -> None:
     device.forget_packed()
     device.packed(weight, "transposed", transpose)
     assert len(made) == 4
+
+
+def test_room_for_packed_weights_is_aligned_and_nobody_elses() -> None:
+    device = CPU()
+    rooms = [device.room(n) for n in (1, 100, SLAB // 4, 3, SLAB // 4, SLAB // 4, SLAB // 4, SLAB, 7)]
+    assert [r.nbytes for r in rooms] == [1, 100, SLAB // 4, 3, SLAB // 4, SLAB // 4, SLAB // 4, SLAB, 7]
+    places = sorted((r.ctypes.data, r.nbytes) for r in rooms)
+    assert all(start % GRAIN == 0 for start, _ in places)
+    assert all(start + n <= after for (start, n), (after, _) in pairwise(places))
 
 
 def profile(minimum: int, optimum: int, maximum: int) -> Profile:

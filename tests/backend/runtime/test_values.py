@@ -281,6 +281,17 @@ def test_a_body_that_only_names_the_size(tmp_path: Path, condition: bool) -> Non
     assert y == (10 if condition else 5)
 
 
+def test_a_body_of_another_size_in_each_round(tmp_path: Path) -> None:
+    net = network(
+        "network n { dim S in 0..8 input x: f32[S, 4] input c: bool[] output ys: f32[S]"
+        " ys = scan over v = x { i = nonzero(v) : i64[1, K in 0..4]"
+        " total = if c { yield reduce_sum(fill(shape=[K], value=2.0)) } else { yield reduce_sum(v) } yield total } }"
+    )
+    x = np.array([[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0]], np.float32)
+    engine = run_both(net, [{"x": x, "c": np.array(c)} for c in (True, False)], tmp_path)
+    np.testing.assert_array_equal(engine.run({"x": x, "c": np.array(True)})["ys"], [2, 6, 0, 2])
+
+
 def test_a_data_dependent_size_inside_a_block(tmp_path: Path) -> None:
     """Its name is a path, `a.K` and `b.K`."""
     net = network(

@@ -65,6 +65,14 @@ def test_linear(shape: Shape) -> None:
     np.testing.assert_allclose(run_ours("linear", x, weight)[0], x @ weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("terms", [256, 257, 700])
+def test_sums_of_the_largest_levels_are_exact(terms: int) -> None:
+    """Odd sums, the last beyond 2^24, where f32 has only even ones."""
+    a, b = np.full((2, terms), 255, np.uint8), np.full((terms, 3), 255, np.uint8)
+    b[0] = 254 + terms % 2
+    np.testing.assert_array_equal(run_ours("matmul_integer", a, b)[0], a.astype(np.int64) @ b)
+
+
 @pytest.mark.parametrize("types", [("uint8", "uint8"), ("uint8", "int8"), ("int8", "int8"), ("int8", "uint8")])
 @pytest.mark.parametrize("inner", [3, 300])
 def test_matmul_integer_is_exact(types: tuple[str, str], inner: int) -> None:

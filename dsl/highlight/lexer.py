@@ -22,7 +22,6 @@ class TrtnLexer(RegexLexer):  # type: ignore[misc]
     """Specs and weight manifests."""
 
     name = "trtn"
-    url = "https://pypi.org/project/trtn"
     aliases: ClassVar[list[str]] = ["trtn"]
     filenames: ClassVar[list[str]] = ["*.trtn"]
     mimetypes: ClassVar[list[str]] = ["text/x-trtn"]

@@ -61,6 +61,13 @@ def test_diff_with_a_revision(trtn: Trtn, repository: Path) -> None:
     assert trtn("diff", "HEAD:specs/tiny.trtn", "HEAD:specs/tiny.trtn").exit_code == 0
 
 
+def test_lines_of_a_revision_bear_its_name(trtn: Trtn, repository: Path) -> None:
+    without = SPEC.replace("  h = relu(x)\n", "").replace("y = h + x", "y = x + x")
+    (repository / "specs" / "tiny.trtn").write_text(without)
+    done = trtn("diff", "HEAD:specs/tiny.trtn", "specs/tiny.trtn")
+    assert "- h = relu(x) : f32[B, 4]    HEAD:specs/tiny.trtn:" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["nowhere:specs/tiny.trtn", "HEAD:specs/none.trtn", "none.trtn"])
 def test_diff_with_what_is_not_there(trtn: Trtn, repository: Path, name: str) -> None:
     done = trtn("diff", name, "specs/tiny.trtn")

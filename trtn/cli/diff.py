@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,13 +94,15 @@ def _compare(old: dict[str, Side], new: dict[str, Side], values: bool) -> list[C
     for key in [*new, *(k for k in old if k not in new)]:
         a, b = old.get(key), new.get(key)
         mixed = a is not None and b is not None and a.is_engine != b.is_engine
-        found.append(
-            compare(
-                a.network if a else nothing,
-                b.network if b else nothing,
-                titles=(a.title if a else "nothing", b.title if b else "nothing"),
-                values=values,
-                without=("layer", "weight") if mixed else (),
-            )
+        comparison = compare(
+            a.network if a else nothing,
+            b.network if b else nothing,
+            titles=(a.title if a else "nothing", b.title if b else "nothing"),
+            values=values,
+            without=("layer", "weight") if mixed else (),
         )
+        for side in filter(None, (a, b)):
+            changes = (replace(c, line=c.line.replace(side.path or side.title, side.title)) for c in comparison.changes)
+            comparison = replace(comparison, changes=tuple(changes))
+        found.append(comparison)
     return found

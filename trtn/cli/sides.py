@@ -27,6 +27,8 @@ class Side:
     title: str
     network: Network
     is_engine: bool = False
+    path: str = ""
+    """Where it was read from: of a revision, a copy that nobody is to hear of."""
 
 
 @contextmanager
@@ -68,7 +70,7 @@ def _read(path: str, title: str, network: str | None, allow_outside: bool) -> li
         from trtn.backend.engine.file import load_engine
 
         return [Side(title, load_engine(path).network, is_engine=True)]
-    return [Side(title, n) for n in _specs(path, title, network, allow_outside)]
+    return [Side(title, n, path=path) for n in _specs(path, title, network, allow_outside)]
 
 
 def _specs(path: str, title: str, network: str | None, allow_outside: bool) -> list[Network]:

@@ -39,7 +39,7 @@ def measure_stages(path: str) -> dict[str, float]:
     from trtn.dsl.elaborate import Loader, elaborate_network
     from trtn.dsl.ops.base import catalogue
     from trtn.dsl.syntax import format_source, parse, read_source
-    from trtn.dsl.syntax.collecting import rare_collections
+    from trtn.dsl.syntax.collecting import no_collections
     from trtn.dsl.weights.manifest import load_manifest
 
     catalogue()
@@ -56,7 +56,7 @@ def measure_stages(path: str) -> dict[str, float]:
         seconds[name] = time.perf_counter() - before
         return value
 
-    with rare_collections():  # as `trtn.load` does
+    with no_collections():  # as `trtn.load` does
         stage("parse", lambda: parse(source, sink))
         stage("manifest", lambda: load_manifest(manifest, sink))
         unit = Loader(sink).unit(source)

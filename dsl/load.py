@@ -4,16 +4,18 @@ is refused."""
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from trtn.dsl.check import check_network
+from trtn.dsl.dependencies import dependencies_of
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.elaborate import EXPANSION_LIMIT, Loader, Unit, elaborate_network
 from trtn.dsl.elaborate.targets import target_network
 from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
-from trtn.dsl.syntax.collecting import rare_collections
+from trtn.dsl.syntax.collecting import no_collections
 
 __all__ = ["check_source", "check_unit", "is_manifest", "load", "load_text"]
 
@@ -61,7 +63,7 @@ def is_manifest(source: Source) -> bool:
     return _MANIFEST.match(source.text) is not None
 
 
-@rare_collections()
+@no_collections()
 def check_source(
     source: Source,
     sink: Sink,
@@ -95,6 +97,7 @@ def check_unit(
 ) -> list[Network]:
     """Check all networks of a spec that has been read (or `only` one): those that have no errors come back."""
     _check_references(unit, sink)
+    dependencies = dependencies_of(unit)
     networks = []
     for name, declaration in unit.networks.items():
         if only is not None and name != only:
@@ -105,7 +108,7 @@ def check_unit(
             continue
         network = check_network(elaborated.network, elaborated.requirements, sink, elaborated.spans)
         if sink.error_count == errors:
-            networks.append(network)
+            networks.append(replace(network, dependencies=dependencies))
     return networks
 
 

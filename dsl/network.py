@@ -19,6 +19,7 @@ from trtn.dsl.records import record
 if TYPE_CHECKING:
     import numpy as np
 
+    from trtn.dsl.dependencies import Dependency
     from trtn.dsl.diagnostics import Span
     from trtn.dsl.ops.base import Op
 
@@ -232,6 +233,8 @@ class Network:
     profiles: tuple[Profile, ...] = ()
     targets: tuple[Target, ...] = ()
     doc: str = ""
+    dependencies: tuple[Dependency, ...] | None = None
+    """The files that the network's spec names; None where it was not read from a spec."""
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

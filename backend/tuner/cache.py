@@ -23,7 +23,9 @@ __all__ = ["Record", "TacticId", "TimingCache"]
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+"""Goes up when records made before are not to be trusted. Those of 1 may call a fast tactic slow: its first launch was
+timed with the host's time in it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

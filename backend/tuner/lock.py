@@ -1,46 +1,62 @@
-"""The lock file: which tactic each distinct problem runs with, as text to be committed, reviewed and merged.
+"""The lock file: what a build depends on and which tactics it takes, as text to be committed, reviewed and merged.
 
-    # trtn lock 2
-    # Maintained by `trtn build`. One problem a line, sorted; a merge keeps both sides' lines.
-    conv 4f0c..e1 reference 1 eval # conv+relu f32[8, 64, 56, 56]
+    # trtn lock 3
+    # Maintained by `trtn lock` and `trtn build`. One fact a line, sorted; a merge keeps both sides' lines.
+    import ops/attention.trtn sha256:5d8b..
+    manifest bert.weights.trtn sha256:77aa..
+    tactic h200 conv 4f0c..e1 cudnn 9.1-2 eng17 # conv+relu f16[8, 64, 56, 56]
+    target h200 cuda:sm_90
+    version h200 cudnn 9.1-2
 
-A line is: kind, the problem's key, provider, the version of its library and of its own part, tactic, and a comment for
-the reader.
+A line is a kind of fact, what it is about, and what holds for it; a comment for the reader may follow. `HEADS` says how
+many fields tell what it is about: no two lines of a lock agree in those.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from trtn.backend.problem import KEY_LENGTH, Problem
-from trtn.dsl.diagnostics import Diagnostic, Severity
+from trtn.dsl.dependencies import Dependency
+from trtn.dsl.diagnostics import Diagnostic, Source, Span
 from trtn.dsl.errors import BuildError
 
 __all__ = [
     "HEAD",
+    "HEADS",
+    "Entries",
     "Entry",
     "Lock",
+    "Section",
     "describe",
+    "fields_of",
     "lock_digest",
-    "missing_entries",
+    "lock_error",
     "read_lock",
-    "stale_entries",
     "write_lock",
 ]
 
-FIRST = "# trtn lock 2\n"
-HEAD = FIRST + "# Maintained by `trtn build`. One problem a line, sorted; a merge keeps both sides' lines.\n"
-NOTES = 50
-"""Missing problems that are listed; the others are counted."""
+FIRST = "# trtn lock 3\n"
+HEAD = (
+    f"{FIRST}# Maintained by `trtn lock` and `trtn build`. One fact a line, sorted; a merge keeps both sides' lines.\n"
+)
+HEADS = {"import": 2, "manifest": 2, "plugin": 2, "tactic": 4, "target": 2, "version": 3}
+"""How many fields, the kind among them, tell what a line is about."""
+LENGTHS = {"import": 3, "manifest": 3, "plugin": 4, "tactic": 7, "target": 3, "version": 4}
+"""How many fields a line has."""
 _KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")
+_ESCAPED = re.compile(r"[\s%#]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
+    """The tactic of a problem. `version`: of the provider's library and of its own part."""
+
     kind: str
     key: str
     provider: str
@@ -48,13 +64,53 @@ class Entry:
     tactic: str
     comment: str = ""
 
-    def __str__(self) -> str:
-        line = f"{self.kind} {self.key} {self.provider} {self.version} {self.tactic}"
-        return f"{line} # {self.comment}" if self.comment else line
+
+Entries = Mapping[str, Entry]
+"""By problem key."""
 
 
-Lock = Mapping[str, Entry]
-"""Entries by problem key."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What is locked for a target, or for a device where no target is named. `versions`: of trtn and of the providers
+    that took part."""
+
+    device: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    entries: Entries = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """`dependencies`: what is stated of each, by kind and name. `places`: the line of each fact, by its head."""
+
+    dependencies: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    sections: Mapping[str, Section] = field(default_factory=dict)
+    places: Mapping[tuple[str, ...], Span] = field(default_factory=dict, compare=False)
+
+    def section(self, name: str) -> Section:
+        """What is locked under a name; under `cuda` for the only GPU that the lock knows by its device."""
+        found = self.sections.get(name)
+        if found is None and name == "cuda":
+            gpus = [s for n, s in self.sections.items() if n == s.device and n.startswith("cuda:")]
+            found = gpus[0] if len(gpus) == 1 else None
+        return found or Section()
+
+    def with_section(self, name: str, section: Section) -> Lock:
+        return replace(self, sections={**self.sections, name: section})
+
+    def with_dependencies(self, dependencies: Iterable[Dependency]) -> Lock:
+        return replace(self, dependencies={(d.kind, d.name): d.state() for d in dependencies})
+
+    def lines(self) -> list[str]:
+        """The facts, sorted."""
+        found = [_line(*head, *state) for head, state in self.dependencies.items()]
+        for name, section in self.sections.items():
+            found.append(_line("target", name, section.device))
+            found += [_line("version", name, library, version) for library, version in section.versions.items()]
+            for e in section.entries.values():
+                line = _line("tactic", name, e.kind, e.key, e.provider, e.version, e.tactic)
+                found.append(f"{line} # {e.comment}" if e.comment else line)
+        return sorted(found)
 
 
 def describe(problem: Problem) -> str:
@@ -64,30 +120,48 @@ def describe(problem: Problem) -> str:
     return f"{ops} {problem.outputs[-1].dtype}{list(problem.outputs[-1].shape)}" if problem.outputs else ops
 
 
+def fields_of(line: str) -> tuple[tuple[str, ...], str]:
+    """A line's fields, and its comment."""
+    body, _, comment = line.partition(" # ")
+    return tuple(map(unquote, body.split())), comment
+
+
 def read_lock(path: str | Path) -> Lock:
-    """The entries of a lock file. Raises BuildError with the line where it is malformed or can't be read."""
+    """A lock file. Raises BuildError with the line where it is malformed or can't be read."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as e:  # bytes that are not UTF-8, a NUL in the path
-        raise _error(f"lock file {path} can't be read: {_reason(e)}") from None
+        raise lock_error(f"lock file {path} can't be read: {_reason(e)}") from None
     if not text.startswith(FIRST):
-        raise _error(f"{path}:1: not a lock file of this version of trtn", "delete it, and build without `--locked`")
-    entries: dict[str, Entry] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        body, _, comment = line.partition(" # ")
+        raise lock_error(f"{path}:1: not a lock file of this version of trtn", "delete it, and write it with `trtn lock`")
+    source = Source(str(path), text)
+    dependencies: dict[tuple[str, str], tuple[str, ...]] = {}
+    devices: dict[str, str] = {}
+    versions: dict[str, dict[str, str]] = {}
+    entries: dict[str, dict[str, Entry]] = {}
+    places: dict[tuple[str, ...], Span] = {}
+    for number, start in enumerate(source.line_starts, 1):
+        line = source.line(number)
         if line.startswith("#") or not line.strip():
             continue
-        fields = body.split()
-        if len(fields) != 5:
-            raise _error(
-                f"{path}:{number}: a line has five fields, this one {len(fields)}",
-                "resolve the merge, or delete the file and build it anew",
-            )
-        kind, key, provider, version, tactic = fields
-        if not _KEY.fullmatch(key):
-            raise _error(f"{path}:{number}: `{key}` is not the key of a problem", "delete the line, or the file")
-        entries[key] = Entry(kind, key, provider, version, tactic, comment)
-    return entries
+        fields, comment = fields_of(line)
+        kind, *rest = fields
+        wrong = _fault(fields)
+        if wrong:
+            cure = "resolve the merge, or delete the file and write it with `trtn lock`"
+            raise lock_error(f"{path}:{number}: {wrong}", cure)
+        places[fields[: HEADS[kind]]] = source.span(start, start + len(line))
+        if kind == "target":
+            devices[rest[0]] = rest[1]
+        elif kind == "version":
+            versions.setdefault(rest[0], {})[rest[1]] = rest[2]
+        elif kind == "tactic":
+            entries.setdefault(rest[0], {})[rest[2]] = Entry(*rest[1:], comment=comment)
+        else:
+            dependencies[kind, rest[0]] = tuple(rest[1:])
+    names = [*devices, *versions, *entries]
+    sections = {n: Section(devices.get(n, ""), versions.get(n, {}), entries.get(n, {})) for n in names}
+    return Lock(dependencies, sections, places)
 
 
 def lock_digest(path: str | Path) -> str:
@@ -95,69 +169,44 @@ def lock_digest(path: str | Path) -> str:
     try:
         return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
     except OSError as e:
-        raise _error(f"lock file {path} can't be read: {_reason(e)}") from None
+        raise lock_error(f"lock file {path} can't be read: {_reason(e)}") from None
 
 
-def write_lock(path: str | Path, entries: Iterable[Entry]) -> None:
-    """Write a lock file, sorted; complete or not at all. Raises BuildError."""
+def write_lock(path: str | Path, lock: Lock) -> bool:
+    """Write a lock file, complete or not at all; whether it was another before. Raises BuildError."""
     from trtn.dsl.weights.atomic import replacing
 
-    text = HEAD + "".join(f"{e}\n" for e in sorted(set(entries)))
+    text = HEAD + "".join(f"{line}\n" for line in lock.lines())
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_file() and target.read_text(encoding="utf-8") == text:
-            return
+            return False
         with replacing(target) as file:
             file.write(text.encode())
     except (OSError, ValueError) as e:
-        raise _error(f"lock file {path} can't be written: {_reason(e)}") from None
+        raise lock_error(f"lock file {path} can't be written: {_reason(e)}") from None
+    return True
 
 
-def missing_entries(problems: Sequence[Problem], total: int, lock: Lock, versions: Mapping[str, str]) -> BuildError:
-    """The error of a locked build: which of `total` problems have no entry, or one that is of no use here."""
-    message = f"the lock file has no valid entry for {len(problems)} of {total} problems"
-    notes = [
-        f"`{p.group.name}` ({describe(p)}), key {p.key}{_why_not(lock.get(p.key), versions)}" for p in problems[:NOTES]
-    ]
-    if len(problems) > NOTES:
-        notes.append(f"and {len(problems) - NOTES} more")
-    help_ = "build without `--locked` and commit the lock"
-    return BuildError(message, [Diagnostic("E0708", message, notes=tuple(notes), help=help_)])
-
-
-def stale_entries(entries: Sequence[Entry], versions: Mapping[str, str]) -> list[Diagnostic]:
-    """A warning for each version of a provider that entries were locked with and that is not here."""
-    counts: dict[tuple[str, str], int] = {}
-    for e in entries:
-        if versions.get(e.provider) != e.version:
-            counts[e.provider, e.version] = counts.get((e.provider, e.version), 0) + 1
-    return [
-        Diagnostic(
-            "W0701",
-            f"the lock was written with {provider} {version}; {_here(provider, versions)}",
-            severity=Severity.WARNING,
-            notes=(f"{count} tactic{'s' if count > 1 else ''} of it {'were' if count > 1 else 'was'} decided anew",),
-            help="commit the lock that this build writes, or build with the library that the lock names",
-        )
-        for (provider, version), count in sorted(counts.items())
-    ]
-
-
-def _why_not(entry: Entry | None, versions: Mapping[str, str]) -> str:
-    if entry is None:
-        return ""
-    if versions.get(entry.provider) != entry.version:
-        return f": locked with {entry.provider} {entry.version}, {_here(entry.provider, versions)}"
-    return f": {entry.provider} has no tactic `{entry.tactic}` for it"
-
-
-def _here(provider: str, versions: Mapping[str, str]) -> str:
-    return f"here is {versions[provider]}" if provider in versions else "which is not here"
-
-
-def _error(message: str, cure: str = "") -> BuildError:
+def lock_error(message: str, cure: str = "") -> BuildError:
     return BuildError(message, [Diagnostic("E0708", message, help=cure)])
+
+
+def _fault(fields: tuple[str, ...]) -> str:
+    """What is wrong with a line; "" where nothing is."""
+    kind = fields[0]
+    if kind not in LENGTHS:
+        return f"`{kind}` is not a kind of fact"
+    if len(fields) != LENGTHS[kind]:
+        return f"a line of `{kind}` has {LENGTHS[kind]} fields, this one {len(fields)}"
+    if kind == "tactic" and not _KEY.fullmatch(fields[3]):
+        return f"`{fields[3]}` is not the key of a problem"
+    return ""
+
+
+def _line(*fields: str) -> str:
+    return " ".join(_ESCAPED.sub(lambda match: quote(match[0]), text) for text in fields)
 
 
 def _reason(error: Exception) -> str:

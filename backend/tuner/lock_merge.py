@@ -1,8 +1,8 @@
-"""Merging lock files: a fact a line, so that a merge is one of sets, decided problem by problem."""
+"""Merging lock files: a fact a line, so that a merge is one of sets, decided fact by fact."""
 
 from __future__ import annotations
 
-from trtn.backend.tuner.lock import FIRST, HEAD
+from trtn.backend.tuner.lock import FIRST, HEAD, HEADS, fields_of
 
 __all__ = ["is_lock", "merge_locks"]
 
@@ -13,12 +13,12 @@ def is_lock(text: str) -> bool:
 
 
 def merge_locks(base: str, ours: str, theirs: str) -> tuple[str, int]:
-    """The merged text, and how many problems both sides decided differently: these stand between conflict markers."""
+    """The merged text, and how many facts both sides state differently: these stand between conflict markers."""
     old, left, right = map(_lines, (base, ours, theirs))
     merged: list[str] = []
     conflicts = 0
-    for key in sorted(left.keys() | right.keys()):
-        was, a, b = old.get(key), left.get(key), right.get(key)
+    for head in sorted(left.keys() | right.keys()):
+        was, a, b = old.get(head), left.get(head), right.get(head)
         if a == b or b == was:
             merged += [a] if a is not None else []
         elif a == was:
@@ -29,7 +29,8 @@ def merge_locks(base: str, ours: str, theirs: str) -> tuple[str, int]:
     return HEAD + "".join(f"{line}\n" for line in merged), conflicts
 
 
-def _lines(text: str) -> dict[tuple[str, str], str]:
-    """A lock's lines by kind and problem."""
+def _lines(text: str) -> dict[tuple[str, ...], str]:
+    """A lock's lines by what they are about."""
     rows = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    return {(fields[0], fields[1]): row for row in rows if len(fields := row.split(maxsplit=2)) > 1}
+    parsed = ((fields_of(row)[0], row) for row in rows)
+    return {fields[: HEADS.get(fields[0], len(fields))]: row for fields, row in parsed}

@@ -21,7 +21,7 @@ from trtn.dsl.lsp.understood import understood
 from trtn.dsl.network import Network
 from trtn.dsl.review.allow import is_allowed
 from trtn.dsl.syntax import ast, parse_manifest
-from trtn.dsl.syntax.collecting import rare_collections
+from trtn.dsl.syntax.collecting import no_collections
 
 __all__ = ["Analysis", "Hint", "analyse", "hints"]
 
@@ -81,7 +81,7 @@ class Analysis:
 
 def analyse(source: Source, buffers: Buffers, token: Token, *, allow_outside: bool = False) -> Analysis:
     """Read and check a text with all that it names. Raises Cancelled where the token says so."""
-    with rare_collections():
+    with no_collections():
         return _analyse(source, buffers, token, allow_outside)
 
 

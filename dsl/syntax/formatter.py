@@ -13,7 +13,7 @@ from itertools import zip_longest
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.errors import SpecError
 from trtn.dsl.syntax.breaking import INDENT, LINE_LENGTH, break_line, flat
-from trtn.dsl.syntax.collecting import rare_collections
+from trtn.dsl.syntax.collecting import no_collections
 from trtn.dsl.syntax.lines import Line, Piece, read_lines
 from trtn.dsl.syntax.marks import mark
 from trtn.dsl.syntax.parser import is_manifest, parse, parse_manifest
@@ -24,7 +24,7 @@ __all__ = ["format_source"]
 
 def format_source(source: Source) -> str:
     """The text in canonical format. Raises SpecError, with all diagnostics, where it can't be parsed."""
-    with rare_collections():
+    with no_collections():
         return _format_and_check(source)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from trtn.dsl.syntax.automaton import Automaton
 from trtn.dsl.syntax.build import Builder
-from trtn.dsl.syntax.collecting import rare_collections
+from trtn.dsl.syntax.collecting import no_collections
 from trtn.dsl.syntax.tables import load_tables
 from trtn.grammar import GrammarName
 
@@ -34,7 +34,7 @@ def lend_machine(grammar: GrammarName) -> Iterator[Machine]:
     except IndexError:
         machine = Machine(grammar)
     try:
-        with rare_collections():
+        with no_collections():
             yield machine
     finally:
         machine.builder.reset()

@@ -38,7 +38,7 @@ class ElementwiseSpec:
         offsets = [f"{name} + {self.walk.offset(n, self.vector)}" for n, name in enumerate(names)]
         constant = [p.endswith(SAME) or not p for p in self.walk.patterns]
         call = f"apply<{self.vector}>({', '.join(offsets)});"
-        body = [*self.walk.decode("i"), call]
+        body = [call]
         if self.tail:
             one = ", ".join(name if fixed else f"{name} + k" for name, fixed in zip(names, constant, strict=True))
             body = [
@@ -60,7 +60,10 @@ class ElementwiseSpec:
                 expressions.LIBRARY,
                 apply_function(self.program, constant),
                 f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(parameters)}) {{',
+                "  LET_NEXT_START();",
                 f"  const u32 i = blockIdx.x * {THREADS}u + threadIdx.x;",
+                *(f"  {line}" for line in self.walk.decode("i")),
+                "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",
                 *(f"  {line}" for line in body),
                 "}",
@@ -114,9 +117,11 @@ class TiledSpec:
                 apply_function(program, [True] * len(names)),
                 f'extern "C" __global__ void __launch_bounds__({TILE * ROWS}) kernel({", ".join(parameters)}) {{',
                 *shared,
+                "  LET_NEXT_START();",
                 "  const u32 tile = blockIdx.x;",
                 *(f"  {line}" for line in batch),
                 f"  const u32 first = b / columns * {TILE}u, second = b % columns * {TILE}u;",
+                "  WAIT_FOR_INPUTS();",
                 "  #pragma unroll",
                 f"  for (int k = threadIdx.y; k < {TILE}; k += {ROWS}) {{",
                 place.format("first + threadIdx.x", "second + k"),

@@ -90,6 +90,8 @@ class ExcitationSpec:
                 "  alignas(16) __shared__ float partial[GROUPS][MADE];",
                 "  const i64 n = blockIdx.x;",
                 "  const int lane = threadIdx.x % 32;",
+                "  LET_NEXT_START();",
+                "  WAIT_FOR_INPUTS();",
                 f"  for (int c = threadIdx.x; c < GIVEN; c += {THREADS}) given[c] = load(x + n * xn + c * xc);",
                 "  __syncthreads();",
                 f"  for (int start = threadIdx.x / 32; start < MIDDLE; start += {WARPS * ROWS}) {{",

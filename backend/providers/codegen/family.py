@@ -73,6 +73,8 @@ class Call:
     grid: Extent
     block: Extent
     arguments: tuple[Any, ...]
+    shared: int = 0
+    """Bytes of dynamic shared memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,11 @@ class GatherSpec:
             [
                 PRELUDE,
                 f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(parameters)}) {{',
+                "  LET_NEXT_START();",
                 f"  const u32 i = blockIdx.x * {THREADS}u + threadIdx.x;",
-                "  if (i >= count) return;",
                 *(f"  {line}" for line in walk.decode("i")),
+                "  WAIT_FOR_INPUTS();",
+                "  if (i >= count) return;",
                 f"  i64 pick = indices[{walk.offset(0, unit)}];",
                 "  if (pick < 0) pick += size;",
                 # An index outside is the caller's error; it must not become a read outside of x.

@@ -44,6 +44,8 @@ class CoefficientsSpec:
                 f"{compute}* __restrict__ b, const u32 channels, const u32 width, const int scale_step, const int bias_step) {{",
                 f"  typedef {compute} C;",
                 "  __shared__ Moments<C> shared[1];",
+                "  LET_NEXT_START();",
+                "  WAIT_FOR_INPUTS();",
                 "  const u32 first = blockIdx.x * width;",
                 "  Moments<C> own = {0, 0, 0};",
                 "  for (u32 k = threadIdx.x; k < width; k += 32) own.merge(moments[first + k]);",

@@ -10,6 +10,7 @@ from trtn.backend.devices import Device
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch, TacticError
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, digest
+from trtn.backend.providers.codegen.launching import bind_launch
 from trtn.backend.providers.codegen.modules import CompileError, load_kernel
 from trtn.dsl.network import Tensor
 
@@ -52,8 +53,8 @@ class CodegenKernel:
         launches = [self._bind_call(call, addresses) for call in self.plan.calls]
 
         def launch() -> None:
-            for function, grid, block, arguments in launches:
-                function(grid, block, arguments)
+            for enqueue in launches:
+                enqueue()
 
         launch.held = (inputs, outputs, held, workspace)  # type: ignore[attr-defined]  # the addresses must stay
         return launch
@@ -69,16 +70,16 @@ class CodegenKernel:
             made = {n: self._device.empty((max(self.plan.scratch[n], 1),), "uint8") for n in self._packs}
             whole = [*addresses, *(made[n].data.ptr if n in made else 0 for n in range(len(self.plan.scratch)))]
             for call in self.plan.once:
-                function, grid, block, arguments = self._bind_call(call, whole)
-                function(grid, block, arguments)
+                self._bind_call(call, whole)()
             return made
 
         made: dict[int, Any] = self._device.packed(inputs[read[0]], form, make)
         return made
 
-    def _bind_call(self, call: Call, addresses: Sequence[int]) -> tuple[Any, Any, Any, tuple[Any, ...]]:
-        arguments = tuple(addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in call.arguments)
-        return load_kernel(call.spec, self._architecture), call.grid, call.block, arguments
+    def _bind_call(self, call: Call, addresses: Sequence[int]) -> Launch:
+        arguments = [addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in call.arguments]
+        function = load_kernel(call.spec, self._architecture)
+        return bind_launch(function, call.grid, call.block, call.shared, arguments, self._architecture)
 
 
 def operands_of(problem: Problem) -> tuple[list[Operand], list[Operand]]:

@@ -66,9 +66,11 @@ class PoolingSpec:
                 f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(parameters)}) {{',
                 f"  typedef {COMPUTE_TYPES[self.dtype]} C;",
                 f"  constexpr int V = {self.vector};",
+                "  LET_NEXT_START();",
                 f"  const u32 i = blockIdx.x * {THREADS}u + threadIdx.x;",
-                "  if (i >= count) return;",
                 *(f"  {line}" for line in self.walk.decode("i")),
+                "  WAIT_FOR_INPUTS();",
+                "  if (i >= count) return;",
                 *(f"  const int p{axis} = {place};" for axis, place in sorted(places.items())),
                 *(
                     f"  const int s{n} = p{n + 2} * {self.window.strides[n]} - {self.window.before[n]};"

@@ -48,6 +48,15 @@ DEVICE void read_here(const float* from, float (&to)[2]) {
 DEVICE void read_here(const float* from, float (&to)[4]) {
   asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3]) : "l"(from));
 }
+// Programmatic dependent launch: the next kernel may start as soon as every block of this one has said so, and must not touch what
+// kernels before it read or write until all of them are done. Every thread waits, so that who waits for it waits for them, too.
+#if __CUDA_ARCH__ >= 900
+#define LET_NEXT_START() asm volatile("griddepcontrol.launch_dependents;" ::: "memory")
+#define WAIT_FOR_INPUTS() asm volatile("griddepcontrol.wait;" ::: "memory")
+#else
+#define LET_NEXT_START()
+#define WAIT_FOR_INPUTS()
+#endif
 DEVICE float infinity() { return __uint_as_float(0x7f800000u); }
 DEVICE float not_a_number() { return __uint_as_float(0x7fffffffu); }
 """

@@ -106,7 +106,9 @@ class PackSpec:
                 PRELUDE,
                 f'extern "C" __global__ void __launch_bounds__(128) kernel(const {stored}* __restrict__ w, {stored}* __restrict__ packed, '
                 "const u32 count, const u32 tiles, const i64 so, const i64 sc, const i64 sh, const i64 sw) {",
+                "  LET_NEXT_START();",
                 "  const u32 i = blockIdx.x * 128u + threadIdx.x;",
+                "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",
                 "  const u32 lane = i / 2 % 32, tile = i / 64 % tiles, octet = i / 64 / tiles % "
                 f"{window.octets}, row = i / 64 / tiles / {window.octets};",
@@ -171,6 +173,7 @@ class StemSpec:
                 "  alignas(16) __shared__ u32 taps[KH * OCTETS * NT * 32];",
                 f"  alignas(16) __shared__ {stored} staged[{WARPS}][{COLUMNS}][NT * 8 + 8];",
                 "  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;",
+                "  LET_NEXT_START();",
                 "  const int part = blockIdx.y * NT * 8;",
                 "  #pragma unroll 8",
                 f"  for (int k = threadIdx.x; k < KH * OCTETS * NT * 8; k += {WARPS * 32}) {{",
@@ -179,6 +182,7 @@ class StemSpec:
                 "  }",
                 *self._mask(),
                 *self._places(),
+                "  WAIT_FOR_INPUTS();",
                 "  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {",
                 f"    const int q0 = tile % across * {COLUMNS}, p0 = tile / across % down * {WARPS * self.rows};",
                 "    const i64 n = tile / across / down;",

@@ -21,6 +21,8 @@ struct alignas(16) uint4 { u32 x, y, z, w; };
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
+#define LET_NEXT_START()
+#define WAIT_FOR_INPUTS()
 
 struct Barrier {
   int waiting = 0, members = 0;

@@ -101,6 +101,19 @@ def test_sources_are_pure_and_whole() -> None:
         assert source.count('extern "C" __global__') == 1 and "#include" not in source, name
 
 
+def test_every_thread_waits_for_what_came_before() -> None:
+    """Kernels start before the one ahead of them is done. Each waits once, on every path, so that who waits for it
+    waits for those before it, too."""
+    for name, spec in all_specs():
+        source = spec.source()
+        body = source[source.index('extern "C" __global__') :]
+        before, *after = body.split("WAIT_FOR_INPUTS();")
+        assert len(after) == 1 and source.count("WAIT_FOR_INPUTS();") == 1, name
+        assert before.count("{") - before.count("}") == 1, f"{name}: it waits inside of a branch"
+        assert "return" not in before, f"{name}: a thread may leave without waiting"
+        assert body.count("LET_NEXT_START();") == 1, name
+
+
 def test_a_kernel_is_known_by_its_digest() -> None:
     specs = dict.fromkeys(spec for _, spec in all_specs())
     assert len({digest(s) for s in specs}) == len(specs)

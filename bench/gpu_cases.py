@@ -1,0 +1,160 @@
+"""The networks that GPUs are measured with: modules of torchvision and transformers, and their ONNX files.
+
+Weights are random, from one seed: two processes make the same module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CASES", "Case", "export_all", "make_module", "plain_module"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network by its library's name, at a batch and (text) a sequence length, built in a precision."""
+
+    model: str
+    batch: int
+    length: int = 0
+    precision: str = "f16"
+
+    @property
+    def network(self) -> str:
+        """What the precision has no part in."""
+        return f"{self.model}-{self.batch}x{self.length}" if self.length else f"{self.model}-b{self.batch}"
+
+    @property
+    def name(self) -> str:
+        return self.network if self.precision == "f16" else f"{self.network}-{self.precision}"
+
+    @property
+    def is_transformer(self) -> bool:
+        return bool(self.length) or "vit" in self.model
+
+
+CASES = {
+    c.name: c
+    for c in (
+        Case("resnet50", 1),
+        Case("resnet50", 8),
+        Case("resnet50", 128),
+        Case("mobilenet_v2", 1),
+        Case("mobilenet_v2", 128),
+        Case("efficientnet_b0", 1),
+        Case("bert_base", 1, 128),
+        Case("bert_base", 8, 128),
+        Case("bert_base", 32, 384),
+        Case("vit_b_16", 1),
+        Case("vit_b_16", 32),
+        Case("gpt2", 1, 512),
+        Case("resnet50", 8, precision="f32"),
+        Case("resnet50", 8, precision="bf16"),
+        Case("bert_base", 8, 128, precision="f32"),
+        Case("bert_base", 8, 128, precision="bf16"),
+    )
+}
+
+
+def make_module(case: Case) -> tuple[Any, list[Any]]:
+    """A module in f32 with random weights, and inputs for it, on the host."""
+    import torch
+
+    torch.manual_seed(0)
+    if not case.length:
+        import torchvision
+
+        module = getattr(torchvision.models, case.model)(weights=None)
+        return module.eval(), [torch.randn(case.batch, 3, 224, 224)]
+    import transformers
+
+    if case.model == "bert_base":
+        inner = transformers.BertModel(transformers.BertConfig(attn_implementation="sdpa"), add_pooling_layer=False)
+    else:
+        inner = transformers.GPT2Model(transformers.GPT2Config(attn_implementation="sdpa", use_cache=False))
+
+    class LastHidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, ids: Any) -> Any:
+            return self.inner(input_ids=ids).last_hidden_state
+
+    return LastHidden().eval(), [torch.randint(0, 30000, (case.batch, case.length))]
+
+
+def plain_module(case: Case) -> Any:
+    """A transformer of the case's sizes written with `scaled_dot_product_attention`, on embedded inputs, unmasked or
+    causal: the peer without the library's overhead. Its embedding costs less than the real one's, not more."""
+    import torch
+    from torch import nn
+    from torch.nn.functional import gelu, scaled_dot_product_attention
+
+    causal, first = case.model == "gpt2", case.model != "bert_base"
+
+    class Layer(nn.Module):
+        def __init__(self, width: int = 768, heads: int = 12) -> None:
+            super().__init__()
+            self.heads = heads
+            self.packed, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+        def attend(self, x: Any) -> Any:
+            b, s, d = x.shape
+            q, k, v = self.packed(x).view(b, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+            y = scaled_dot_product_attention(q, k, v, is_causal=causal)
+            return self.out(y.transpose(1, 2).reshape(b, s, d))
+
+        def feed(self, x: Any) -> Any:
+            return self.down(gelu(self.up(x), approximate="tanh" if causal else "none"))
+
+        def forward(self, x: Any) -> Any:
+            if first:
+                x = x + self.attend(self.norm1(x))
+                return x + self.feed(self.norm2(x))
+            x = self.norm1(x + self.attend(x))
+            return self.norm2(x + self.feed(x))
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            if case.length:
+                self.embed: Any = nn.Embedding(50257 if causal else 30522, 768)
+            else:
+                self.embed = nn.Conv2d(3, 768, 16, 16)
+            self.layers = nn.Sequential(*(Layer() for _ in range(12)))
+
+        def forward(self, x: Any) -> Any:
+            x = self.embed(x)
+            return self.layers(x if case.length else nn.functional.pad(x.flatten(2).transpose(1, 2), (0, 0, 1, 0)))
+
+    torch.manual_seed(0)
+    return Plain().eval()
+
+
+def export_all(names: Iterable[str], folder: Path, say: Callable[[str], None]) -> None:
+    """The ONNX files of cases, `<network>.onnx`, each made by a process of its own: exporting takes torch up to half a
+    minute. A case whose export fails has no file."""
+    cases = {CASES[name].network: CASES[name] for name in names}
+    with ProcessPoolExecutor(max_workers=8, mp_context=get_context("spawn")) as pool:
+        made = {name: pool.submit(_export, case, folder) for name, case in cases.items()}
+        for name, future in made.items():
+            if (error := future.exception()) is not None:
+                say(f"{name} was not exported: {error}")
+
+
+def _export(case: Case, folder: Path) -> None:
+    """torch's current exporter, at the inputs' shapes."""
+    import torch
+
+    torch.set_num_threads(2)
+    module, inputs = make_module(case)
+    path = str(folder / f"{case.network}.onnx")
+    torch.onnx.export(module, tuple(inputs), path, dynamo=True, optimize=True, external_data=False)

@@ -22,7 +22,8 @@ from trtn.backend.tuner.cache import TimingCache
 from trtn.backend.tuner.choice import TunedPoint
 from trtn.backend.tuner.conditions import conditions
 from trtn.backend.tuner.effort import EFFORTS, default_effort
-from trtn.backend.tuner.lock import lock_digest, read_lock, write_lock
+from trtn.backend.tuner.lock import Lock, Section, lock_digest, lock_error, read_lock, write_lock
+from trtn.backend.tuner.lock_check import require_dependencies
 from trtn.backend.tuner.tuner import Tuner
 from trtn.backend.user_cache import cache_folder
 from trtn.dsl.diagnostics import Diagnostic, Sink
@@ -50,6 +51,7 @@ def build(
     profiles: Sequence[str] | None = None,
     lock: str | Path | None = None,
     locked: bool = False,
+    target: str | None = None,
     workspace: int | None = None,
     effort: int | None = None,
     tf32: bool = False,
@@ -66,7 +68,8 @@ def build(
     written.
     profiles: the names of the profiles to serve; all by default.
     lock: a lock file; it is read where it exists and written anew. With `locked` it is only read, and a miss is an
-    error.
+    error, as is an import, manifest or plugin that differs from what the lock states.
+    target: the name under which the lock keeps the tactics; the device's by default.
     workspace: the most memory, in bytes, that a step may take for itself, and that the arena of the values between
     steps may take at max of each profile. Weights, inputs and outputs don't count.
     effort: how long to look for the fastest tactics, 0 (nothing is timed) to 5 (everything is); 3 on a GPU, 0 on a
@@ -91,19 +94,15 @@ def build(
     )
     groups = partition(network, device=chosen.name)
     network = replace(network, graph=replace(network.graph, layers=tuple(layer for g in groups for layer in g.layers)))
-    held = read_lock(lock) if lock is not None and (locked or Path(lock).exists()) else None
-    if locked and held is None:
-        message = "a locked build needs a lock file"
-        raise BuildError(
-            message, [Diagnostic("E0708", message, help="name it with `--lock`, or as `lock` in the target")]
-        )
+    held = _held(network, lock, locked)
+    section = target or chosen.name
     kept_under, bench = conditions(chosen, network)
     tuner = Tuner(
         _providers(providers),
         chosen,
         bench,
         cache=TimingCache(cache_folder(), kept_under),
-        lock=held,
+        lock=held.section(section).entries,
         effort=tuning_effort(effort, chosen.name),
         locked=locked,
         workspace=workspace,
@@ -114,7 +113,9 @@ def build(
     for warning in tuner.warnings:
         (diagnose or _log_warning)(warning)
     if lock is not None and not locked:
-        write_lock(lock, tuner.entries)
+        versions = {"trtn": VERSION, **tuner.versions}
+        held = held.with_section(section, Section(chosen.name, versions, tuner.entries))
+        write_lock(lock, held.with_dependencies(network.dependencies))
     provenance = _provenance(chosen.name, digest, tuner)
     if lock is not None:
         provenance["lock"] = lock_digest(lock)
@@ -122,6 +123,17 @@ def build(
     engine.kernels.adopt(tuner.prepared)
     _check_workspace(engine, workspace)
     return engine
+
+
+def _held(network: Network, lock: str | Path | None, locked: bool) -> Lock:
+    """The lock as it is. Raises BuildError where `locked` and it is missing, or states other files than the spec's."""
+    if not locked:
+        return read_lock(lock) if lock is not None and Path(lock).exists() else Lock()
+    if lock is None:
+        raise lock_error("a locked build needs a lock file", "name it with `--lock`, or as `lock` in the target")
+    held = read_lock(lock)
+    require_dependencies(held, network.dependencies)
+    return held
 
 
 def _providers(wanted: Sequence[str] | None) -> Sequence[Provider]:

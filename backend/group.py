@@ -15,7 +15,7 @@ class Group:
     """Layers in order, the tensors that come in (weights among them) and those that others read.
 
     `kind` is one of: conv, gemm, attention, normalisation, softmax, reduction, pointwise, pooling, copy,
-    view, recurrent, region, plugin, reference; on GPUs also stem and excitation. The first layer of a conv,
+    view, recurrent, region, plugin, reference; on GPUs also stem, excitation and squeeze. The first layer of a conv,
     gemm, .. group is the one that gives it its name, the others are its epilogue; on GPUs a cast or a bound
     that is applied to what it reads may come before it.
     """

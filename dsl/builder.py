@@ -34,7 +34,7 @@ from trtn.dsl.network import (
     make_domain,
 )
 from trtn.dsl.ops.base import Op, find_op
-from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Requirement
+from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Inferred, Requirement
 from trtn.dsl.ops.memo import InferenceMemo
 
 if TYPE_CHECKING:
@@ -203,47 +203,53 @@ class Builder:
         wanted: int | None = None,
     ) -> tuple[Tensor, ...]:
         """As `layer`, with attributes of any name."""
-        fresh: list[tuple[Dim, Dim]] = []
-        names = list(data_dims)
-        made: list[str] = []
+        inferred = self._memo.find(op, inputs, attrs, wanted) if not regions else None
+        if inferred is None:
+            inferred = self._infer(op, inputs, attrs, name, data_dims, regions, wanted)
+        types, value = inferred.types, inferred.value
+        labels = results if len(results) == len(types) else self._result_names(op, name, results, len(types))
+        outputs = []
+        for label, type_ in zip(labels, types, strict=True):
+            outputs.append(Tensor(self.unique(label), type_.dtype, type_.shape, None, value))
+            value = None  # only the first result's is followed
+        name = outputs[0].name if outputs else self.unique(name)
+        layer = Layer(name, op, _trim(inputs), tuple(outputs), inferred.attrs, tuple(regions), origin)
+        self._scopes[-1].append(layer)
+        for requirement in inferred.requirements:
+            self.requirements.append(PendingGuard(requirement, name, origin.span, tuple(input_spans)))
+        return layer.outputs
+
+    def _infer(
+        self,
+        op: Op,
+        inputs: Sequence[Tensor | None],
+        attrs: Mapping[str, Any],
+        name: str,
+        data_dims: Sequence[str],
+        regions: Sequence[Graph],
+        wanted: int | None,
+    ) -> Inferred:
+        """What a layer comes to; sizes that only the data decides get their names here."""
+        fresh: dict[str, DataDim] = {}
 
         def fresh_dim(low: Dim, high: Dim) -> Dim:
             number = len(fresh)
-            fresh.append((low, high))
-            made.append(names[number] if number < len(names) else self._fresh_name(name, number))
-            return symbol(made[-1])
+            label = data_dims[number] if number < len(data_dims) else self._fresh_name(name, number)
+            fresh[label] = DataDim(low, high)
+            return symbol(label)
 
         region_types = [[t.type for t in g.outputs] for g in regions]
         inferred = self._memo.infer(op, inputs, attrs, fresh=fresh_dim, region_types=region_types, wanted=wanted)
-        for label, (low, high) in zip(made, fresh, strict=True):
-            self.data_dims[label] = DataDim(low, high)
-        labels = self._result_names(op, name, results, len(inferred.types))
-        values = (inferred.value, *[None] * len(labels))
-        outputs = tuple(
-            [
-                Tensor(self.unique(label), t.dtype, t.shape, value=value)
-                for label, t, value in zip(labels, inferred.types, values, strict=False)
-            ]
-        )
-        layer = Layer(
-            outputs[0].name if outputs else self.unique(name),
-            op,
-            _trim(inputs),
-            outputs,
-            inferred.attrs,
-            tuple(regions),
-            origin,
-        )
-        self._scopes[-1].append(layer)
-        for requirement in inferred.requirements:
-            self.requirements.append(PendingGuard(requirement, layer.name, origin.span, tuple(input_spans)))
-        return outputs
+        self.data_dims |= fresh
+        return inferred
 
     def _fresh_name(self, name: str, number: int) -> str:
         stem = "".join(c if c.isalnum() else "_" for c in name).strip("_") or "n"
         return self.unique(f"{stem}_size{number or ''}" if not stem[0].isdigit() else f"n{stem}_size{number or ''}")
 
     def _result_names(self, op: Op, name: str, results: Sequence[str], count: int) -> list[str]:
+        if count == 1:
+            return [results[0] if results else name]
         declared = op.spec.results
         labels = list(results[:count])
         for n in range(len(labels), count):
@@ -319,6 +325,8 @@ class Region:
 
 def _trim(inputs: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """Absent inputs at the end say nothing."""
+    if None not in inputs:
+        return tuple(inputs)
     count = len(inputs)
     while count and inputs[count - 1] is None:
         count -= 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from trtn.dsl.builder import PendingGuard
 from trtn.dsl.diagnostics import Sink, Span
 from trtn.dsl.dims import Dim, DimError, Domain, Expr, Relation, bounds, divisors, product, symbols
 from trtn.dsl.dims.solve import linear
-from trtn.dsl.network import Graph, Network, walk
+from trtn.dsl.network import Graph, Network, Tensor, walk
+from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Requirement
 from trtn.dsl.regions import Body
 
@@ -22,25 +24,31 @@ def find_divisors(
     network: Network, body: Body, spans: Mapping[str, Span], seen: set[tuple[Dim, Body]]
 ) -> Iterator[PendingGuard]:
     """A dim may only be divided by what is at least 1: a relation for each divisor, at the first place that has it."""
-    for what, layer, dims, span in _uses(body.graph or network.graph, spans):
+    for user, dims, layer, span in _uses(body.graph or network.graph, spans):
         for divisor in (d for dim in dims for d in divisors(dim)):
             if any((divisor, around) in seen for around in body.chain()):
                 continue
             seen.add((divisor, body))
+            what = f"`{user.name}` ({user.type})" if isinstance(user, Tensor) else f"`{user.name}`"
             message = f"{what} divides by `{divisor}`, which may be less than 1"
             yield PendingGuard(Requirement(Relation(">=", divisor, 1), message, "E0313"), layer, span)
 
 
-def _uses(graph: Graph, spans: Mapping[str, Span]) -> Iterator[tuple[str, str, Iterable[Dim], Span | None]]:
-    """Where a graph's dims are written or come about: what to call the place, the layer, the dims, the span."""
+def _uses(graph: Graph, spans: Mapping[str, Span]) -> Iterator[tuple[Tensor | Op, Iterable[Dim], str, Span | None]]:
+    """Where a graph's dims are written or come about: by whom, the dims, the layer, the span. Shapes and attributes
+    that layers share are there once.
+    """
     for t in graph.inputs:
-        yield f"`{t.name}` ({t.type})", t.name, t.shape, spans.get(t.name)
+        yield t, t.shape, t.name, spans.get(t.name)
+    shared: set[int] = set()
     for layer in graph.layers:
-        for value in layer.attrs.values():
-            if isinstance(value, Expr | tuple):
-                yield f"`{layer.op.name}`", layer.name, _leaves(value), layer.origin.span
+        if id(layer.attrs) not in shared:
+            shared.add(id(layer.attrs))
+            yield layer.op, _leaves(tuple(layer.attrs.values())), layer.name, layer.origin.span
         for t in layer.outputs:
-            yield f"`{t.name}` ({t.type})", layer.name, t.shape, layer.origin.span
+            if id(t.shape) not in shared:
+                shared.add(id(t.shape))
+                yield t, t.shape, layer.name, layer.origin.span
 
 
 def _leaves(value: object) -> Iterator[Dim]:
@@ -54,13 +62,15 @@ def _leaves(value: object) -> Iterator[Dim]:
 
 def check_sizes(network: Network, domain: Domain, sink: Sink, spans: Mapping[str, Span]) -> None:
     seen: set[tuple[Dim, ...]] = set()
+    shared: set[int] = set()
     refused: set[Span | None] = set()
-    tensors = [(t, spans.get(t.name)) for t in network.inputs]
-    tensors += [(t, layer.origin.span) for layer in walk(network.graph) for t in layer.outputs]
-    for tensor, span in tensors:
+    inputs = ((t, spans.get(t.name)) for t in network.inputs)
+    results = ((t, layer.origin.span) for layer in walk(network.graph) for t in layer.outputs)
+    for tensor, span in chain(inputs, results):
         shape = tensor.shape
-        if shape in seen or span in refused:
+        if id(shape) in shared or shape in seen or span in refused:
             continue
+        shared.add(id(shape))
         seen.add(shape)
         try:
             high = bounds(product(shape), domain)[1]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from trtn.backend.binaries import Binaries
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import BuildError
 
@@ -23,6 +24,9 @@ class Device(Protocol):
     alignment: int
     """What the addresses of all arrays that kernels meet start at multiples of, in bytes; 1 where nothing is
     promised."""
+
+    binaries: Binaries
+    """The compiled code that kernels are made of without compiling it again."""
 
     @property
     def model(self) -> str:

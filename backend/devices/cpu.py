@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trtn.backend.binaries import Binaries
 from trtn.backend.devices.packing import PackedWeights
 from trtn.backend.devices.threads import ThreadPools, thread_count
 
@@ -30,6 +31,7 @@ class CPU:
         """Raises BuildError where `threads`, or TRTN_NUM_THREADS in its place, is no positive number."""
         self.threads = thread_count(threads)
         """How many threads a run takes; None leaves it to the libraries."""
+        self.binaries = Binaries()
         self._packed = PackedWeights()
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
+from trtn.backend.binaries import Binaries
 from trtn.backend.devices.packing import PackedWeights
 
 __all__ = ["CudaDevice", "unavailable"]
@@ -42,9 +43,10 @@ class CudaDevice:
 
         self.xp: Any = cupy
         self.name = f"cuda:sm_{cupy.cuda.Device().compute_capability}"
+        self.binaries = Binaries()
         self._packed = PackedWeights()
 
-    @property
+    @cached_property
     def model(self) -> str:
         properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
         return f"{properties['name'].decode()}, {properties['multiProcessorCount']} SMs"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -47,29 +46,12 @@ class ThreadPools:
         self._blas: list[tuple[Any, int]] = []
         """BLAS libraries that are held, with the threads that they had."""
 
-    @contextmanager
-    def running(self, count: int | None, *, blas: int | None) -> Iterator[None]:
+    def running(self, count: int | None, *, blas: int | None) -> AbstractContextManager[None]:
         """Within it this thread's OpenMP regions take `count` threads, and BLAS takes `blas` in the whole process."""
-        before = []
-        if count is not None:
-            before = [
-                (library, library.get_num_threads()) for library in _libraries(True) if library.user_api == "openmp"
-            ]
-            for library, had in before:
-                if had != count:
-                    library.set_num_threads(count)
-        if blas is not None:
-            self._hold(blas)
-        try:
-            yield
-        finally:
-            if blas is not None:
-                self._release()
-            for library, had in before:
-                if had != count:
-                    library.set_num_threads(had)
+        return _Running(self, count, blas)
 
-    def _hold(self, count: int) -> None:
+    def hold(self, count: int) -> None:
+        """BLAS takes `count` threads until every hold is released; the first one decides."""
         with self._lock:
             self._running += 1
             if self._running == 1:
@@ -80,13 +62,48 @@ class ThreadPools:
                 for library, _ in self._blas:
                     library.set_num_threads(count)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """End one hold; with the last one, BLAS takes as many threads as before."""
         with self._lock:
             self._running -= 1
             if self._running == 0:
                 for library, had in self._blas:
                     library.set_num_threads(had)
                 self._blas = []
+
+
+class _Running:
+    """A run's hold of the pools: a class, since it is entered for each run of a network that takes microseconds."""
+
+    __slots__ = ("_before", "_blas", "_count", "_pools")
+
+    def __init__(self, pools: ThreadPools, count: int | None, blas: int | None) -> None:
+        self._pools = pools
+        self._count = count
+        self._blas = blas
+        self._before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        if self._count is not None:
+            for library in _openmp():
+                had = library.get_num_threads()
+                if had != self._count:
+                    library.set_num_threads(self._count)
+                    self._before.append((library, had))
+        if self._blas is not None:
+            self._pools.hold(self._blas)
+
+    def __exit__(self, *_: object) -> None:
+        if self._blas is not None:
+            self._pools.release()
+        for library, had in self._before:
+            library.set_num_threads(had)
+
+
+@cache
+def _openmp() -> list[Any]:
+    """The OpenMP libraries among those that are loaded when the first compiled kernel runs."""
+    return [library for library in _libraries(True) if library.user_api == "openmp"]
 
 
 @cache

@@ -1,8 +1,8 @@
 """Engine files: the plan as the header, the weights as one aligned section that is mapped when the engine is
-loaded.
+loaded, and compiled kernels as another where there are any.
 
-Header: {"engine": plan, "weights": [[dtype, shape, offset], ..], "provenance": {..}}. No time stamps, no
-paths, no addresses.
+Header: {"engine": plan, "weights": [[dtype, shape, offset], ..], "provenance": {..}, "kernels": [..]}. No time stamps,
+no paths, no addresses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtn.backend.engine.compiled import SECTION as KERNELS
+from trtn.backend.engine.compiled import Compiled, is_own, note_own, read_compiled
 from trtn.backend.engine.container import Container, Section, read_container, write_container
 from trtn.backend.engine.decode import Source, decode_network
 from trtn.backend.engine.encode import encode_network
@@ -51,10 +53,12 @@ def _rows(engine: Engine) -> tuple[list[_Row], int]:
     return rows, offset
 
 
-def save_engine(engine: Engine, path: str | Path) -> None:
-    """Write an engine file; complete or not at all. Raises EngineError where it can't be written."""
+def save_engine(engine: Engine, path: str | Path, *, kernels: bool) -> None:
+    """Write an engine file; complete or not at all. With `kernels` it has the compiled code of what runs at the tuned
+    points. Raises EngineError where it can't be written."""
+    compiled = Compiled.of(engine.kernels.binaries() if kernels else {})
     rows, total = _rows(engine)
-    header = {
+    header: dict[str, object] = {
         "engine": encode_network(
             engine.network,
             engine.groups,
@@ -75,8 +79,13 @@ def save_engine(engine: Engine, path: str | Path) -> None:
             yield array.reshape(-1).view(np.uint8).data
             written = row.offset + row.nbytes
 
+    sections = [Section(SECTION, total, chunks)]
+    if compiled.pieces:
+        header[KERNELS] = compiled.table()
+        sections.append(compiled.section())
+        note_own(compiled)
     try:
-        write_container(path, header, [Section(SECTION, total, chunks)])
+        write_container(path, header, sections)
     except OSError as e:
         message = f"{path} can't be written: {e.strerror or e}"
         raise EngineError(message, [Diagnostic("E0710", message)]) from None
@@ -99,12 +108,16 @@ class MappedSource:
         return np.frombuffer(section[self.offset : self.offset + self.nbytes], self.dtype.numpy).reshape(self.shape)
 
 
-def load_engine(path: str | Path | bytes, *, verify: bool = True, threads: int | None = None) -> Engine:
+def load_engine(
+    path: str | Path | bytes, *, verify: bool = True, threads: int | None = None, trusted: bool | None = None
+) -> Engine:
     """Read an engine file (or its bytes). Everything is data and is checked before use; weights are mapped,
     not copied.
 
     verify: whether the weights' hashes are checked now (reads the whole file once).
     threads: how many threads a run on the CPU takes; TRTN_NUM_THREADS without it, else what its libraries take.
+    trusted: whether compiled kernels in the file are used: they are code, which nothing can check. By default those
+    that this user's trtn has written on this machine; others are compiled anew.
     Raises EngineError for a file that is damaged, of another format, or not for this machine.
     """
     name = "engine" if isinstance(path, bytes) else str(path)
@@ -115,7 +128,19 @@ def load_engine(path: str | Path | bytes, *, verify: bool = True, threads: int |
         provenance = container.header["provenance"]
         if not isinstance(provenance, dict) or not isinstance(provenance.get("device"), str):
             raise DecodeError("the provenance is missing")
-        engine = Engine(decoded.network, decoded.groups, decoded.points, provenance, threads=threads)
+        compiled = read_compiled(container)
+        is_trusted = is_own(compiled) if trusted is None else trusted
+        if compiled.pieces and is_trusted and not verify:
+            container.verify(KERNELS)
+        engine = Engine(
+            decoded.network,
+            decoded.groups,
+            decoded.points,
+            provenance,
+            threads=threads,
+            compiled=compiled.pieces,
+            trusted=is_trusted,
+        )
     except (DecodeError, KeyError) as e:
         message = f"{name}: section `header` is damaged: {e}"
         raise EngineError(message, [Diagnostic("E0703", message)]) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from trtn.backend.mentions import definers, mentioned_throughout
+from trtn.dsl.dims import Dim, DimError, Domain, bounds, product
 from trtn.dsl.network import Graph, Layer, Tensor, captures
 
 __all__ = ["GraphIndex", "Unit"]
@@ -31,8 +32,10 @@ class Unit:
 class GraphIndex:
     """Answers for one graph while it is partitioned. Layers and tensors are known by identity."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, served: Domain | None = None) -> None:
+        """`served`: the sizes that the network's profiles ask for, where they are known."""
         self.graph = graph
+        self._served = served
         self.reasons: dict[str, str] = {}
         """Why a layer stayed out of a group beside it, by layer name."""
         self._position = {id(layer): n for n, layer in enumerate(graph.layers)}
@@ -84,6 +87,13 @@ class GraphIndex:
     def is_yielded(self, tensor: Tensor) -> bool:
         """Whether the graph hands the tensor out."""
         return id(tensor) in self._yielded
+
+    def largest(self, dims: Iterable[Dim]) -> int | None:
+        """The most that the product of some dims can be at the sizes that are served, None where that is not known."""
+        try:
+            return bounds(product(dims), self._served or Domain())[1]
+        except DimError:
+            return None
 
     def neighbours(self, layer: Layer) -> Iterator[Layer]:
         """The layers that make what a layer reads, and those that read what it makes."""

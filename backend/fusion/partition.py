@@ -8,7 +8,8 @@ from trtn.backend.fusion.base import Fusion, discover
 from trtn.backend.fusion.index import GraphIndex
 from trtn.backend.group import Group, make_group
 from trtn.backend.mentions import sizing
-from trtn.dsl.network import Graph, Network
+from trtn.dsl.dims import Domain, Range
+from trtn.dsl.network import Graph, Network, make_domain
 
 __all__ = ["partition", "partition_graph"]
 
@@ -26,7 +27,7 @@ def partition(
     `device` (`cpu`, `cuda:sm_90`) decides which fusions there are, where `fusions` does not. `reasons`, where given, is
     filled: for each layer beside a group that it could not join, by name, why.
     """
-    return partition_graph(network.graph, fusions, device=device, reasons=reasons)
+    return partition_graph(network.graph, fusions, device=device, reasons=reasons, served=_served(network))
 
 
 def partition_graph(
@@ -35,11 +36,12 @@ def partition_graph(
     *,
     device: str = "cpu",
     reasons: dict[str, str] | None = None,
+    served: Domain | None = None,
 ) -> tuple[Group, ...]:
     """The same for a graph, a body of control flow for instance. What nothing claims becomes a `reference`
-    group of one layer.
+    group of one layer. `served` says which sizes the dims take.
     """
-    index = GraphIndex(graph)
+    index = GraphIndex(graph, served)
     for fusion in discover(device) if fusions is None else fusions:
         for seed in graph.layers:
             layers = fusion.grow(index, seed) if index.is_free(seed) else None
@@ -59,3 +61,13 @@ def partition_graph(
         }
         groups.append(make_group(unit.kind or "reference", unit.layers, used_outside))
     return tuple(groups)
+
+
+def _served(network: Network) -> Domain:
+    """The sizes that the network's profiles ask for; all that it takes where it has none."""
+    dims = dict(network.dims)
+    for name in dims:
+        asked = [profile.dims[name] for profile in network.profiles if name in profile.dims]
+        if asked and len(asked) == len(network.profiles):
+            dims[name] = Range(min(r.minimum for r in asked), max(r.maximum for r in asked))
+    return make_domain(dims, network.data_dims, ())

@@ -53,7 +53,7 @@ def run_passes(
     passes: Iterable[Pass] | None = None,
     *,
     precision: Precision | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     progress: Progress | None = None,
     trace: Trace | None = None,
     max_rounds: int = 8,
@@ -62,7 +62,8 @@ def run_passes(
     """The network after all passes (by default those that `discover` finds), repeated until nothing changes.
 
     With `precision`, its policy is written into the network once that point is reached, and the passes run
-    again over what it made. On a GPU the passes that only pay there join in last: they see final dtypes. With
+    again over what it made. With `device`, what only that device needs comes last, when dtypes are final: on a
+    CPU narrow floats that it has no kernels for become f32, on a GPU the passes that only pay there join in. With
     `verify`, the IR's rules are checked after every change; a breach raises BrokenNetwork, which names pass and
     round.
     """
@@ -71,7 +72,11 @@ def run_passes(
     if precision is not None:
         ordered = in_order((*ordered, PrecisionPass.of(precision)))
         network = _repeat(network, ordered, None, trace, max_rounds, verify)
-    if passes is None and discover(device) != discover():
+    if passes is None and device == "cpu":
+        from trtn.backend.passes.widening import WideningPass
+
+        network = _repeat(network, in_order((*discover(), WideningPass())), None, trace, max_rounds, verify)
+    if passes is None and device is not None and discover(device) != discover():
         more = [p for p in discover(device) if p not in discover()]
         network = _repeat(network, in_order((*ordered, *more)), None, trace, max_rounds, verify)
     return network

@@ -49,6 +49,14 @@ class PrecisionPass:
         chosen = layer.origin.precision or self.keep.get(layer.op.name) or self.default
         return chosen if chosen is not None and chosen.is_float else None
 
+    def concerns(self, layer: Layer, dtype: DType) -> bool:
+        """Whether the policy is about a layer's inputs of a dtype."""
+        return dtype is F32 or (self.is_told(layer) and dtype.is_float)
+
+    def is_told(self, layer: Layer) -> bool:
+        """Whether the network says itself what the layer computes in."""
+        return layer.origin.precision is not None
+
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -129,11 +137,10 @@ class _Casting:
             return [None]
         if layer.regions or layer.op.name in _EXACT:
             return old
-        told = layer.origin.precision is not None
         slots = [
             _Slot(n, t, _spec(layer, n))
             for n, (t, dtype) in enumerate(zip(inputs, old, strict=True))
-            if t is not None and dtype is not None and (dtype is F32 or (told and dtype.is_float))
+            if t is not None and dtype is not None and self.policy.concerns(layer, dtype)
         ]
         common = self._common(layer, slots)
         moved = {s.index for s in slots}
@@ -141,7 +148,7 @@ class _Casting:
 
     def _common(self, layer: Layer, slots: list[_Slot]) -> DType | None:
         """The dtype for the inputs that the policy is about; None where they are to be what they were."""
-        moved_only = all(carries(layer, s.spec) for s in slots) and layer.origin.precision is None
+        moved_only = all(carries(layer, s.spec) for s in slots) and not self.policy.is_told(layer)
         if moved_only and not all(s.tensor.weight is not None for s in slots):
             given = {s.tensor.dtype for s in slots}
             if len(given) == 1:

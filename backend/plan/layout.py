@@ -13,7 +13,7 @@ from trtn.dsl.network import Tensor
 
 __all__ = ["channels_last", "is_trivial", "plan_orders"]
 
-SEEDS = ("conv", "pooling", "stem")
+SEEDS = ("conv", "pooling", "squeeze", "stem")
 FOLLOWERS = ("pointwise", "copy", "normalisation", "reference")
 RANKS = (3, 4, 5)
 

@@ -10,6 +10,8 @@ from trtn.dsl.network import Profile
 __all__ = ["nearest", "tuned_points"]
 
 Sizes = Mapping[str, int]
+SHAPE = 0.25
+"""How much the dims' own factors count beside their product's."""
 WIDE = 4
 """A profile's min and max are points of their own where the product of its dims there is so many times off opt's."""
 
@@ -29,7 +31,8 @@ def tuned_points(profiles: Sequence[Profile]) -> tuple[list[Sizes], list[Sizes]]
 
 
 def nearest(points: Sequence[Sizes], sizes: Sizes) -> int:
-    """The number of the point whose dims differ by the smallest factors; the first of several."""
+    """The number of the point nearest to sizes: that with the most similar amount of work, which goes by the dims'
+    product; between such ones, the one whose dims differ by the smallest factors."""
     return min(range(len(points)), key=lambda n: _distance(points[n], sizes))
 
 
@@ -38,4 +41,5 @@ def _volume(sizes: Sizes) -> int:
 
 
 def _distance(point: Sizes, sizes: Sizes) -> float:
-    return sum(abs(log(max(sizes.get(name, v), 1) / max(v, 1))) for name, v in point.items())
+    factors = [log(max(sizes.get(name, v), 1) / max(v, 1)) for name, v in point.items()]
+    return abs(sum(factors)) + SHAPE * sum(map(abs, factors))

@@ -2,13 +2,15 @@
 
 from trtn.backend.providers.base import (
     AssistedProvider,
+    BulkProvider,
+    ElasticProvider,
     ForesightedProvider,
-    Keepable,
     Launch,
     Prepared,
     Provider,
     Tactic,
     TacticError,
+    binaries_of,
     discover,
     find_provider,
     prepare_all,
@@ -17,13 +19,15 @@ from trtn.backend.providers.base import (
 
 __all__ = [
     "AssistedProvider",
+    "BulkProvider",
+    "ElasticProvider",
     "ForesightedProvider",
-    "Keepable",
     "Launch",
     "Prepared",
     "Provider",
     "Tactic",
     "TacticError",
+    "binaries_of",
     "discover",
     "find_provider",
     "prepare_all",

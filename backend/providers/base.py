@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
 from trtn.backend.discovery import find, in_order, scan
 from trtn.backend.group import Group
@@ -15,17 +16,20 @@ from trtn.backend.problem import ArrayLayout, Problem
 __all__ = [
     "ArrayLayout",
     "AssistedProvider",
+    "BinaryKey",
     "BulkProvider",
+    "Compiled",
     "Device",
+    "ElasticProvider",
     "ForesightedProvider",
     "Group",
-    "Keepable",
     "Launch",
     "Prepared",
     "Problem",
     "Provider",
     "Tactic",
     "TacticError",
+    "binaries_of",
     "discover",
     "find_provider",
     "prepare_all",
@@ -71,13 +75,17 @@ class Prepared(Protocol):
 
 
 @runtime_checkable
-class Keepable(Protocol):
-    """A prepared tactic whose making can be cut short another time."""
+class Compiled(Protocol):
+    """A prepared tactic that runs compiled code, whose making is cut short where that is at hand (`Device.binaries`)."""
 
-    def keep(self) -> None:
-        """Put what makes it again quickly into the user's cache. Called for those that are going to be run, not for
-        all that are tried."""
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
+        """The code. Asked for where a tactic is going to be run, not for all that are tried."""
         ...
+
+
+def binaries_of(kernels: Iterable[Prepared]) -> dict[BinaryKey, bytes]:
+    """The compiled code of kernels that have some."""
+    return {key: data for kernel in kernels if isinstance(kernel, Compiled) for key, data in kernel.binaries().items()}
 
 
 class Provider(Protocol):
@@ -128,6 +136,17 @@ class ForesightedProvider(Protocol):
 
     def announce(self, wanted: Sequence[tuple[Problem, Tactic]], device: Device) -> None:
         """These will probably be prepared soon; what was announced before no longer will."""
+        ...
+
+
+@runtime_checkable
+class ElasticProvider(Protocol):
+    """A provider with kernels that are there in milliseconds for new sizes."""
+
+    def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
+        """Such a tactic for sizes for which nothing was timed; None where it has none, or none that would come near
+        other providers'. `chosen` is the one of its own that was the fastest for sizes near these; None where another
+        provider's was."""
         ...
 
 

@@ -10,7 +10,9 @@ from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers import AssistedProvider, Provider
 from trtn.backend.report.model import Decision, LockPlan, PlannedLibrary, Refusal
-from trtn.backend.tuner.lock import Entry, Lock, missing_entries
+from trtn.backend.tuner.lock import Entry, Lock
+from trtn.backend.tuner.lock_check import changed_dependencies, missing_entries
+from trtn.dsl.dependencies import Dependency
 
 __all__ = ["Providers", "Tactics"]
 
@@ -62,11 +64,13 @@ def _assisted(provider: Provider) -> Provider:
 
 
 class Tactics:
-    """Decisions about problems, equal ones once. `path` names the lock, read or not; `timed`: whether a build times."""
+    """Decisions about problems, equal ones once. `lock` is None where there is none at `path`, `section` is where it
+    keeps the tactics; `timed`: whether a build times."""
 
-    def __init__(self, providers: Providers, lock: Lock | None, path: str, *, timed: bool) -> None:
+    def __init__(self, providers: Providers, lock: Lock | None, path: str, section: str, *, timed: bool) -> None:
         self._providers = providers
         self._lock = lock
+        self._entries = lock.section(section).entries if lock is not None else {}
         self._path = path
         self._timed = timed
         self._decided: dict[str, Decision] = {}
@@ -89,25 +93,38 @@ class Tactics:
         """How many distinct problems are decided by whom."""
         return dict(Counter(d.by for d in self._decided.values()))
 
-    def lock_plan(self) -> LockPlan | None:
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of the problems that were decided."""
+        return frozenset(self._decided)
+
+    def lock_plan(self, dependencies: Sequence[Dependency] | None) -> LockPlan | None:
         if not self._path:
             return None
         decisions = self._decided.values()
-        held = self._lock or {}
         stale = sum(bool(d.stale) for d in decisions)
         pinned = sum(d.by == "lock" for d in decisions)
-        unused = sum(key not in self._decided for key in held)
-        return LockPlan(self._path, self._lock is not None, pinned, stale, len(self._decided) - pinned - stale, unused)
+        unused = sum(key not in self._decided for key in self._entries)
+        changed = changed_dependencies(self._lock, dependencies) if self._lock is not None else ()
+        return LockPlan(
+            self._path,
+            self._lock is not None,
+            pinned,
+            stale,
+            missing=len(self._decided) - pinned - stale,
+            unused=unused,
+            changed=tuple(d.message for d in changed),
+        )
 
     def require_lock(self) -> None:
         """Raises BuildError, as a locked build does, where the lock lacks something that was decided."""
         missed = [p for key, p in self._problems.items() if self._decided[key].by != "lock"]
         if missed:
-            raise missing_entries(missed, len(self._problems), self._lock or {}, self._providers.versions)
+            raise missing_entries(missed, len(self._problems), self._entries, self._providers.versions)
 
     def _decide(self, problem: Problem) -> Decision:
         names, _ = self._providers.of(problem.group)
-        entry = (self._lock or {}).get(problem.key)
+        entry = self._entries.get(problem.key)
         stale = "" if entry is None else self._stale(entry, problem.group)
         if entry is not None and not stale:
             return Decision(problem.key, "lock", entry.provider, entry.tactic)

@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = [
     "Apart",
+    "BodyPlan",
     "Buffer",
     "Comparison",
     "Decision",
@@ -22,6 +23,7 @@ __all__ = [
     "Refusal",
     "TacticChange",
     "TensorPlan",
+    "Times",
 ]
 
 FORMAT_VERSION = "1.0"
@@ -42,6 +44,18 @@ class TensorPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class BodyPlan:
+    """A body of control flow. Its layers stand among the plan's, behind those of the network itself."""
+
+    label: str
+    """`then`, `else` or `body`."""
+    inputs: tuple[int, ...]
+    """What it is given in each turn: what is carried, the number of the turn."""
+    layers: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LayerPlan:
     name: str
     op: str
@@ -52,8 +66,7 @@ class LayerPlan:
     """`bert.trtn:41:3`, the node of the model that it was, or "" for what a pass made."""
     text: str
     """The line of the spec."""
-    bodies: tuple[int, ...]
-    """How many layers each body of control flow has."""
+    bodies: tuple[BodyPlan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +157,8 @@ class PlannedLibrary:
 
 @dataclass(frozen=True, slots=True)
 class LockPlan:
-    """Counts of distinct problems. `unused`: entries that nothing of this network asks for (other targets', maybe)."""
+    """Counts of distinct problems. `unused`: the target's entries that nothing asks for. `changed`: what is said of the
+    spec's files that differ from what the lock states."""
 
     path: str
     exists: bool
@@ -152,6 +166,22 @@ class LockPlan:
     stale: int
     missing: int
     unused: int
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What was measured on an engine, in milliseconds. `steps` follows the plan's groups, None where the engine has no
+    such step or runs nothing for it."""
+
+    engine: str
+    device: str
+    sizes: Mapping[str, int]
+    runs: int
+    total: float
+    steps: tuple[float | None, ...]
+    notes: tuple[str, ...]
+    """How the engine differs from what is planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +234,9 @@ class Plan:
     effort: int
     libraries: tuple[PlannedLibrary, ...]
     layers_before: int
+    """How many the spec has."""
+    layers_after: int
+    """How many there are after the passes, those of bodies left out."""
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     tensors: tuple[TensorPlan, ...]
@@ -216,6 +249,7 @@ class Plan:
     problems: Mapping[str, int]
     """How many distinct problems are decided by whom, as `Decision.by` has it."""
     lock: LockPlan | None
+    times: Times | None
     against: Comparison | None
 
     def to_json(self) -> dict[str, Any]:

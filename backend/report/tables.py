@@ -8,17 +8,20 @@ from trtn.backend.group import Group
 from trtn.backend.plan.storage import Place, StoragePlan
 from trtn.backend.report.deciders import DtypeDeciders
 from trtn.backend.report.memory import bytes_of
-from trtn.backend.report.model import LayerPlan, TensorPlan
+from trtn.backend.report.model import BodyPlan, LayerPlan, TensorPlan
 from trtn.dsl.diagnostics import Span
-from trtn.dsl.network import Layer, Network, Tensor, captures, walk
+from trtn.dsl.network import Graph, Layer, Network, Tensor, bodies, captures
 from trtn.dsl.ops.signature import show
 
 __all__ = ["Tables"]
 
+_LABELS = ((), ("body",), ("then", "else"))
+"""What bodies are called, by how many a layer has."""
+
 
 class Tables:
-    """Numbers for the tensors and layers of a network whose layers stand in the order of its groups. `sizes` are those
-    that tensors' bytes are counted at."""
+    """Numbers for the tensors and layers of a network whose layers stand in the order of its groups; the layers of
+    bodies come behind them. `sizes` are those that tensors' bytes are counted at."""
 
     def __init__(
         self,
@@ -34,14 +37,16 @@ class Tables:
         self._sizes = sizes
         self._tensors: dict[int, Tensor] = {id(t): t for t in network.inputs}
         self._makers: dict[int, Layer] = {}
-        for layer in network.layers:
+        self._all = (*network.layers, *(layer for body in bodies(network.layers) for layer in body.layers))
+        for layer in self._all:
             self._makers.update((id(t), layer) for t in layer.outputs)
             read = (t for t in (*layer.inputs, *captures(layer)) if t is not None)
             self._tensors.update((id(t), t) for t in (*read, *layer.outputs))
+            self._tensors.update((id(t), t) for body in layer.regions for t in (*body.inputs, *body.outputs))
         self._tensors.update((id(t), t) for g in groups for t in g.inputs)
         self._tensors.update((id(t), t) for t in network.outputs)
         self._numbers = {key: n for n, key in enumerate(self._tensors)}
-        self._layers = {id(layer): n for n, layer in enumerate(network.layers)}
+        self._layers = {id(layer): n for n, layer in enumerate(self._all)}
 
     def number(self, tensor: Tensor) -> int:
         return self._numbers[id(tensor)]
@@ -74,9 +79,17 @@ class Tables:
                 outputs=tuple(self.number(t) for t in layer.outputs),
                 source=_source(layer),
                 text=_line(layer.origin.span),
-                bodies=tuple(sum(1 for _ in walk(region)) for region in layer.regions),
+                bodies=tuple(map(self._body, _LABELS[len(layer.regions)], layer.regions)),
             )
-            for layer in self._network.layers
+            for layer in self._all
+        )
+
+    def _body(self, label: str, region: Graph) -> BodyPlan:
+        return BodyPlan(
+            label,
+            inputs=tuple(map(self.number, region.inputs)),
+            layers=tuple(self._layers[id(layer)] for layer in region.layers),
+            outputs=tuple(map(self.number, region.outputs)),
         )
 
 

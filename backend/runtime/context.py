@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from trtn.backend.plan.storage import Place
 from trtn.backend.runtime.io import check_sizes, fit_feeds, pick_profile, refuse, sizes_of
 from trtn.backend.runtime.schedule import Schedule
@@ -41,6 +43,9 @@ class Context:
         self.engine = engine
         self.wanted = profile
         self._schedules: OrderedDict[tuple[tuple[int, ...], ...], Schedule] = OrderedDict()
+        self._last: Schedule | None = None
+        """The one of the last run: the same shapes have the same profile, unless that depends on the feeds' values."""
+        self._by_values = any(p.values for p in engine.profiles)
         self._memory: Any = None
         self._lock = threading.Lock()
         self._bound: dict[str, Any] = {}
@@ -185,7 +190,9 @@ class Context:
         found = self._schedules.get(key)
         if found is not None:
             self._schedules.move_to_end(key)
-            self.profile = pick_profile(self.engine.profiles, found.sizes, arrays, self.wanted)
+            if found is not self._last or self._by_values:
+                self.profile = pick_profile(self.engine.profiles, found.sizes, arrays, self.wanted)
+                self._last = found
             return found
         sizes = sizes_of(network, {name: a.shape for name, a in arrays.items()})
         check_sizes(network, sizes)
@@ -203,7 +210,7 @@ class Context:
         )
         self._reserve(schedule.nbytes)
         schedule.attach(self._memory)
-        self._schedules[key] = schedule
+        self._schedules[key] = self._last = schedule
         while len(self._schedules) > SCHEDULE_LIMIT:
             self._schedules.popitem(last=False)
         return schedule
@@ -214,6 +221,7 @@ class Context:
         if self._memory is not None and self._memory.nbytes >= nbytes:
             return
         self._schedules.clear()
+        self._last = None
         self._memory = None  # the old one goes before the new one comes
         try:
             self._memory = self.engine.hardware.arena(nbytes)
@@ -239,18 +247,13 @@ class Context:
             raise EngineError(message, [Diagnostic("E0701", message)]) from e
 
     def _execute(self, arrays: Mapping[str, Any], into: Mapping[str, Any]) -> dict[str, Any]:
-        import numpy as np
-
         engine = self.engine
         schedule = self._schedule(arrays)
         table: dict[int, Any] = {id(t): arrays[t.name] for t in engine.network.inputs}
-        for t in engine.network.outputs:
-            if engine.storage.places.get(id(t)) is not Place.OUTPUT:
-                continue
-            shape = tuple(evaluate(d, schedule.sizes) for d in t.shape)
+        for t, shape, dtype in schedule.outputs:
             target = into.get(t.name)
             if target is None:
-                target = engine.hardware.empty(shape, t.dtype.numpy)
+                target = engine.hardware.empty(shape, dtype)
             elif target.shape != shape:
                 raise refuse(
                     "E0705",

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device, find_device
 from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena
@@ -23,6 +25,7 @@ from trtn.dsl.network import Network, Profile, ProfileRange, Tensor, least_sizes
 
 __all__ = ["Engine", "default_profile", "storage_on"]
 
+NONE: Mapping[BinaryKey, memoryview] = MappingProxyType({})
 MULTIPLYING = ("attention", "conv", "gemm", "recurrent", "reference", "region")
 """The kinds of groups whose evaluation by the array namespace multiplies matrices."""
 
@@ -39,6 +42,8 @@ class Engine:
         *,
         hardware: Device | None = None,
         threads: int | None = None,
+        compiled: Mapping[BinaryKey, memoryview] = NONE,
+        trusted: bool = False,
     ) -> None:
         self.network = network
         self.groups = tuple(groups)
@@ -48,6 +53,10 @@ class Engine:
         self.storage = storage_on(self.device, network, self.groups, _count(self.provenance.get("providers")))
         self._hardware = hardware
         self._threads = threads
+        self.compiled = compiled
+        """Compiled kernels that its file has."""
+        self.trusted = trusted
+        """Whether these are used."""
         self._others: dict[int, Engine] = {}
         """This engine for other numbers of threads: kernels are made for one."""
         self.kernels = Kernels(self)
@@ -71,9 +80,12 @@ class Engine:
         if self._hardware is not None:
             return self._hardware
         try:
-            return find_device(self.device, self._threads)
+            device = find_device(self.device, self._threads)
         except BuildError as e:
             raise EngineError(str(e), e.diagnostics) from None
+        if self.trusted:
+            device.binaries.hold(self.compiled)
+        return device
 
     @cached_property
     def profiles(self) -> tuple[Profile, ...]:
@@ -164,11 +176,16 @@ class Engine:
                 )
             return self._others[threads]
 
-    def save(self, path: str | Path) -> None:
-        """Write the engine file. An existing file is replaced only when the new one is complete. Raises EngineError."""
+    def save(self, path: str | Path, *, kernels: bool = False) -> None:
+        """Write the engine file. An existing file is replaced only when the new one is complete.
+
+        kernels: whether the GPU's compiled kernels go into it, so that whoever trusts the file need not compile them.
+        Some libraries don't compile the same code to the same bytes.
+        Raises EngineError.
+        """
         from trtn.backend.engine.file import save_engine
 
-        save_engine(self, path)
+        save_engine(self, path, kernels=kernels)
 
     def __repr__(self) -> str:
         return f"<engine {self.name}: {len(self.groups)} steps on {self.device}>"

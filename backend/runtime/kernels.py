@@ -6,19 +6,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.plan.points import nearest
 from trtn.backend.problem import Problem
 from trtn.backend.providers import (
+    BulkProvider,
+    ElasticProvider,
     ForesightedProvider,
-    Keepable,
     Prepared,
     Provider,
     Tactic,
     TacticError,
+    binaries_of,
+    discover,
     find_provider,
     prepare_all,
     reference_provider,
@@ -68,14 +72,21 @@ class Kernels:
             self._shapes.move_to_end(shape)
             return found
 
+    def binaries(self) -> dict[BinaryKey, bytes]:
+        """The compiled code of what runs at the tuned points."""
+        at_points = [self.at(point.sizes) for point in self._engine.points]
+        return binaries_of(kernel for kernels in at_points for kernel in kernels if kernel is not None)
+
     def _prepare(self, sizes: Mapping[str, int]) -> tuple[Prepared | None, ...]:
         engine = self._engine
         device = engine.hardware
         problems = plan_problems(engine.network, engine.groups, engine.storage, sizes, device.alignment)
         point = engine.points[nearest([p.sizes for p in engine.points], sizes)]
+        is_tuned = point.sizes == sizes or engine.device == "cpu"
+        choices = point.choices if is_tuned else self._elastic(problems, point.choices)
         wanted = {
             _key(problem, choice): (problem, choice)
-            for problem, choice in zip(problems, point.choices, strict=True)
+            for problem, choice in zip(problems, choices, strict=True)
             if problem is not None
         }
         self._make({key: pair for key, pair in wanted.items() if key not in self._prepared})
@@ -83,8 +94,31 @@ class Kernels:
             self._prepared.move_to_end(key)
         return tuple(
             None if problem is None else self._prepared[_key(problem, choice)]
-            for problem, choice in zip(problems, point.choices, strict=True)
+            for problem, choice in zip(problems, choices, strict=True)
         )
+
+    def _elastic(self, problems: Sequence[Problem | None], choices: Sequence[Choice]) -> list[Choice]:
+        """What takes problems of sizes that were not tuned: a tactic whose kernel need not be compiled for them, of the
+        provider that was chosen for others where it has one. Without any it is what was chosen."""
+        providers = [p for p in reversed(discover()) if isinstance(p, ElasticProvider) and not self._missing(p.name)]
+        found: dict[str, Choice] = {}
+        for problem, choice in zip(problems, choices, strict=True):
+            if problem is None or problem.key in found:
+                continue
+            found[problem.key] = choice
+            if choice.provider == reference_provider().name:
+                continue
+            for provider in sorted(providers, key=lambda p: p.name != choice.provider):
+                if provider.refusal(problem.group):
+                    continue
+                chosen = Tactic(choice.tactic) if provider.name == choice.provider else None
+                tactic = provider.elastic(problem, chosen, self._engine.hardware)
+                if tactic is not None:
+                    found[problem.key] = Choice(provider.name, tactic.name, choice.origin)
+                    break
+        return [
+            choice if problem is None else found[problem.key] for problem, choice in zip(problems, choices, strict=True)
+        ]
 
     def _make(self, wanted: Mapping[Key, tuple[Problem, Choice]]) -> None:
         """Prepare what is not there yet, provider by provider."""
@@ -101,17 +135,21 @@ class Kernels:
                 self._prepared[key] = self._fall_back(problem, choice, refusal)
             else:
                 by_provider.setdefault(provider.name, []).append(key)
-        for name, keys in by_provider.items():
-            pairs = [(wanted[key][0], Tactic(wanted[key][1].tactic)) for key in keys]
-            provider = self._provider(name, pairs[0][0])
+        pairs = {
+            name: [(wanted[key][0], Tactic(wanted[key][1].tactic)) for key in keys]
+            for name, keys in by_provider.items()
+        }
+        providers = {name: self._provider(name, wanted[keys[0]][0]) for name, keys in by_provider.items()}
+        for name, provider in providers.items():
             if isinstance(provider, ForesightedProvider):
-                provider.announce(pairs, self._engine.hardware)
-            results = prepare_all(provider, pairs, self._engine.hardware)
-            for key, result in zip(keys, results, strict=True):
+                provider.announce(pairs[name], self._engine.hardware)
+        # one that compiles in threads of its own comes last: the others are at work meanwhile
+        for name in sorted(by_provider, key=lambda n: isinstance(providers[n], BulkProvider)):
+            results = prepare_all(providers[name], pairs[name], self._engine.hardware)
+            for key, result in zip(by_provider[name], results, strict=True):
                 if isinstance(result, TacticError):
                     result = self._fall_back(*wanted[key], str(result))
-                if isinstance(result, Keepable):
-                    result.keep()
+                self._engine.hardware.binaries.keep(binaries_of([result]))
                 self._prepared[key] = result
 
     def _missing(self, name: str) -> str | None:

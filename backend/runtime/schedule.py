@@ -68,6 +68,8 @@ class Schedule:
         if self._scratch:
             self._arena += -self._arena % GRAIN
         outputs = [t for t in network.outputs if storage.places.get(id(t)) is Place.OUTPUT]
+        self.outputs = [(t, tuple(evaluate(d, sizes) for d in t.shape), t.dtype.numpy) for t in outputs]
+        """The outputs that steps write to arrays of the caller's, with these arrays' shapes and dtypes."""
         self._staged_inputs = self._stages(network.inputs, staging)
         self._staged_outputs = self._stages(outputs, staging)
         self.fixed: Mapping[int, Any] = {}

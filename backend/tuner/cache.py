@@ -19,7 +19,7 @@ from typing import Any
 
 from trtn.dsl.weights.atomic import replacing
 
-__all__ = ["Record", "TacticId", "TimingCache"]
+__all__ = ["FORMAT", "Record", "TacticId", "TimingCache"]
 
 _log = logging.getLogger(__name__)
 

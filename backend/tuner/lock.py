@@ -98,7 +98,13 @@ class Lock:
     def with_section(self, name: str, section: Section) -> Lock:
         return replace(self, sections={**self.sections, name: section})
 
-    def with_dependencies(self, dependencies: Iterable[Dependency]) -> Lock:
+    def without_sections(self, names: Iterable[str]) -> Lock:
+        return replace(self, sections={n: s for n, s in self.sections.items() if n not in set(names)})
+
+    def with_dependencies(self, dependencies: Iterable[Dependency] | None) -> Lock:
+        """With these; with None, those of a network that was not read from a spec, as it is."""
+        if dependencies is None:
+            return self
         return replace(self, dependencies={(d.kind, d.name): d.state() for d in dependencies})
 
     def lines(self) -> list[str]:
@@ -133,7 +139,9 @@ def read_lock(path: str | Path) -> Lock:
     except (OSError, ValueError) as e:  # bytes that are not UTF-8, a NUL in the path
         raise lock_error(f"lock file {path} can't be read: {_reason(e)}") from None
     if not text.startswith(FIRST):
-        raise lock_error(f"{path}:1: not a lock file of this version of trtn", "delete it, and write it with `trtn lock`")
+        raise lock_error(
+            f"{path}:1: not a lock file of this version of trtn", "delete it, and write it with `trtn lock`"
+        )
     source = Source(str(path), text)
     dependencies: dict[tuple[str, str], tuple[str, ...]] = {}
     devices: dict[str, str] = {}

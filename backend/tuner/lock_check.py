@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from trtn.backend.problem import Problem
-from trtn.backend.tuner.lock import Entries, Entry, Lock, Section, describe
+from trtn.backend.tuner.lock import Entries, Entry, Lock, describe
 from trtn.dsl.dependencies import Dependency
 from trtn.dsl.diagnostics import Diagnostic, Severity
 from trtn.dsl.errors import BuildError
 
-__all__ = ["changed_dependencies", "changed_versions", "missing_entries", "stale_entries", "unused_entries"]
+__all__ = [
+    "changed_dependencies",
+    "changed_versions",
+    "dead_sections",
+    "missing_entries",
+    "require_dependencies",
+    "stale_entries",
+    "unused_entries",
+]
 
 NOTES = 50
 """Problems that are listed; the others are counted."""
-CURE = "write the lock anew with `trtn lock`, review what changed in it, and commit it"
+CURE = "write the lock anew (`trtn lock`, or a build without `--locked`), review what changed in it, and commit it"
 
 
-def changed_dependencies(lock: Lock, dependencies: Sequence[Dependency]) -> list[Diagnostic]:
-    """An error for each file that the lock states otherwise, that it lacks, or that the spec no longer names."""
+def changed_dependencies(lock: Lock, dependencies: Sequence[Dependency] | None) -> list[Diagnostic]:
+    """An error for each file that the lock states otherwise, that it lacks, or that the spec no longer names; none for
+    a network that was not read from a spec."""
+    if dependencies is None:
+        return []
     found: list[Diagnostic] = []
     here = {(d.kind, d.name): d for d in dependencies}
     for head, dependency in here.items():
         kind, name = head
         locked, now = lock.dependencies.get(head), dependency.state()
         if locked is None:
-            found.append(_differs(lock, head, f"{kind} `{name}` is not in the lock", (f"here it is {_words(now)}",)))
+            found.append(_differs(lock, head, f"{kind} `{name}` is not in the lock", (f"here: {_words(now)}",)))
         elif locked != now:
-            notes = (f"locked: {_words(locked)}", f"here: {_words(now)}")
-            found.append(_differs(lock, head, f"{kind} `{name}` differs from the lock", notes))
-    for head in lock.dependencies:
-        if head not in here:
-            kind, name = head
-            found.append(_differs(lock, head, f"the lock has {kind} `{name}`, which the spec does not name", ()))
+            found.append(_differs(lock, head, f"{kind} `{name}` differs from the lock", (f"here: {_words(now)}",)))
+    for head in sorted(lock.dependencies.keys() - here.keys()):
+        kind, name = head
+        found.append(_differs(lock, head, f"the lock has {kind} `{name}`, which the spec does not name", ()))
     return found
+
+
+def require_dependencies(lock: Lock, dependencies: Sequence[Dependency] | None) -> None:
+    """Raises BuildError where `changed_dependencies` finds something: a locked build is of the files that were locked."""
+    if changed := changed_dependencies(lock, dependencies):
+        raise BuildError("the spec's files differ from the lock's", changed)
 
 
 def missing_entries(
@@ -74,10 +89,10 @@ def changed_versions(lock: Lock, name: str, versions: Mapping[str, str]) -> Iter
     locked = lock.section(name).versions
     for library, version in sorted(versions.items()):
         if locked.get(library) != version:
-            was = f"{library} {locked[library]}" if library in locked else f"without {library}"
+            was = f"with {library} {locked[library]}" if library in locked else f"without {library}"
             yield Diagnostic(
                 "W0701",
-                f"`{name}` was locked {was if was.startswith('without') else 'with ' + was}; here is {version}",
+                f"`{name}` was locked {was}; here is {version}",
                 lock.places.get(("version", name, library)),
                 Severity.WARNING,
                 notes=("its tactics may be faster, and what a build makes may differ in its bytes",),
@@ -100,6 +115,16 @@ def unused_entries(lock: Lock, name: str, asked_for: frozenset[str]) -> Iterator
             notes=tuple(notes),
             help=CURE,
         )
+
+
+def dead_sections(lock: Lock, targets: Iterable[str]) -> Iterator[tuple[str, Diagnostic]]:
+    """The sections of targets that the spec no longer has, each with a warning. A section that is named after its
+    device is of builds without a target, and stays."""
+    for name in sorted(lock.sections.keys() - set(targets)):
+        if name != lock.sections[name].device:
+            message = f"the lock has target `{name}`, which the spec does not name"
+            place = lock.places.get(("target", name))
+            yield name, Diagnostic("W0702", message, place, Severity.WARNING, help=CURE)
 
 
 def _differs(lock: Lock, head: tuple[str, str], message: str, notes: tuple[str, ...]) -> Diagnostic:

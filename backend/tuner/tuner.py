@@ -14,12 +14,21 @@ import numpy as np
 
 from trtn.backend.devices import Device
 from trtn.backend.problem import Problem
-from trtn.backend.providers import ForesightedProvider, Keepable, Prepared, Provider, Tactic, TacticError, prepare_all
+from trtn.backend.providers import (
+    ForesightedProvider,
+    Prepared,
+    Provider,
+    Tactic,
+    TacticError,
+    binaries_of,
+    prepare_all,
+)
 from trtn.backend.tuner.bench import Bench, BenchMaker, DeviceLostError
 from trtn.backend.tuner.cache import Record, TacticId, TimingCache
 from trtn.backend.tuner.choice import Choice
 from trtn.backend.tuner.effort import EFFORTS, Effort
-from trtn.backend.tuner.lock import Entry, Lock, describe, missing_entries, stale_entries
+from trtn.backend.tuner.lock import Entries, Entry, describe
+from trtn.backend.tuner.lock_check import missing_entries, stale_entries
 from trtn.backend.tuner.race import Candidate, Race, fastest
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import BuildError
@@ -54,7 +63,7 @@ class Tuner:
         bench: BenchMaker,
         *,
         cache: TimingCache | None = None,
-        lock: Lock | None = None,
+        lock: Entries | None = None,
         effort: int = 3,
         locked: bool = False,
         workspace: int | None = None,
@@ -66,7 +75,7 @@ class Tuner:
         """What was found about the lock."""
         self.prepared: dict[tuple[str, str, str], Prepared] = {}
         """Kernels that were made on the way and chosen, by problem key, provider and tactic."""
-        self._versions = {p.name: p.version() for p in self.providers}
+        self.versions = {p.name: p.version() for p in self.providers}
         self._bench = bench
         self._cache = cache or TimingCache(None, device.name)
         self._lock = lock or {}
@@ -78,9 +87,9 @@ class Tuner:
         self._decisions: dict[str, Decision] = {}
 
     @property
-    def entries(self) -> list[Entry]:
-        """What was decided: the lines of the lock to be written."""
-        return [d.entry for d in self._decisions.values()]
+    def entries(self) -> Entries:
+        """What was decided, to be locked."""
+        return {key: decision.entry for key, decision in self._decisions.items()}
 
     def choose(
         self,
@@ -98,14 +107,14 @@ class Tuner:
         locked = self._from_lock(new)
         if self._locked and len(locked) < len(new):
             missed = [p for key, p in new.items() if key not in locked]
-            raise missing_entries(missed, len(new), self._lock, self._versions)
+            raise missing_entries(missed, len(new), self._lock, self.versions)
         stale = [self._lock[key] for key in new if key in self._lock and key not in locked]
-        self.warnings += stale_entries(stale, self._versions)
+        self.warnings += stale_entries(stale, self.versions)
         self._announce([p for key, p in new.items() if key not in locked])
         try:
             for number, (key, problem) in enumerate(new.items()):
                 choice = locked.get(key) or self._decide(problem)
-                version = self._versions[choice.provider]
+                version = self.versions[choice.provider]
                 entry = Entry(problem.group.kind, key, choice.provider, version, choice.tactic, describe(problem))
                 self._decisions[key] = Decision(choice, entry)
                 if progress is not None:
@@ -124,7 +133,7 @@ class Tuner:
                 e
                 for key, problem in problems.items()
                 if (e := self._lock.get(key)) is not None
-                and (e.provider, e.version) == (provider.name, self._versions[provider.name])
+                and (e.provider, e.version) == (provider.name, self.versions[provider.name])
                 and not provider.refusal(problem.group)
             ]
             wanted = [(problems[e.key], Tactic(e.tactic)) for e in entries]
@@ -136,8 +145,7 @@ class Tuner:
                     _log.warning("the lock's tactic %s %s can't be made: %s", entry.provider, entry.tactic, result)
                     continue
                 self.prepared[entry.key, entry.provider, entry.tactic] = result
-                if isinstance(result, Keepable):
-                    result.keep()
+                self.device.binaries.keep(binaries_of([result]))
                 found[entry.key] = Choice(entry.provider, entry.tactic, "lock")
         return found
 
@@ -191,7 +199,7 @@ class Tuner:
                 continue
             tactics = provider.tactics(problem, self.device, self._level)
             fitting = (t for t in tactics if self._is_allowed(t))
-            version = self._versions[provider.name]
+            version = self.versions[provider.name]
             few = islice(fitting, max(self._effort.candidates, 1))
             found += [Candidate(TacticId(provider.name, version, tactic.name), tactic) for tactic in few]
         assert found, f"no provider takes {problem!r}, not even the reference"
@@ -238,8 +246,7 @@ class Tuner:
         winner = fastest(candidates, race.records, self._workspace)
         if winner is not None and winner.id in made:
             prepared = self.prepared[problem.key, winner.id.provider, winner.id.tactic] = made[winner.id]
-            if isinstance(prepared, Keepable):
-                prepared.keep()
+            self.device.binaries.keep(binaries_of([prepared]))
         return race.records
 
     def _try_provider(

@@ -117,6 +117,7 @@ CODES: dict[str, Code] = _with_pages(
         "E0708": Code("lock file misses an entry"),
         "E0709": Code("out of memory"),
         "E0710": Code("engine file can't be written"),
+        "E0711": Code("file differs from the lock"),
         # E08xx: foreign models
         "E0801": Code("file is not a valid ONNX model"),
         "E0802": Code("unsupported node"),
@@ -144,6 +145,7 @@ CODES: dict[str, Code] = _with_pages(
         "W0401": Code("relation not proven; checked at run time"),
         "W0402": Code("assert over several dims constrains nothing"),
         "W0501": Code("weight without a hash"),
-        "W0701": Code("lock of another library version"),
+        "W0701": Code("lock of another version"),
+        "W0702": Code("lock entry that nothing asks for"),
     }
 )

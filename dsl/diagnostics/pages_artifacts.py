@@ -231,7 +231,7 @@ PAGES: dict[str, Page] = {
             entry for a group of layers: the network, the profile, the device or a library's version has
             changed since it was written.""",
         example="$ trtn build model.trtn --locked",
-        cure="""Build once without `--locked` on the target device, review the change of the lock file, and
+        cure="""Run `trtn lock` on a machine with the target's device, review the change of the lock file, and
             commit it.""",
     ),
     "E0709": page(
@@ -247,12 +247,27 @@ PAGES: dict[str, Page] = {
         example="$ trtn build model.trtn -o /dev/null",
         cure="Write to another place. The engine that was there before is as it was.",
     ),
+    "E0711": page(
+        cause="""The lock states a hash for each file that the spec names: imports (of the text as `trtn fmt` writes
+            it), manifests (the root over the hashes of their tensors), plugins (version, and hash of the source's
+            bytes). A file is not what was locked, is new, or is no longer named. Layout doesn't count, nor where
+            weights are stored.""",
+        example="$ trtn build model.trtn --locked    # a tensor's hash in the manifest was changed",
+        cure="""See with `git log` what changed the file. Where it is meant, run `trtn lock` and commit the lock
+            with it; a pull request then shows both.""",
+    ),
     "W0701": page(
-        cause="""The lock file has tactics of a library in another version than the one that is here. A tactic's
-            name need not mean the same there, so it is not used: the best one is looked for again.""",
+        cause="""The lock was written with a library, or a trtn, of another version than the one that is here. A
+            tactic's name need not mean the same there, so it is not used: the best one is looked for again.""",
         example="$ trtn build model.trtn    # the lock was written with another cuDNN",
         cure="""Review the changed lock file and commit it, or install the version that the lock names. With
             `--locked` the build fails instead.""",
+    ),
+    "W0702": page(
+        cause="""The lock has tactics that nothing asks for, since the network or its profiles changed, or those of a
+            target that the spec no longer has. They do no harm.""",
+        example="$ trtn lock model.trtn --check    # after a profile was removed",
+        cure="Run `trtn lock`: it leaves them out.",
     ),
     "E0801": page(
         cause="""The file can't be read as an ONNX model: it is cut short, of another format, or breaks

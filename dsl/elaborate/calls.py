@@ -10,7 +10,7 @@ from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dims import Expr
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.elaborate.context import NESTING_LIMIT, Context
-from trtn.dsl.elaborate.expressions import as_tensor, evaluate, layer
+from trtn.dsl.elaborate.expressions import as_tensor, evaluate, layer, resolve
 from trtn.dsl.elaborate.modules import Unit
 from trtn.dsl.elaborate.types import bind_names, bind_type
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, WeightPath, describe
@@ -97,30 +97,37 @@ def _find(ctx: Context, callee: str, span: Span) -> Op | tuple[Unit, ast.Block] 
     return op
 
 
-def _arguments(ctx: Context, call: ast.Call, kinds: Sequence[str]) -> list[tuple[Tensor | None, Span]] | Poison:
-    """The positional arguments as tensors.
-
-    kinds: a dtype or a dtype variable for each; the last stands for all that follow. Numbers take the dtype, or that of
-    their variable's other tensors.
+def _arguments(ctx: Context, call: ast.Call, called: Op | ast.Sig) -> list[tuple[Tensor | None, Span]] | Poison:
+    """The positional arguments as tensors. Numbers take the dtype that the signature says, or that of the other tensors
+    of their dtype variable; its last input stands for all that follow.
     """
     raw: list[tuple[Value, Span]] = []
+    tensors: list[tuple[Tensor | None, Span]] = []
     failed = False
     for arg in call.args:
-        span = ctx.span(arg)
-        if isinstance(arg, ast.Ref) and arg.name == "none" and not arg.quoted:
-            raw.append(((), span))
-            continue
-        value = evaluate(ctx, arg)
-        if isinstance(value, WeightPath):
-            value = as_tensor(ctx, value, span)
-        failed |= isinstance(value, Poison)
+        span = Span(ctx.unit.source, arg.start, arg.end)
+        value: Value
+        if not isinstance(arg, ast.Ref):
+            value = evaluate(ctx, arg)
+        elif arg.name == "none" and not arg.quoted:
+            value = ()
+        else:
+            value = resolve(ctx, arg)
+            if isinstance(value, WeightPath):
+                value = as_tensor(ctx, value, span)
+        if isinstance(value, Tensor):
+            tensors.append((value, span))
+        failed |= value is POISON
         raw.append((value, span))
     if failed:
         return POISON
-    tensors: list[tuple[Tensor | None, Span]] = [(value, span) for value, span in raw if isinstance(value, Tensor)]
     if len(tensors) == len(raw):
         return tensors
     tensors.clear()
+    if isinstance(called, Op):
+        kinds = [i.type for i in called.spec.inputs]
+    else:
+        kinds = [p.type.dtype for p in called.tensors if p.type is not None]
     known: dict[str, DType] = {}
 
     def variable(index: int) -> str:
@@ -172,7 +179,7 @@ def _op(
     span: Span,
 ) -> tuple[Tensor, ...] | Poison:
     inner = ctx.within(prefix=f"{name}.", suffix="") if name else ctx
-    inputs = _arguments(inner, call, [i.type for i in op.spec.inputs])
+    inputs = _arguments(inner, call, op)
     keywords = _keywords(inner, call)
     if isinstance(inputs, Poison) or isinstance(keywords, Poison):
         return POISON
@@ -190,7 +197,7 @@ def _op(
         ctx,
         op,
         inputs,
-        dict(attrs),
+        attrs,
         name,
         span,
         results=results,
@@ -260,7 +267,7 @@ def _block(
         return POISON
     path = name or ctx.path(block.name)
     arguments_ctx = ctx.within(prefix=f"{path}.", suffix="") if name else ctx
-    inputs = _arguments(arguments_ctx, call, [p.type.dtype for p in block.sig.tensors if p.type is not None])
+    inputs = _arguments(arguments_ctx, call, block.sig)
     keywords = _keywords(arguments_ctx, call)
     if isinstance(inputs, Poison) or isinstance(keywords, Poison):
         return POISON

@@ -11,7 +11,7 @@ from trtn.dsl.builder import Builder
 from trtn.dsl.diagnostics import Label, Sink, Span
 from trtn.dsl.dtypes import DType
 from trtn.dsl.elaborate.values import Scope
-from trtn.dsl.network import Origin, Tensor
+from trtn.dsl.network import Tensor
 from trtn.dsl.ops.infer import InferFailure
 from trtn.dsl.syntax.ast import Node
 
@@ -91,28 +91,26 @@ class Context:
     def span(self, node: Node) -> Span:
         return Span(self.unit.source, node.start, node.end)
 
-    def origin(self, span: Span) -> Origin:
-        return Origin(span, self.source, self.precision)
-
     def advice(self, near: Callable[[], str]) -> str:
         """What `near` says; nothing where there are so many findings that nobody reads the advice."""
         return near() if len(self.shared.reported) < ADVICE_LIMIT else ""
 
-    def pace(self, span: Span) -> None:
+    def pace(self, statement: Node) -> None:
         """Stop where there are more findings than anybody reads."""
         if len(self.shared.reported) >= FINDINGS_LIMIT:
-            self.error("E0107", f"more than {FINDINGS_LIMIT} findings; the network is not checked from here on", span)
+            message = f"more than {FINDINGS_LIMIT} findings; the network is not checked from here on"
+            self.error("E0107", message, self.span(statement))
             raise ExpansionLimit
 
-    def count(self, span: Span) -> None:
+    def count(self, statement: Node) -> None:
         """Count a statement that an expansion made."""
-        self.pace(span)
+        self.pace(statement)
         self.shared.expanded += 1
         if self.shared.expanded > self.shared.limit:
             self.error(
                 "E0211",
                 f"the network expands to more than {self.shared.limit} statements",
-                span,
+                self.span(statement),
                 help="raise the limit with `--max-expansion`",
             )
             raise ExpansionLimit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.diagnostics import Span
@@ -11,9 +12,9 @@ from trtn.dsl.dims import Dim, Expr, Relation, ceildiv, dim_max, dim_min
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describe, is_number
-from trtn.dsl.network import Tensor
+from trtn.dsl.network import Graph, Origin, Tensor
 from trtn.dsl.ops.base import Op, find_op
-from trtn.dsl.ops.infer import InferFailure, check_attr_names
+from trtn.dsl.ops.infer import InferFailure
 from trtn.dsl.syntax import ast
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
         ctx.error("E0201", f"`{shown}` is not defined", ctx.span(ref), help=near)
         return POISON
     if whole is not None and isinstance(value, WeightPath):
-        return value.below(whole[len(root) :])
+        return value.below(whole[len(root) :]) if whole != root else value
     if whole == root:
         return value
     for part in ref.parts[1:]:
@@ -196,7 +197,8 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
     key = (id(path.table), path.path)
     tensor = ctx.shared.weights.get(key)
     if tensor is None:
-        if path.path not in path.table:
+        weight = path.table.get(path.path)
+        if weight is None:
             group = path.path if path.table.has_prefix(path.path) else path.path.rpartition(".")[0]
             what = f"`{group}` is a group of weights, not one," if group == path.path else f"no weight `{path.path}`"
             inside = ", ".join(f"`{c}`" for c in path.table.children(group)[:8])
@@ -205,7 +207,7 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
             notes = [f"{f'`{group}`' if group else 'the manifest'} has {inside}"] if inside else []
             ctx.error("E0501", f"{what} in {where}", span, notes=notes, help=f"did you mean `{near}`?" if near else "")
             return POISON
-        tensor = ctx.shared.weights[key] = ctx.builder.weight(path.table[path.path])
+        tensor = ctx.shared.weights[key] = ctx.builder.weight(weight)
     return tensor
 
 
@@ -452,23 +454,29 @@ def layer(
     attrs: dict[str, Any],
     name: str,
     span: Span,
-    **more: Any,
+    *,
+    results: Sequence[str] = (),
+    data_dims: Sequence[str] = (),
+    regions: Sequence[Graph] = (),
+    wanted: int | None = None,
+    attr_spans: Mapping[str, Span] | None = None,
 ) -> tuple[Tensor, ...] | Poison:
     """Add a layer; a failure is reported. Without a name it is called after its op, below the statement's name."""
-    attr_spans: dict[str, Span] = more.pop("attr_spans", {})
     found = find_op(op) if isinstance(op, str) else op
     assert found is not None, op
     try:
-        check_attr_names(found, attrs)  # a name that the op has not says more than its inputs do
         return ctx.builder.add(
             found,
             [t for t, _ in inputs],
             attrs,
             name=name or ctx.path(found.name),
-            origin=ctx.origin(span),
+            origin=Origin(span, ctx.source, ctx.precision),
+            results=results,
+            data_dims=data_dims,
+            regions=regions,
             input_spans=[s for _, s in inputs],
-            **more,
+            wanted=wanted,
         )
     except InferFailure as failure:
-        ctx.refuse(failure, span, [(s, t) for t, s in inputs], attr_spans)
+        ctx.refuse(failure, span, [(s, t) for t, s in inputs], attr_spans or {})
         return POISON

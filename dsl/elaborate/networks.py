@@ -62,7 +62,7 @@ def elaborate_network(
                 case ast.Input():
                     _input(ctx, member, spans)
         for member in decl.members:
-            ctx.pace(ctx.span(member))
+            ctx.pace(member)
             match member:
                 case ast.Assert():  # it may be about sizes that a statement above it has named
                     _assert(ctx, member)

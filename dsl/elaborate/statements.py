@@ -31,7 +31,7 @@ def run_body(ctx: Context, body: Sequence[ast.Statement], path: str, results: Se
     them."""
     returned: list[Tensor] | Poison | None = None
     for statement in body:
-        ctx.count(ctx.span(statement))
+        ctx.count(statement)
         if isinstance(statement, ast.Return):
             returned = _returned(ctx, statement, path, results)
         else:
@@ -114,7 +114,7 @@ def _annotated(ctx: Context, annotations: Sequence[ast.Annotation]) -> Context:
 
 
 def _assign(outer: Context, statement: ast.Assign) -> None:
-    ctx = _annotated(outer, statement.annotations)
+    ctx = _annotated(outer, statement.annotations) if statement.annotations else outer
     targets = statement.targets
     names = [ctx.path(t.name) if t.name != "_" or t.quoted else "" for t in targets]
     first = next((n for n in names if n), "")
@@ -157,30 +157,27 @@ def _stated(ctx: Context, name: str, value: Value, expr: ast.TypeExpr) -> Value:
 
 def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[str]) -> Sequence[Value] | Poison:
     value = statement.value
-    data_dims = data_dim_names(statement.types)
-    before = len(ctx.builder.data_dims)
-    stated = {path: ctx.builder.data_dims[path] for path in map(ctx.dim_path, data_dims)}
-    match value:
-        case ast.If():
-            return _if(ctx, value, first, results)
-        case ast.Scan():
-            return _scan(ctx, value, first, results)
-        case ast.Loop():
-            found: Sequence[Value] | Poison = _loop(ctx, value, first, results, list(stated))
-        case ast.Call():
-            static = static_call(ctx, value)
-            if static is not None:
-                return [static]
-            found = call_results(ctx, value, first, results, len(statement.targets), list(stated))
-        case _:
-            single = evaluate(ctx, value, first)
-            return POISON if isinstance(single, Poison) else [single]
-    ctx.builder.data_dims.update(stated)  # the op has set its own bounds
-    made: list[str] = []
-    if len(ctx.builder.data_dims) > before:
-        made = sorted(set(islice(ctx.builder.data_dims, before, None)) - ctx.shared.named_dims)
+    if isinstance(value, ast.If):
+        return _if(ctx, value, first, results)
+    if isinstance(value, ast.Scan):
+        return _scan(ctx, value, first, results)
+    if not isinstance(value, ast.Call | ast.Loop):
+        single = evaluate(ctx, value, first)
+        return POISON if isinstance(single, Poison) else [single]
+    sizes = ctx.builder.data_dims
+    before = len(sizes)
+    stated = {path: sizes[path] for path in map(ctx.dim_path, data_dim_names(statement.types))}
+    if isinstance(value, ast.Loop):
+        found: Sequence[Value] | Poison = _loop(ctx, value, first, results, list(stated))
+    else:
+        static = static_call(ctx, value)
+        if static is not None:
+            return [static]
+        found = call_results(ctx, value, first, results, len(statement.targets), list(stated))
+    sizes.update(stated)  # the op has set its own bounds
+    made = sorted(set(islice(sizes, before, None)) - ctx.shared.named_dims) if len(sizes) > before else []
     if made and not ctx.stack and not isinstance(found, Poison):
-        high = ctx.builder.data_dims[made[0]].high
+        high = sizes[made[0]].high
         ctx.error(
             "E0314",
             "the size of a result depends on the data and has no name",
@@ -250,7 +247,7 @@ def _repeat(outer: Context, statement: ast.Repeat) -> None:
             ctx.error("E0211", f"{high - low} rounds; a repeat has at most {REPEAT_LIMIT}", ctx.span(statement.high))
             high = low
         for i in range(low, high):
-            ctx.count(ctx.span(statement))
+            ctx.count(statement)
             names = {n: Bound(v, None) for n, v in values.items()}
             names[statement.variable] = Bound(i, ctx.span(statement))
             scope = Scope(ctx.scope, names, dict.fromkeys(carried, True))
@@ -259,7 +256,7 @@ def _repeat(outer: Context, statement: ast.Repeat) -> None:
             else:
                 inner = ctx.within(scope, suffix=f"{ctx.suffix}[{i}]")
             for part in statement.body:
-                inner.count(ctx.span(part))
+                inner.count(part)
                 run_statement(inner, part)
             values = {n: scope.names[n].value for n in carried}
             if any(isinstance(v, Poison) for v in values.values()):
@@ -284,7 +281,7 @@ def _yields(ctx: Context, body: Sequence[ast.Statement], name: str) -> list[Tens
     tensors: list[Tensor] | Poison = []
     for statement in body:
         if ctx.stack:
-            ctx.count(ctx.span(statement))
+            ctx.count(statement)
         if not isinstance(statement, ast.Yield):
             run_statement(ctx, statement)
             continue

@@ -53,6 +53,8 @@ class Op:
     """False for ops that draw random numbers: never folded, never merged."""
     regions: ClassVar[int] = 0
     """How many regions (bodies) a layer of this op holds; they come to `evaluate` as callables."""
+    steps: ClassVar[bool] = False
+    """Rounds to few levels inside and computes on with these: results of two orders of sums may differ by a level."""
     native_low_precision: ClassVar[bool] = False
     """`evaluate` takes bf16, f8 and 4-bit arrays as they are. Otherwise they are widened to f32 (i32) and the
     results rounded."""

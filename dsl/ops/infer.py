@@ -16,7 +16,7 @@ from trtn.dsl.network import Shape, Tensor, TensorType
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.signature import Attr, Input, show
 
-__all__ = ["MAX_RANK", "Infer", "InferFailure", "Inferred", "Requirement", "check_attr_names", "infer_layer"]
+__all__ = ["MAX_RANK", "Infer", "InferFailure", "Inferred", "Requirement", "infer_layer"]
 
 MAX_RANK = 32
 """The greatest rank of a result: what every array library takes."""
@@ -262,8 +262,9 @@ def infer_layer(
 
     Raises InferFailure. `fresh(low, high)` makes a dim for a size that only the data decides; without it such ops fail.
     """
+    _check_attr_names(op, attrs)  # a name that the op has not says more than its inputs do
     checked = _check_inputs(op, inputs)
-    filled = _fill_attrs(op, attrs)
+    filled = {spec.name: _attr_value(op, spec, attrs) for spec in op.spec.attrs}
     i = Infer(op, checked, filled, fresh or _no_fresh, region_types, wanted)
     variables = _unify(i)
     try:
@@ -327,8 +328,8 @@ def _input_spec(declared: Sequence[Input], index: int) -> Input:
     return declared[min(index, len(declared) - 1)]
 
 
-def check_attr_names(op: Op, attrs: Mapping[str, Any]) -> None:
-    """Refuse attributes that the op has not. Raises InferFailure (E0204)."""
+def _check_attr_names(op: Op, attrs: Mapping[str, Any]) -> None:
+    """Refuse attributes that the op has not (E0204)."""
     for name in attrs:
         if op.spec.attr(name) is None:
             from trtn.dsl.diagnostics.suggest import did_you_mean
@@ -338,14 +339,6 @@ def check_attr_names(op: Op, attrs: Mapping[str, Any]) -> None:
                 f"it has {', '.join(f'`{k}`' for k in known)}" if known else "it has none"
             )
             raise InferFailure("E0204", f"`{op.name}` has no attribute `{name}`", attr=name, cure=cure)
-
-
-def _fill_attrs(op: Op, attrs: Mapping[str, Any]) -> dict[str, Any]:
-    check_attr_names(op, attrs)
-    filled: dict[str, Any] = {}
-    for spec in op.spec.attrs:
-        filled[spec.name] = _attr_value(op, spec, attrs)
-    return filled
 
 
 def _attr_value(op: Op, spec: Attr, attrs: Mapping[str, Any]) -> Any:

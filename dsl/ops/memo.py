@@ -25,6 +25,15 @@ class InferenceMemo:
     def __init__(self) -> None:
         self._known: dict[Hashable, Inferred] = {}
 
+    def find(
+        self, op: Op, inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], wanted: int | None = None
+    ) -> Inferred | None:
+        """What a layer like this one came to. Layers that are alike share their `Inferred`."""
+        try:
+            return self._known.get(_key(op, inputs, attrs, wanted))
+        except TypeError:  # an attribute that can't be hashed, and that no op takes
+            return None
+
     def infer(
         self,
         op: Op,
@@ -35,31 +44,26 @@ class InferenceMemo:
         region_types: Sequence[Sequence[TensorType]] = (),
         wanted: int | None = None,
     ) -> Inferred:
-        """As `infer_layer`. Layers that are alike share their `Inferred`."""
-        if region_types:
-            return infer_layer(op, inputs, attrs, fresh=fresh, region_types=region_types, wanted=wanted)
-        try:
-            key = (
-                op.name,
-                wanted,
-                tuple([None if t is None else (t.dtype.name, t.shape, t.value) for t in inputs]),
-                tuple([(name, _exact(value)) for name, value in attrs.items()]),
-            )
-            known = self._known.get(key)
-        except TypeError:  # an attribute that can't be hashed, and that no op takes: let it be reported
-            return infer_layer(op, inputs, attrs, fresh=fresh, wanted=wanted)
-        if known is not None:
-            return known
+        """As `infer_layer`; what can be is kept for `find`."""
         drawn: list[Dim] = []
 
         def watched(low: Dim, high: Dim) -> Dim:
             drawn.append(fresh(low, high))
             return drawn[-1]
 
-        inferred = infer_layer(op, inputs, attrs, fresh=watched, wanted=wanted)
-        if not drawn and len(self._known) < _LIMIT:
-            self._known[key] = inferred
+        inferred = infer_layer(op, inputs, attrs, fresh=watched, region_types=region_types, wanted=wanted)
+        if not drawn and not region_types and len(self._known) < _LIMIT:
+            self._known[_key(op, inputs, attrs, wanted)] = inferred
         return inferred
+
+
+def _key(op: Op, inputs: Sequence[Tensor | None], attrs: Mapping[str, Any], wanted: int | None) -> Hashable:
+    return (
+        op.name,
+        wanted,
+        tuple([None if t is None else (t.dtype.name, t.shape, t.value) for t in inputs]),
+        tuple([(name, _exact(value)) for name, value in attrs.items()]) if attrs else (),
+    )
 
 
 def _exact(value: Any) -> Hashable:

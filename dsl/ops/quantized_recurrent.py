@@ -44,6 +44,7 @@ class DynamicQuantizeLstm(Lstm):
         f" {ATTRS}, input_forget: bool = false) -> (y: f32, h: f32, c: f32)"
     )
     where = {"T": (BY_NAME["i8"], BY_NAME["u8"])}
+    steps = True
 
     def _weight_shapes(self, i: Infer, directions: int, features: Dim) -> list[Shape]:
         columns = self.gates * i["hidden"]

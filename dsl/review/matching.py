@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from trtn.dsl.network import Graph, Layer, Tensor, walk
+from trtn.dsl.network import Graph, Layer, Tensor, TensorType, walk
 from trtn.dsl.ops.signature import show
 
 __all__ = ["Matching", "match_graphs", "weight_key"]
@@ -91,7 +91,7 @@ def _moved_weights(matching: Matching, before: Graph, after: Graph) -> dict[str,
     found: dict[str, str] = {}
     for a, b in matching.pairs:
         for t, u in zip(a.inputs, b.inputs, strict=False):
-            if t is None or u is None or t.weight is None or u.weight is None or t.type != u.type:
+            if t is None or u is None or t.weight is None or u.weight is None or _kind(t.type) != _kind(u.type):
                 continue
             was, now = t.weight.name, u.weight.name
             if was and now and was not in new and now not in old:
@@ -103,7 +103,8 @@ def _by_clues(
     matching: Matching, before: Graph, after: Graph, left: list[Layer], right: list[Layer]
 ) -> tuple[list[Layer], list[Layer]]:
     """Match what is left, by the surest clue that still tells something: what is computed from what; the weights that
-    are read; the inputs; the readers; for an op that was replaced, the place that it has. Each match may make a surer
+    are read; the inputs; the readers; for an op that was replaced, the place that it has, with the same type of result,
+    then with another size. Each match may make a surer
     clue tell more, so that one is asked again."""
     at = 0
     while left and right and at < CLUES:
@@ -124,11 +125,13 @@ def _clue(at: int, matching: Matching, before: Graph, after: Graph) -> Clue:
         case 3:
             readers = _readers(matching, before), _readers(matching, after)
             return lambda layer, side: _uses(readers[side], layer)
+        case 4:
+            return lambda layer, _: _place(matching, layer, str)
         case _:
-            return lambda layer, _: _place(matching, layer)
+            return lambda layer, _: _place(matching, layer, _kind)
 
 
-CLUES = 5
+CLUES = 6
 Clue = Callable[[Layer, int], Hashable]
 """What tells about a layer of the first (0) or the second (1) graph, or None where it tells nothing."""
 
@@ -161,10 +164,15 @@ def _inputs(matching: Matching, layer: Layer) -> Hashable:
     return (layer.op.name, shared) if shared and all(s is not None for s in shared) else None
 
 
-def _place(matching: Matching, layer: Layer) -> Hashable:
-    """The inputs and the results' types: where one op stands for another."""
+def _place(matching: Matching, layer: Layer, kind: Callable[[TensorType], str]) -> Hashable:
+    """The inputs and what kind of types the results have: where one op stands for another."""
     inputs = _inputs(matching, layer)
-    return (inputs[1], tuple(str(t.type) for t in layer.outputs)) if isinstance(inputs, tuple) else None
+    return (inputs[1], tuple(kind(t.type) for t in layer.outputs)) if isinstance(inputs, tuple) else None
+
+
+def _kind(t: TensorType) -> str:
+    """A type whose sizes don't count."""
+    return f"{t.dtype} of rank {len(t.shape)}"
 
 
 def _uses(readers: dict[int, set[Hashable]], layer: Layer) -> Hashable:

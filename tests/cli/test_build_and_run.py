@@ -232,6 +232,32 @@ def test_percentiles() -> None:
     assert _statistics([7.0])["p99"] == 7
 
 
+def test_compiled_kernels(trtn: Trtn, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.backend.engine.damage import KERNELS, forge, forge_kernels
+    from trtn.backend.engine.container import read_container
+    from trtn.backend.runtime import Engine
+
+    header = forge_kernels(read_container(engine).header)
+    forge(tmp_path / "fast.engine", header, b"", b"".join(KERNELS.values()))
+    report = json.loads(trtn("inspect", "fast.engine", "--format", "json").stdout)
+    assert report["trusted"] is False
+    assert [(k["library"], k["target"], k["count"], k["bytes"]) for k in report["kernels"]] == [
+        ("cudnn-91900-1.32.0", "NVIDIA H200, 132 SMs", 1, 200),
+        ("nvrtc-13.0", "sm_90", 1, 200),
+    ]
+    text = trtn("inspect", "fast.engine").stdout
+    assert "compiled kernels (not used, as the file is not trusted)\n" in text
+    assert "  nvrtc-13.0          for sm_90" in text
+
+    seen: list[bool] = []
+    run = Engine.create_context
+    monkeypatch.setattr(Engine, "create_context", lambda self, *a: seen.append(self.trusted) or run(self, *a))
+    for option in ([], ["--trusted"], ["--untrusted"]):
+        assert trtn("run", "fast.engine", "--random", "0", *option).exit_code == 0
+        assert trtn("bench", "fast.engine", "--iterations", "1", *option).exit_code == 0
+    assert seen == [False, False, True, True, False, False]
+
+
 def test_inspect(trtn: Trtn, engine: Path) -> None:
     report = json.loads(trtn("inspect", "tiny.engine", "--format", "json").stdout)
     assert report["format_version"] == "1.0"

@@ -20,7 +20,7 @@ KEYS = [f"{n:024x}" for n in range(4)]
 
 
 def line(key: str, tactic: str) -> str:
-    return f"conv {key} reference 1 {tactic} # conv f32[1]"
+    return f"tactic cpu conv {key} reference 1 {tactic} # conv f32[1]"
 
 
 @pytest.fixture
@@ -93,6 +93,37 @@ def test_locks_are_merged(repository: Path) -> None:
     assert path.read_text() == HEAD + "".join(
         f"{each}\n" for each in (line(KEYS[0], "c"), line(KEYS[1], "a"), line(KEYS[2], "b"))
     )
+
+
+def test_a_conflict_waits_for_a_person(repository: Path) -> None:
+    """What both sides changed stands between markers, all else is merged; a lock with markers is refused."""
+    path = repository / "net.lock"
+    ours, theirs = (f"import ops.trtn sha256:{letter * 64}" for letter in "ab")
+    kept, added = "manifest w.trtn sha256:00", line(KEYS[2], "t")
+
+    def write(*lines: str) -> None:
+        path.write_text(HEAD + "".join(f"{each}\n" for each in lines))
+
+    write("import ops.trtn sha256:00", kept)
+    commit(repository, "base")
+    git(repository, "checkout", "-q", "-b", "side")
+    write(theirs, kept, added)
+    commit(repository, "side")
+    git(repository, "checkout", "-q", "main")
+    write(ours, kept)
+    commit(repository, "main")
+    git(repository, "merge", "-q", "side", code=1)
+    assert git(repository, "diff", "--name-only", "--diff-filter=U") == "net.lock\n"
+    conflict = ["<<<<<<< ours", ours, "=======", theirs, ">>>>>>> theirs"]
+    assert path.read_text().removeprefix(HEAD).splitlines() == [*conflict, kept, added]
+    (repository / "net.trtn").write_text(
+        "trtn 1\n\nnetwork n {\n  input x: f32[4]\n  output y: f32[4]\n\n  y = relu(x)\n}\n"
+    )
+    build = ("trtn", "build", "net.trtn", "--device", "cpu", "-o", "n.engine", "--lock", "net.lock")
+    run(repository, *build, "--locked", code=1)
+    write(ours, kept, added)
+    git(repository, "commit", "-q", "-a", "-m", "merged")
+    run(repository, *build)
 
 
 def test_other_lock_files_are_merged_as_text(repository: Path) -> None:

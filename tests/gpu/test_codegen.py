@@ -28,7 +28,8 @@ def compiled() -> None:
         for plan in [case.plan(family, tactic, [*case.inputs, *case.outputs()])]
         for call in (*plan.once, *plan.calls)
     ]
-    modules.compile_all(specs, find_device("cuda").name.removeprefix("cuda:"))
+    device = find_device("cuda")
+    modules.compile_all(specs, device.name.removeprefix("cuda:"), device.binaries)
 
 
 class Mirror:

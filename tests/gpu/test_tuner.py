@@ -1,8 +1,11 @@
-"""The tuner on a GPU: times in graphs, plans from other processes and from disk, locks, shapes in the box."""
+"""The tuner on a GPU: times in graphs, plans from other processes and from disk, locks, shapes in the box, engines with
+compiled kernels."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +13,31 @@ import numpy as np
 import pytest
 
 import trtn
-from tests.gpu.test_context import assert_close, make_feeds
+from tests.gpu.nets import SPECS, assert_close, fixed_at, make_feeds
 from trtn.backend.devices import find_device
+from trtn.backend.providers.codegen import modules
+from trtn.backend.providers.cudnn import plans
 from trtn.backend.runtime import Engine
 from trtn.dsl.network import Network
 
-SPECS = Path(__file__).parent.parent.parent / "specs"
+CONVOLUTIONS = """trtn 1
+weights w = "w.weights.trtn"
+network convolutions {
+  dim N in 1..8
+  input  x: f32[N, 64, 28, 28]
+  output y: f32[N, 256]
+  a = relu(conv(x, w.k0, pads=1))
+  b = relu(conv(a, w.k1, strides=2, pads=1))
+  c = relu(conv(b, w.k2, pads=1))
+  d = conv(c, w.k3, strides=2, pads=1)
+  y = reduce_mean(d, axes=[2, 3])
+}
+"""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
     monkeypatch.setenv("TRTN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -29,42 +47,61 @@ def net() -> Network:
     return trtn.load(SPECS / "lenet.trtn")
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """An engine that was tuned with nothing known before, and what it left behind."""
+
+    engine: Engine
+    cache: Path
+    lock: Path
+    file: Path
+
+
+@pytest.fixture(scope="module")
+def tuned(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
+    folder = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRTN_CACHE", str(folder / "cache"))
+        engine = f16(net, lock=folder / "n.lock")
+        engine.save(folder / "n.engine")
+        yield Tuned(engine, folder / "cache", folder / "n.lock", folder / "n.engine")
+
+
 def f16(net: Network, **options: Any) -> Engine:
     return trtn.build(net, device="cuda", precision="f16", **options)
 
 
-def test_two_builds_with_one_cache_are_the_same_to_the_byte(net: Network, tmp_path: Path) -> None:
-    first, second = f16(net), f16(net)
-    first.save(tmp_path / "a")
+def test_tactics_are_timed(tuned: Tuned) -> None:
+    assert "measured" in {c.origin for c in tuned.engine.choices}
+    assert list(tuned.cache.rglob("*.json"))
+
+
+def test_two_builds_with_one_cache_are_the_same_to_the_byte(net: Network, tuned: Tuned, tmp_path: Path) -> None:
+    second = f16(net, lock=tmp_path / "n.lock")
     second.save(tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert tuned.file.read_bytes() == (tmp_path / "b").read_bytes()
     origins = {c.origin for c in second.choices}
     assert "measured" not in origins
     assert "cache" in origins
 
 
-def test_a_locked_build_times_nothing(net: Network, tmp_path: Path, cache: Path) -> None:
-    first = f16(net, lock=tmp_path / "n.lock")
-    first.save(tmp_path / "a")
-    for path in cache.rglob("*.json"):
-        path.unlink()
-    second = f16(net, lock=tmp_path / "n.lock", locked=True)
+def test_a_locked_build_times_nothing(net: Network, tuned: Tuned, tmp_path: Path, cache: Path) -> None:
+    second = f16(net, lock=tuned.lock, locked=True)
     second.save(tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert tuned.file.read_bytes() == (tmp_path / "b").read_bytes()
     assert not list(cache.rglob("*.json"))
 
 
-def test_shapes_in_the_box_run_without_a_build(net: Network) -> None:
+def test_shapes_in_the_box_run_without_a_build(net: Network, tuned: Tuned) -> None:
     reference = trtn.build(net, device="cpu")
-    engine = f16(net)
-    context = engine.create_context()
+    context = tuned.engine.create_context()
     for n in (1, 3, 8, 17, 64):
         feeds = make_feeds(net, {"N": n}, n)
         assert_close(context.run(feeds), reference.run(feeds), 5e-3)
 
 
-def test_warm_shapes_run_at_once(net: Network) -> None:
-    context = f16(net).create_context()
+def test_warm_shapes_run_at_once(net: Network, tuned: Tuned) -> None:
+    context = tuned.engine.create_context()
     shapes = [{"image": (n, 1, 28, 28)} for n in (1, 4, 16)]
     context.warm(shapes)
     recordings = dict(context._recordings)
@@ -74,27 +111,65 @@ def test_warm_shapes_run_at_once(net: Network) -> None:
     assert dict(context._recordings) == recordings
 
 
-def test_plans_are_kept_on_disk(tmp_path: Path, cache: Path) -> None:
-    """A damaged one is built again."""
-    net = trtn.load(SPECS / "resnet50.trtn")
-    feeds = make_feeds(net, {"N": 1})
-    path = tmp_path / "n.engine"
-    engine = f16(net, effort=0)
-    engine.save(path)
-    expected = engine.run(feeds)
-    plans = sorted(cache.rglob("*.plan"))
-    for plan in plans[::2]:
-        plan.write_bytes(plan.read_bytes()[:-5] + b"wrong")
-    assert_close(trtn.load_engine(path).run(feeds), expected, 1e-2)
-
-
-def test_misaligned_buffers_are_refused(net: Network) -> None:
+def test_misaligned_buffers_are_refused(tuned: Tuned) -> None:
     import cupy
 
-    context = f16(net).create_context()
+    context = tuned.engine.create_context()
     memory = cupy.empty(28 * 28 + 1, cupy.float32)
     with pytest.raises(trtn.ShapeError, match="multiple of 16"):
         context.bind({"image": memory[1:].reshape(1, 1, 28, 28)})
+
+
+@pytest.fixture
+def convolutions(tmp_path: Path) -> Network:
+    """A network that cuDNN runs and generated kernels."""
+    weights = "\n".join(
+        f"  tensor k{n}: f32[{o}, {i}, 3, 3] = normal({n}, 0.03)"
+        for n, (o, i) in enumerate([(64, 64), (128, 64), (128, 128), (256, 128)])
+    )
+    (tmp_path / "w.weights.trtn").write_text(f"trtn 1\nmanifest w {{\n{weights}\n}}\n")
+    path = tmp_path / "n.trtn"
+    path.write_text(CONVOLUTIONS)
+    return fixed_at(trtn.load(path), {"N": 2})
+
+
+def test_compiled_code_is_kept_on_disk(convolutions: Network, cache: Path, tmp_path: Path) -> None:
+    """A damaged piece is compiled again."""
+    feeds = make_feeds(convolutions, {"N": 2})
+    engine = f16(convolutions, effort=0)
+    engine.save(tmp_path / "n.engine", kernels=True)
+    assert {c.provider for c in engine.choices} >= {"cudnn", "codegen"}
+    expected = engine.run(feeds)
+    pieces = sorted(cache.rglob("*.bin"))
+    assert len(pieces) == len(trtn.load_engine(tmp_path / "n.engine").compiled) > 4
+    for piece in pieces[::2]:
+        piece.write_bytes(piece.read_bytes()[:-5] + b"wrong")
+    assert_close(trtn.load_engine(tmp_path / "n.engine", trusted=False).run(feeds), expected, 1e-2)
+
+
+def test_a_trusted_engine_compiles_nothing(
+    convolutions: Network, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not trusted does. By default those are trusted that were written here."""
+    compiled: list[str] = []
+    for module, name in ((modules, "compile_cubin"), (plans, "build_plan")):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, o=original, n=name: compiled.append(n) or o(*a))
+    feeds, path = make_feeds(convolutions, {"N": 2}), tmp_path / "n.engine"
+    modules._compile.cache_clear()
+    engine = f16(convolutions, effort=0)
+    engine.save(path, kernels=True)
+    expected = engine.run(feeds)
+    assert {*compiled} == {"compile_cubin", "build_plan"}
+
+    for trusted, off in ((None, False), (True, True), (False, True)):
+        if off:
+            monkeypatch.setenv("TRTN_CACHE", "off")
+        modules._compile.cache_clear()
+        compiled.clear()
+        assert_close(trtn.load_engine(path, trusted=trusted).run(feeds), expected, 1e-2)
+        assert bool(compiled) == (trusted is False)
+    assert not trtn.load_engine(path).trusted, "without the cache folder nobody knows who wrote it"
 
 
 def test_plans_read_back_do_what_built_ones_do() -> None:

@@ -20,6 +20,7 @@ VERBS = {
     "check": "check",
     "fmt": "fmt",
     "build": "build",
+    "lock": "lock",
     "run": "run",
     "bench": "bench",
     "inspect": "inspect",

@@ -7,17 +7,20 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trtn.cli.console import Console
 from trtn.cli.engines import load
+from trtn.cli.files import check_writable, replace_text
 from trtn.cli.grouped import grouped
 from trtn.cli.options import (
     Printing,
     ProfileOption,
     ShapeOption,
+    TrustedOption,
     epilog,
     verb,
 )
@@ -26,18 +29,22 @@ from trtn.cli.tables import bytes_text, duration, plural, rows
 
 if TYPE_CHECKING:
     from trtn.backend.runtime import Context
+    from trtn.backend.runtime.profiler import StepProfile
 
 __all__ = ["app"]
 
 app = verb()
 
 _MOST_RUNS = 1_000_000
+SLOWEST = 10
+"""Steps that are printed of a profile."""
 
 
 @app.command(
     epilog=epilog(
         "trtn bench resnet50.engine --shape x=8,3,224,224",
         "trtn bench resnet50.engine --threads 4 --duration 10",
+        "trtn bench resnet50.engine --profile-out times.json    # which step takes how long",
         "trtn bench resnet50.engine --format json > bench.json",
         one="the engine is damaged, or the shapes do not fit it",
     )
@@ -47,6 +54,7 @@ def bench(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="The engine file, or `-`.")],
     shape: ShapeOption = None,
     profile: ProfileOption = None,
+    trusted: TrustedOption = None,
     iterations: Annotated[
         int | None,
         typer.Option("--iterations", min=1, metavar="N", help="Runs a context. Default: as many as --duration allows."),
@@ -63,6 +71,10 @@ def bench(
     cold: Annotated[
         bool, typer.Option("--cold", help="Also show what the first use costs: reading the engine, the first run.")
     ] = False,
+    profile_out: Annotated[
+        str | None,
+        typer.Option("--profile-out", metavar="FILE", help="Time each step, and write that for `plan --times`."),
+    ] = None,
     seed: Annotated[int, typer.Option("--random", min=0, metavar="SEED", help="The seed of the made-up feeds.")] = 0,
     *,
     printing: Printing,
@@ -72,13 +84,18 @@ def bench(
     Shapes that --shape does not give are the profile's optimum. JSON: format_version, engine, device, profile, inputs
     (shapes), contexts, iterations, seconds, latency_ms (min, mean, p50, p90, p99, max), throughput_per_s,
     context_bytes; with --cold cold_ms (load, first_run: kernels prepared, memory taken, graphs recorded).
+
+    Steps are timed one by one, on a GPU without the graph that a run is else recorded as, so they add up to more than
+    a run takes. The file: format_version, engine, network, device, sizes, runs, total, steps (milliseconds by name).
     """
     from trtn.cli.feeds import FeedPlan
 
+    if profile_out is not None:
+        check_writable(profile_out, "--profile-out")
     plan = FeedPlan.parse(None, shape, seed, profile)
     with Console.of(printing) as console:
         begin = time.perf_counter()
-        loaded = load(engine)
+        loaded = load(engine, trusted)
         load_seconds = time.perf_counter() - begin
         contexts = [loaded.create_context(profile) for _ in range(threads)]
         feeds = plan.arrays(loaded.network, loaded.profiles)
@@ -108,6 +125,13 @@ def bench(
         if cold:
             report["cold_ms"] = {"load": load_seconds * 1e3, "first_run": first_seconds * 1e3}
         console.result("\n".join(_human(report)))
+        if profile_out is not None:
+            from trtn.backend.runtime.profiler import profile_steps
+
+            steps = profile_steps(loaded, feeds, profile=profile)
+            replace_text(Path(profile_out), f"{steps.to_json()}\n")
+            console.result("\n".join(_slowest(steps)))
+            console.status(f"{profile_out}: {plural(len(steps.steps), 'step')}, the median of {steps.runs} runs")
         console.document(report)
 
 
@@ -181,6 +205,12 @@ def _statistics(ordered: Sequence[float]) -> dict[str, float]:
         "p99": percentile(99),
         "max": ordered[-1],
     }
+
+
+def _slowest(profile: StepProfile) -> list[str]:
+    ordered = sorted(profile.steps.items(), key=lambda item: -item[1])[:SLOWEST]
+    table = [[name, duration(ms / 1e3), f"{100 * ms / profile.total:.1f} %"] for name, ms in ordered]
+    return ["", f"slowest of {plural(len(profile.steps), 'step')}", *rows(table, right=(1, 2))]
 
 
 def _human(report: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,11 +23,9 @@ from trtn.cli.options import (
 from trtn.cli.progress import ProgressBar
 from trtn.cli.specs import load_spec
 from trtn.cli.tables import bytes_text, duration, plural
+from trtn.cli.targets import Building, TargetOption, file_of, only_target
 
-if TYPE_CHECKING:
-    from trtn.dsl.network import Network, Target
-
-__all__ = ["app", "only_target"]
+__all__ = ["app"]
 
 app = verb()
 
@@ -40,7 +38,7 @@ _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
         "trtn build resnet50.trtn -o resnet50.engine",
         "trtn build bert.trtn --target h200              # device, profiles, output as the target says",
         "trtn build bert.trtn --target h200 --locked     # for CI: tactics from the lock file, nothing timed",
-        one="the spec has findings, weights differ from their hashes, or a locked build misses an entry",
+        one="the spec has findings, weights differ from their hashes, or (--locked) something from the lock",
     )
 )
 @grouped
@@ -51,44 +49,32 @@ def build(
         typer.Option("--output", "-o", metavar="ENGINE", help="The engine to write. Default: as the target says."),
     ] = None,
     network: NetworkOption = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="NAME", help="Which target. Default: the network's only one, if it has one."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="The device to build for: `cpu`, `cuda`.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", metavar="DTYPE", help="What float layers compute in: f32, f16, bf16.")
-    ] = None,
-    profile: Annotated[
-        list[str] | None,
-        typer.Option("--profile", metavar="NAME", help="Serve this profile; may be repeated. Default: all."),
-    ] = None,
+    target: TargetOption = None,
     lock: Annotated[
         str | None, typer.Option("--lock", metavar="FILE", help="The lock file, read and written anew.")
     ] = None,
     locked: Annotated[
-        bool, typer.Option("--locked", help="Only read the lock file; a tactic that it lacks is an error.")
+        bool,
+        typer.Option(
+            "--locked",
+            help="Only read the lock file; what it lacks, and imports and manifests that differ from it, are errors.",
+        ),
     ] = False,
     workspace: Annotated[
         str | None,
         typer.Option("--workspace", metavar="SIZE", help="Most scratch memory that a step may take: `512MiB`."),
     ] = None,
-    effort: Annotated[
-        int | None,
-        typer.Option(
-            "--effort",
-            min=0,
-            max=5,
-            metavar="N",
-            help="How long to look for the fastest tactics: 0 (nothing is timed) to 5. Default: 3 on a GPU, 0 on a CPU.",
-        ),
-    ] = None,
     tf32: Annotated[
         bool, typer.Option("--tf32", help="Let f32 products be computed in TF32 on tensor cores: 10 bits of mantissa.")
     ] = False,
+    kernels: Annotated[
+        bool,
+        typer.Option(
+            "--kernels", help="Put a GPU's compiled kernels into the engine; it loads fast where it is trusted."
+        ),
+    ] = False,
     *,
+    building: Building,
     reporting: Reporting,
     reading: Reading,
 ) -> None:
@@ -106,16 +92,15 @@ def build(
             target=target,
             reading=reading,
         )
-        chosen = chosen or only_target(net, device)
-        folder = os.path.dirname(reading.stdin_filename or "" if spec == "-" else spec)
-        path = output or (os.path.join(folder, chosen.output) if chosen is not None and chosen.output else None)
+        chosen = chosen or only_target(net, building.device)
+        named = reading.stdin_filename or "" if spec == "-" else spec
+        path = output or file_of(chosen, "output", named)
         if path is None:
             raise usage_error("no output file: neither given nor named by a target", "--output")
         if output is None:
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         check_writable(path)
-        if lock is None and chosen is not None and chosen.lock:
-            lock = os.path.join(folder, chosen.lock)
+        lock = lock or file_of(chosen, "lock", named)
 
         from trtn.backend.build import build
 
@@ -123,33 +108,18 @@ def build(
         with ProgressBar(console, f"building {net.name}") as progress:
             engine = build(
                 net,
-                device=device or (chosen.device if chosen is not None else None),
-                precision=precision or (chosen.precision if chosen is not None else None),
-                profiles=profile or (chosen.profiles or None if chosen is not None else None),
+                **building.arguments(chosen),
                 lock=lock,
                 locked=locked,
                 workspace=limit if limit is not None else (chosen.workspace if chosen is not None else None),
-                effort=effort,
                 tf32=tf32,
                 progress=progress,
                 diagnose=lambda warning: console.found([warning]),
             )
-            engine.save(path)
+            engine.save(path, kernels=kernels)
         took = duration(time.perf_counter() - begin)
         steps, size = plural(len(engine.groups), "step"), bytes_text(os.path.getsize(path))
         console.status(f"{path}: engine {engine.name}, {steps} on {engine.device}, {size}, built in {took}")
-
-
-def only_target(network: Network, device: str | None) -> Target | None:
-    """The target where nobody names one: the only one, those for another device than the wanted one left out."""
-    fitting = [
-        t
-        for t in network.targets
-        if device is None or t.device is None or t.device.split(":")[0] == device.split(":")[0]
-    ]
-    if len(fitting) > 1:
-        raise usage_error(f"the network has several targets: {', '.join(t.name for t in fitting)}", "--target")
-    return fitting[0] if fitting else None
 
 
 def _bytes(text: str) -> int:

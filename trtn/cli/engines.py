@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(path: str) -> Engine:
+def load(path: str, trusted: bool | None = None) -> Engine:
     """The engine of a file or, for `-`, of standard input. Raises EngineError."""
     from trtn.backend.engine.file import load_engine
 
-    return load_engine(sys.stdin.buffer.read() if path == "-" else path)
+    return load_engine(sys.stdin.buffer.read() if path == "-" else path, trusted=trusted)

@@ -39,7 +39,8 @@ def inspect(
     """Show an engine's inputs and outputs, profiles, memory, weights and steps.
 
     JSON: format_version, engine, doc, device, provenance, inputs, outputs (name, dtype, shape), profiles (name, dims,
-    values, memory), weights (tensors, bytes, by_dtype), steps (name, kind, ops, outputs, source, provider, tactic).
+    values, memory), weights (tensors, bytes, by_dtype), kernels (compiled ones: library, target, count, bytes), trusted
+    (whether they are used), steps (name, kind, ops, outputs, source, provider, tactic).
     Memory: bytes of the arena at max, and the lower bound that no arena can be under; null where a size is known only
     when data is there.
     """
@@ -67,8 +68,21 @@ def _report(engine: Engine) -> dict[str, Any]:
         "outputs": [_io(t) for t in engine.outputs],
         "profiles": [_profile(engine, n) for n in range(len(engine.profiles))],
         "weights": {"tensors": len(weights), "bytes": sum(by_dtype.values()), "by_dtype": by_dtype},
+        "kernels": _kernels(engine),
+        "trusted": engine.trusted,
         "steps": [_step(group, choice) for group, choice in zip(engine.groups, engine.choices, strict=True)],
     }
+
+
+def _kernels(engine: Engine) -> list[dict[str, Any]]:
+    """The file's compiled kernels by what compiled them and for what."""
+    sizes: dict[tuple[str, str], list[int]] = {}
+    for key, piece in engine.compiled.items():
+        sizes.setdefault((key.library, key.target), []).append(len(piece))
+    return [
+        {"library": library, "target": target, "count": len(each), "bytes": sum(each)}
+        for (library, target), each in sizes.items()
+    ]
 
 
 def _io(tensor: IOTensor) -> dict[str, Any]:
@@ -133,6 +147,16 @@ def _human(report: Mapping[str, Any]) -> Iterator[str]:
     kinds = ", ".join(f"{dtype} {bytes_text(size)}" for dtype, size in weights["by_dtype"].items())
     total = f"{plural(weights['tensors'], 'tensor')}, {bytes_text(weights['bytes'])}"
     yield f"\nweights\n  {total}{f' ({kinds})' if kinds else ''}"
+    if report["kernels"]:
+        used = "used" if report["trusted"] else "not used, as the file is not trusted"
+        yield f"\ncompiled kernels ({used})"
+        yield from rows(
+            [
+                [k["library"], f"for {k['target']}", f"{k['count']:,}", bytes_text(k["bytes"])]
+                for k in report["kernels"]
+            ],
+            right=(2, 3),
+        )
     if "steps" in report:
         yield f"\nsteps ({len(report['steps']):,})"
         yield from _steps(report["steps"])

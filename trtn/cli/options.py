@@ -28,6 +28,7 @@ __all__ = [
     "Reporting",
     "ShapeOption",
     "StdinFilename",
+    "TrustedOption",
     "epilog",
     "verb",
 ]
@@ -92,6 +93,13 @@ NetworkOption = Annotated[
     str | None, typer.Option("--network", metavar="NAME", help="Which network, where the spec has several.")
 ]
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Hold the run to this profile.")]
+TrustedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--trusted/--untrusted",
+        help="Whether compiled kernels in the engine are used; they are code. Default: those that were written here.",
+    ),
+]
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=D,D,..", help="An input's shape: `x=1,3,224,224`. Once an input."),

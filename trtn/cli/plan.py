@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trtn.cli.build import only_target
 from trtn.cli.console import Console
 from trtn.cli.failures import usage_error
 from trtn.cli.files import check_writable, replace_text
 from trtn.cli.grouped import grouped
 from trtn.cli.options import NetworkOption, Printing, Reading, epilog, verb
 from trtn.cli.specs import load_spec
+from trtn.cli.targets import Building, TargetOption, file_of, only_target
 
 __all__ = ["app"]
 
@@ -28,6 +27,7 @@ app = verb()
         "trtn plan bert.trtn --step layer[0].x.f.h       # all about one step",
         "trtn plan bert.trtn --target h200 --html plan.html",
         "trtn plan bert.trtn --against bert.engine       # what a build would change",
+        "trtn plan bert.trtn --times times.json --html plan.html    # with times that were measured",
         "trtn plan bert.trtn --target h200 --locked      # is the lock complete?",
         one="the spec has findings, or a locked build would miss an entry",
     )
@@ -36,29 +36,15 @@ app = verb()
 def plan(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="The spec, or `-`.")],
     network: NetworkOption = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="NAME", help="Which target. Default: the network's only one, if it has one."),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="DEVICE", help="`cpu`, `cuda:sm_90`; this machine need not have it."),
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", metavar="DTYPE", help="What float layers compute in: f32, f16, bf16.")
-    ] = None,
-    profile: Annotated[
-        list[str] | None,
-        typer.Option("--profile", metavar="NAME", help="Serve this profile; may be repeated. Default: all."),
-    ] = None,
+    target: TargetOption = None,
     lock: Annotated[str | None, typer.Option("--lock", metavar="FILE", help="The lock file, only read.")] = None,
     locked: Annotated[bool, typer.Option("--locked", help="A problem that the lock lacks is an error.")] = False,
-    effort: Annotated[
-        int | None,
-        typer.Option("--effort", min=0, max=5, metavar="N", help="The effort of the build: 0 times nothing."),
-    ] = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="ENGINE", help="Say what would change of this engine.")
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option("--times", metavar="FILE", help="Show times that `trtn bench ENGINE --profile-out FILE` wrote."),
     ] = None,
     step: Annotated[
         str | None, typer.Option("--step", metavar="NAME", help="Show all about the step with this layer, only.")
@@ -68,6 +54,7 @@ def plan(
         str | None, typer.Option("--html", metavar="FILE", help="Write a page to look around in: one file, no network.")
     ] = None,
     *,
+    building: Building,
     printing: Printing,
     reading: Reading,
 ) -> None:
@@ -79,29 +66,25 @@ def plan(
 
     JSON: format_version, network, digest, target, device, precision, effort, libraries, tensors, layers, groups (kind,
     layers, role, providers, refusals, decisions at each of points), apart (why groups are not one), buffers, profiles
-    (memory: arena, lower_bound, live bytes a step, offsets), problems, lock, against.
+    (memory: arena, lower_bound, live bytes a step, offsets), problems, lock, times, against.
     """
     if html is not None:
         check_writable(html, "--html")
     with Console.of(printing) as console:
         net, chosen = load_spec(console, spec, network=network, target=target, reading=reading)
-        chosen = chosen or only_target(net, device)
-        folder = os.path.dirname(reading.stdin_filename or "" if spec == "-" else spec)
-        if lock is None and chosen is not None and chosen.lock:
-            lock = os.path.join(folder, chosen.lock)
+        chosen = chosen or only_target(net, building.device)
+        lock = lock or file_of(chosen, "lock", reading.stdin_filename or "" if spec == "-" else spec)
 
         from trtn.backend.report import plan_build
+        from trtn.backend.runtime.profiler import read_profile
         from trtn.cli.engines import load
 
         made = plan_build(
             net,
-            device=device or (chosen.device if chosen is not None else None),
-            precision=precision or (chosen.precision if chosen is not None else None),
-            profiles=profile or (chosen.profiles or None if chosen is not None else None),
+            **building.arguments(chosen),
             lock=lock,
             locked=locked,
-            effort=effort,
-            target=chosen.name if chosen is not None else "",
+            profile=read_profile(times) if times is not None else None,
             against=load(against) if against is not None else None,
         )
         if html is not None:

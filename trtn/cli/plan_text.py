@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from trtn.backend.report.model import Apart, Comparison, GroupPlan, Plan, ProfilePlan
-from trtn.cli.tables import bytes_text, plural, rows
+from trtn.backend.report.model import Apart, Comparison, GroupPlan, LayerPlan, Plan, ProfilePlan, Times
+from trtn.cli.tables import bytes_text, duration, plural, rows
 from trtn.dsl.diagnostics.display import clean_line
 
 __all__ = ["describe_group", "describe_plan", "find_group"]
@@ -49,11 +49,19 @@ def describe_plan(plan: Plan, *, groups: bool = True) -> Iterator[str]:
 def find_group(plan: Plan, name: str) -> GroupPlan | list[str]:
     """The group that has a layer, or makes a tensor, of a name; where there is none, names that are near."""
     for group in plan.groups:
-        layers = [plan.layers[n] for n in group.layers]
+        layers = list(_layers(plan, group.layers))
         made = [plan.tensors[n].name for layer in layers for n in layer.outputs]
         if name in (group.name, *(layer.name for layer in layers), *made):
             return group
     return get_close_matches(name, [layer.name for layer in plan.layers], 3)
+
+
+def _layers(plan: Plan, numbers: Iterable[int]) -> Iterator[LayerPlan]:
+    """Layers, and those of their bodies."""
+    for n in numbers:
+        yield plan.layers[n]
+        for body in plan.layers[n].bodies:
+            yield from _layers(plan, body.layers)
 
 
 def describe_group(plan: Plan, group: GroupPlan) -> Iterator[str]:
@@ -125,7 +133,7 @@ def _head(plan: Plan) -> Table:
     table = [
         ["network", plan.digest],
         ["precision", plan.precision],
-        ["layers", f"{plan.layers_before:,} in the spec, {len(plan.layers):,} after the passes"],
+        ["layers", f"{plan.layers_before:,} in the spec, {plan.layers_after:,} after the passes"],
         ["steps", f"{len(plan.groups):,}: {steps}"],
         ["providers", libraries],
         ["tactics", f"{plural(total, 'distinct problem')} at {len(plan.points)} sizes: {counts or 'none'}"],
@@ -134,9 +142,17 @@ def _head(plan: Plan) -> Table:
     if lock is not None and lock.exists:
         facts = f"{lock.pinned:,} pinned, {lock.stale:,} stale, {lock.missing:,} missing, {lock.unused:,} not asked for"
         table.append(["lock", f"{lock.path}: {facts}"])
+        table += [["", text] for text in lock.changed]
     elif lock is not None:
         table.append(["lock", f"{lock.path}: not there yet; a build writes it"])
-    return table
+    return table + (_times(plan.times) if plan.times is not None else [])
+
+
+def _times(times: Times) -> Table:
+    at = ", ".join(f"{name}={size}" for name, size in times.sizes.items())
+    steps = sum(ms is not None for ms in times.steps)
+    text = f"{duration(times.total / 1e3)} of engine {times.engine} on {times.device}{f' at {at}' if at else ''}"
+    return [["times", f"{text}: {plural(steps, 'step')}, {plural(times.runs, 'run')}"], *(["", n] for n in times.notes)]
 
 
 def _memory(plan: Plan) -> Table:
@@ -202,6 +218,10 @@ def _groups(plan: Plan) -> Table:
         ops = " + ".join(plan.layers[layer].op for layer in g.layers)
         result = ", ".join(plan.tensors[t].type for t in g.outputs)
         table.append([str(n), g.name, ops, result, who, by, _lines(g.sources)])
+    if plan.times is not None:
+        for row, ms in zip(table[1:], plan.times.steps, strict=True):
+            row.insert(4, duration(ms / 1e3) if ms is not None else "")
+        table[0].insert(4, "time")
     return table
 
 

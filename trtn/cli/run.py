@@ -19,6 +19,7 @@ from trtn.cli.options import (
     Printing,
     ProfileOption,
     ShapeOption,
+    TrustedOption,
     epilog,
     verb,
 )
@@ -64,6 +65,7 @@ def run(
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Where outputs go: .npz, or .npy for one.")
     ] = None,
     profile: ProfileOption = None,
+    trusted: TrustedOption = None,
     *,
     printing: Printing,
 ) -> None:
@@ -79,7 +81,7 @@ def run(
         if not output.endswith((".npz", ".npy")):
             raise usage_error(f"`{output}` must end in .npz or .npy", "--output")
     with Console.of(printing) as console:
-        loaded = load(engine)
+        loaded = load(engine, trusted)
         network = loaded.network
         if output is not None and output.endswith(".npy") and len(network.outputs) != 1:
             raise usage_error(f"a .npy file holds one array; the engine has {len(network.outputs)} outputs", "--output")

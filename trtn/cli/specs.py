@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trtn.dsl.diagnostics import Sink, Source
     from trtn.dsl.network import Network, Target
 
-__all__ = ["choose", "find_specs", "load_spec", "read"]
+__all__ = ["choose", "find_specs", "load_networks", "load_spec", "read"]
 
 
 def find_specs(paths: Iterable[str]) -> list[str]:
@@ -50,6 +50,15 @@ def load_spec(
     reading: Reading,
 ) -> tuple[Network, Target | None]:
     """A spec's network, checked, and its target. Warnings go to the console. Raises SpecError with every finding."""
+    networks, named = load_networks(console, path, network=network, reading=reading)
+    return choose(networks, named, network=network, target=target)
+
+
+def load_networks(
+    console: Console, path: str, *, network: str | None = None, reading: Reading
+) -> tuple[list[Network], str]:
+    """A spec's networks (or the one that is named), checked, and what the spec's file is called. Warnings go to the
+    console. Raises SpecError with every finding."""
     from trtn.dsl.diagnostics import Sink
     from trtn.dsl.elaborate import EXPANSION_LIMIT
     from trtn.dsl.load import check_source
@@ -64,7 +73,7 @@ def load_spec(
         raise SpecError("the spec has findings", sink.diagnostics)
     console.found(sink.diagnostics)
     assert source is not None
-    return choose(networks, source.path, network=network, target=target)
+    return networks, source.path
 
 
 def choose(

@@ -14,7 +14,7 @@ class DepthwiseFusion:
 
     name = "depthwise"
     kind = "conv"
-    after = frozenset({"stem"})
+    after = frozenset({"squeeze", "stem"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
         if seed.op.name != "conv" or depthwise_refusal(seed):

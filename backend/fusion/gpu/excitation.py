@@ -8,7 +8,7 @@ from trtn.backend.fusion.epilogue import with_epilogue
 from trtn.backend.fusion.index import GraphIndex
 from trtn.dsl.network import Layer
 
-__all__ = ["FUSION", "ExcitationFusion", "vector_product_refusal"]
+__all__ = ["FUSION", "ExcitationFusion", "excitation_of", "vector_product_refusal", "with_constants"]
 
 _MOST_WEIGHTS = 1 << 17
 """Elements of each of the two matrices: a block reads them all, for each sample anew."""
@@ -26,23 +26,28 @@ class ExcitationFusion:
 
     name = "excitation"
     kind = "excitation"
-    after = frozenset({"stem"})
+    after = frozenset({"squeeze", "stem"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
-        if vector_product_refusal(seed) or not _is_squeezed(index, seed):
-            return None
-        first = _with_constants(index, seed)
-        between = first[-1].output
-        readers = index.readers(between)
-        if len(readers) != 1 or index.is_yielded(between) or readers[0].inputs[0] is not between:
-            return None
-        second = readers[0]
-        if vector_product_refusal(second) or not index.is_free(second):
-            return None
-        return (*first, *_with_constants(index, second))
+        found = excitation_of(index, seed)
+        return found if found is not None and _is_squeezed(index, seed) else None
 
 
 FUSION = ExcitationFusion()
+
+
+def excitation_of(index: GraphIndex, first: Layer) -> tuple[Layer, ...] | None:
+    """Two small products of one vector a sample, the second of the first one's result alone, with their epilogues."""
+    if vector_product_refusal(first):
+        return None
+    half = with_constants(index, first)
+    between = half[-1].output
+    readers = index.readers(between)
+    if len(readers) != 1 or index.is_yielded(between) or vector_product_refusal(second := readers[0]):
+        return None
+    if second.inputs[0] is not between or not index.is_free(second):
+        return None
+    return (*half, *with_constants(index, second))
 
 
 def _is_squeezed(index: GraphIndex, layer: Layer) -> bool:
@@ -53,8 +58,8 @@ def _is_squeezed(index: GraphIndex, layer: Layer) -> bool:
     return maker is not None and maker.op.name in _SQUEEZES
 
 
-def _with_constants(index: GraphIndex, product: Layer) -> tuple[Layer, ...]:
-    """A product and its epilogue, up to the first layer that reads another activation."""
+def with_constants(index: GraphIndex, product: Layer) -> tuple[Layer, ...]:
+    """A layer and its epilogue, up to the first layer that reads another activation."""
     group = with_epilogue(index, product, 1)
     made = {id(layer.output) for layer in group}
     for count, layer in enumerate(group):

@@ -14,7 +14,7 @@ class LibraryGemmFusion:
 
     name = "library_gemm"
     kind = "gemm"
-    after = frozenset({"excitation"})
+    after = frozenset({"excitation", "few_rows"})
 
     def grow(self, index: GraphIndex, seed: Layer) -> tuple[Layer, ...] | None:
         if seed.op.name not in ("linear", "matmul") or not seed.output.dtype.is_float:

@@ -27,7 +27,7 @@ from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.ops.windows import actual_pads
 
-__all__ = ["FAMILY", "DepthwiseFamily", "DepthwiseSpec"]
+__all__ = ["FAMILY", "DepthwiseFamily", "DepthwiseSpec", "Taps", "packed_taps", "taps_of"]
 
 THREADS = 128
 STRIPS = ((8, 1), (8, 2), (8, 4), (4, 2), (4, 4), (4, 7), (2, 4), (2, 7))
@@ -283,7 +283,7 @@ class DepthwiseFamily:
         weight_at, *bias_at = (number[id(t)] for t in conv.inputs[1:] if t is not None)
         x, weight, y = (_flat_to_image(o) for o in (inputs[at], inputs[weight_at], outputs[0]))
         tensors = [_flat_to_image(inputs[n]) for n in epilogue.tensors]
-        taps = _taps(conv.attrs, x, weight)
+        taps = taps_of(conv.attrs, x, weight)
         by_channel = [inputs[n] for n in (*bias_at, *epilogue.channels)]
         vector, width, rows = _strip(tactic, x, y, tensors, by_channel, taps)
         channels_last = x.strides[1] == 1
@@ -302,7 +302,7 @@ class DepthwiseFamily:
         batch, channels, high, wide = y.shape
         vectors, across, down = channels // vector, -(-wide // width), -(-high // rows)
         total = batch * vectors * across * down
-        packed, pack = _packed(inputs[weight_at], weight_at, len(inputs) + len(outputs), spec.packed)
+        packed, pack = packed_taps(inputs[weight_at], weight_at, len(inputs) + len(outputs), spec.packed)
         slots = (at, packed.index, *bias_at, *epilogue.channels, *epilogue.tensors, len(inputs))
         numbers = (
             *map(np.uint32, (total, vectors, across, down)), *map(np.int32, (*x.shape[2:], high, wide, rows, channels)),
@@ -328,7 +328,8 @@ def _flat_to_image(operand: Operand) -> Operand:
     return Operand((n, c, 1, length), (sn, sc, 0, sl), operand.dtype, operand.align)
 
 
-def _taps(attrs: Mapping[str, Any], x: Operand, weight: Operand) -> Taps:
+def taps_of(attrs: Mapping[str, Any], x: Operand, weight: Operand) -> Taps:
+    """The geometry of a convolution of one or two spatial axes."""
     def pair(values: Any) -> tuple[int, int]:
         given = tuple(values)
         return (1, given[0]) if len(given) == 1 else given
@@ -386,7 +387,7 @@ def _allows(vector: int, operands: Sequence[Operand], by_channel: Sequence[Opera
     return all(o.align >= min(16, vector * o.dtype.itemsize) for o in by_channel)
 
 
-def _packed(weight: Operand, at: int, slot: int, dtype: str) -> tuple[Slot, tuple[Call, ...]]:
+def packed_taps(weight: Operand, at: int, slot: int, dtype: str) -> tuple[Slot, tuple[Call, ...]]:
     """The weight [C, 1, *kernel] as [taps, C] in scratch memory, and the launch that makes it so."""
     channels, _, *kernel = weight.shape
     strides, step = [0] * len(kernel), channels

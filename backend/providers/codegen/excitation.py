@@ -19,7 +19,7 @@ from trtn.backend.providers.codegen.program import Program
 from trtn.backend.providers.codegen.rows import ACCUMULATORS
 from trtn.dsl.network import Layer
 
-__all__ = ["FAMILY", "ExcitationFamily", "ExcitationSpec", "Stage"]
+__all__ = ["FAMILY", "ExcitationFamily", "ExcitationSpec", "Stage", "dense_weight", "matrix_of"]
 
 THREADS = 1024
 WARPS = THREADS // 32
@@ -176,23 +176,16 @@ class ExcitationFamily:
         number = {id(t): n for n, t in enumerate(group.inputs)}
         at = number[id(layers[0].inputs[0])]
         x = inputs[at]
-        (middle, given), (made, _) = (_matrix(layer) for layer in layers)
+        (middle, given), (made, _) = (matrix_of(layer) for layer in layers)
         weights: list[Slot] = []
         scratch: list[int] = []
         once: list[Call] = []
-        for layer, (rows, columns), transposed in zip(
-            layers, ((middle, given), (middle, made)), (False, True), strict=True
-        ):
-            slot = number[id(layer.inputs[1])]
-            held = _as_matrix(inputs[slot], layer, transposed)
-            if held.strides == (columns, 1) and held.align == 16:
-                weights.append(Slot(slot))
-                continue
-            weights.append(Slot(len(inputs) + len(outputs) + len(scratch)))
-            scratch.append(rows * columns * held.dtype.itemsize)
-            dense = Operand((rows, columns), (columns, 1), held.dtype)
-            copy = copy_program(held.dtype.name, held.dtype.name)
-            once += elementwise_call(copy, dense.shape, (held,), (dense,), (Slot(slot), weights[-1]))
+        for layer, shape, transposed in zip(layers, ((middle, given), (middle, made)), (False, True), strict=True):
+            packed = Slot(len(inputs) + len(outputs) + len(scratch))
+            slot, size, calls = dense_weight(layer, number, inputs, packed, shape, transposed)
+            weights.append(slot)
+            scratch += size
+            once += calls
         epilogues = [epilogue_of(half) for half in halves]
         stages = [Stage(len(layer.inputs) > 2, e.program) for layer, e in zip(layers, epilogues, strict=True)]
         operands = [
@@ -222,12 +215,32 @@ def _halves(group: Group) -> tuple[Group, Group]:
     return first, second
 
 
-def _matrix(layer: Layer) -> tuple[int, int]:
+def matrix_of(layer: Layer) -> tuple[int, int]:
     """Results and inputs of a product."""
     weight = layer.inputs[1]
     assert weight is not None and weight.weight is not None
     rows, columns = weight.weight.shape[:2]
     return (columns, rows) if layer.op.name == "linear" else (rows, columns)
+
+
+def dense_weight(
+    layer: Layer,
+    number: Mapping[int, int],
+    inputs: Sequence[Operand],
+    packed: Slot,
+    shape: tuple[int, int],
+    transposed: bool,
+) -> tuple[Slot, list[int], list[Call]]:
+    """Where a product's weight lies densely as [results, inputs], or transposed: where it is, or in scratch memory,
+    with the latter's size and the launches that fill it."""
+    at = number[id(layer.inputs[1])]
+    held = _as_matrix(inputs[at], layer, transposed)
+    dense = Operand(shape, (shape[1], 1), held.dtype)
+    if held.strides == dense.strides and held.align == 16:
+        return Slot(at), [], []
+    copy = copy_program(held.dtype.name, held.dtype.name)
+    calls = elementwise_call(copy, shape, (held,), (dense,), (Slot(at), packed))
+    return packed, [dense.size * dense.dtype.itemsize], list(calls)
 
 
 def _as_matrix(weight: Operand, layer: Layer, transposed: bool) -> Operand:

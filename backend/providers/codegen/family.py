@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic
 from trtn.dsl.dtypes import DType
 
-__all__ = ["Call", "Extent", "Family", "KernelSpec", "Operand", "Plan", "Slot", "digest", "grid_for"]
+__all__ = ["Call", "Extent", "Family", "KernelSpec", "Operand", "Plan", "SizedFamily", "Slot", "digest", "grid_for"]
 
 Extent = tuple[int, int, int]
 
@@ -105,6 +105,17 @@ class Family(Protocol):
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
         """The launches for operands of any strides. Raises TacticError where these sizes or strides are not for it."""
+        ...
+
+
+@runtime_checkable
+class SizedFamily(Protocol):
+    """A family whose ways to run a group depend on its sizes. `tactics` then has examples of all of them."""
+
+    def tactics_for(
+        self, group: Group, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand], effort: int
+    ) -> Sequence[Tactic]:
+        """Some of the ways for operands like these, the likeliest first, more at a higher effort (0..5)."""
         ...
 
 

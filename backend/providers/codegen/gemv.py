@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trtn.backend.fusion.gpu.few_rows import MOST_ROWS, few_rows_refusal
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import expressions
@@ -17,10 +18,6 @@ from trtn.backend.providers.codegen.rows import ACCUMULATORS
 from trtn.backend.providers.codegen.walk import Geometry, join, vector_width
 
 __all__ = ["FAMILY", "GemvFamily", "GemvSpec"]
-
-MOST_ROWS = 8
-MOST_WEIGHTS = 1 << 26
-"""Elements of a weight that is worth being kept a second time, transposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +94,7 @@ class GemvFamily:
     name = "gemv"
 
     def refusal(self, group: Group) -> str:
-        linear = group.layers[0]
-        if linear.op.name != "linear":
-            return "it is not a linear layer"
-        weight = linear.inputs[1]
-        assert weight is not None
-        if any(t is not None and t.weight is None for t in linear.inputs[1:]):
-            return "its weight or bias is not a constant"
-        dtype = linear.output.dtype
-        if dtype.name not in ("f16", "bf16") or any(t is not None and t.dtype is not dtype for t in linear.inputs):
-            return f"generated products don't take {dtype}"
-        assert weight.weight is not None
-        inner, columns = weight.weight.shape
-        if inner * columns > MOST_WEIGHTS:
-            return f"its {inner * columns} weights are too many to be kept twice"
-        return epilogue_refusal(group, axis=-1)
+        return few_rows_refusal(group.layers[0]) or epilogue_refusal(group, axis=-1)
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         return [Tactic(f"warps{n}", numerics="reassociated") for n in (8, 4)]

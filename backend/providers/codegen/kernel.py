@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch, TacticError
+from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, digest
 from trtn.backend.providers.codegen.launching import bind_launch
-from trtn.backend.providers.codegen.modules import CompileError, load_kernel
+from trtn.backend.providers.codegen.modules import CompileError, binary_key, cubin_of, load_kernel
 from trtn.dsl.network import Tensor
 
 __all__ = ["CodegenKernel", "operand_of", "operands_of"]
@@ -40,9 +42,14 @@ class CodegenKernel:
         self.workspace = self._offsets[-1]
         try:
             for call in (*plan.once, *plan.calls):
-                load_kernel(call.spec, self._architecture)
+                load_kernel(call.spec, self._architecture, device.binaries)
         except CompileError as e:
             raise TacticError(f"a generated kernel does not compile: {e}") from None
+
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
+        specs = {call.spec for call in (*self.plan.once, *self.plan.calls)}
+        architecture, found = self._architecture, self._device.binaries
+        return {binary_key(spec, architecture): cubin_of(spec, architecture, found) for spec in specs}
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         addresses = [int(a.data.ptr) for a in (*inputs, *outputs)]
@@ -78,7 +85,8 @@ class CodegenKernel:
 
     def _bind_call(self, call: Call, addresses: Sequence[int]) -> Launch:
         arguments = [addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in call.arguments]
-        function = load_kernel(call.spec, self._architecture)
+        function = load_kernel(call.spec, self._architecture, self._device.binaries)
+        cluster.allow(function, getattr(call.spec, "cluster", 1))
         return bind_launch(function, call.grid, call.block, call.shared, arguments, self._architecture)
 
 

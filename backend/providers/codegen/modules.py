@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from typing import Any
 
-from trtn.backend.providers.codegen.family import KernelSpec
+from trtn.backend.binaries import Binaries, BinaryKey
+from trtn.backend.providers.codegen.family import KernelSpec, digest
 
 __all__ = [
     "ARCHITECTURE",
     "OPTIONS",
     "CompileError",
+    "binary_key",
     "compile_all",
     "compile_cubin",
+    "cubin_of",
     "load_kernel",
     "nvrtc_version",
     "unavailable",
@@ -66,24 +70,41 @@ def compile_cubin(source: str, architecture: str = ARCHITECTURE, options: tuple[
         nvrtc.destroyProgram(program)
 
 
-def compile_all(specs: Iterable[KernelSpec], architecture: str) -> None:
+def compile_all(specs: Iterable[KernelSpec], architecture: str, binaries: Binaries) -> None:
     """Compile kernels side by side, so that loading them afterwards costs nothing. Raises CompileError."""
     wanted = list(dict.fromkeys(specs))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for _ in pool.map(lambda spec: _cubin(spec, architecture), wanted):
+        for _ in pool.map(lambda spec: cubin_of(spec, architecture, binaries), wanted):
             pass
 
 
+def load_kernel(spec: KernelSpec, architecture: str, binaries: Binaries) -> Any:
+    """The function of a kernel, ready to be called as `f(grid, block, arguments)`. Raises CompileError."""
+    return _load(cubin_of(spec, architecture, binaries))
+
+
+def cubin_of(spec: KernelSpec, architecture: str, binaries: Binaries) -> bytes:
+    """A kernel's machine code: found, or compiled, once a process. Raises CompileError."""
+    found = binaries.find(binary_key(spec, architecture))
+    return _compile(spec, architecture) if found is None else found
+
+
 @lru_cache(maxsize=4096)
-def load_kernel(spec: KernelSpec, architecture: str) -> Any:
-    """The function of a kernel, ready to be called as `f(grid, block, arguments)`. Compiled once a process."""
+def binary_key(spec: KernelSpec, architecture: str) -> BinaryKey:
+    """Under what a kernel's machine code is kept."""
+    text = "\n".join((*OPTIONS, digest(spec)))
+    return BinaryKey(f"nvrtc-{nvrtc_version()}", architecture, hashlib.sha256(text.encode()).hexdigest())
+
+
+@lru_cache(maxsize=4096)
+def _load(cubin: bytes) -> Any:
     from cupy.cuda.function import Module
 
     module = Module()
-    module.load(_cubin(spec, architecture))
+    module.load(cubin)
     return module.get_function("kernel")
 
 
 @lru_cache(maxsize=4096)
-def _cubin(spec: KernelSpec, architecture: str) -> bytes:
+def _compile(spec: KernelSpec, architecture: str) -> bytes:
     return compile_cubin(spec.source(), architecture)[0]

@@ -38,6 +38,7 @@ DEVICE float minimum(float x, float y) { float z; asm("min.NaN.f32 %0, %1, %2;" 
 DEVICE u32 minimum2(u32 x, u32 y, f16) { u32 z; asm("min.NaN.f16x2 %0, %1, %2;" : "=r"(z) : "r"(x), "r"(y)); return z; }
 DEVICE u32 minimum2(u32 x, u32 y, bf16) { u32 z; asm("min.NaN.bf16x2 %0, %1, %2;" : "=r"(z) : "r"(x), "r"(y)); return z; }
 DEVICE float quick_exp(float x) { return __expf(x); }
+DEVICE float quick_exp2(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 DEVICE float quick_div(float x, float y) { return __fdividef(x, y); }
 // Reads that stay where they are written: constants of a loop that are read again in each turn leave registers free for more work
 // at a time. They come from the first-level cache.

@@ -13,7 +13,7 @@ from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import modules
-from trtn.backend.providers.codegen.family import Family, KernelSpec, Plan
+from trtn.backend.providers.codegen.family import Family, KernelSpec, Plan, SizedFamily
 from trtn.backend.providers.codegen.kernel import CodegenKernel, operands_of
 
 __all__ = ["CodegenProvider", "families"]
@@ -60,8 +60,11 @@ class CodegenProvider:
             Tactic(f"{family.name}.{t.name}", t.workspace, t.numerics)
             for family in families()
             if not family.refusal(problem.group)
-            for t in family.tactics(problem.group)
+            for t in _tactics(family, problem, effort)
         ]
+
+    def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
+        return chosen
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> CodegenKernel:
         self._wait()
@@ -81,7 +84,7 @@ class CodegenProvider:
                 plans.append(e)
         calls = (call for plan in plans if isinstance(plan, Plan) for call in (*plan.once, *plan.calls))
         with suppress(modules.CompileError):  # whose kernel it is comes out below
-            modules.compile_all((call.spec for call in calls), device.name.removeprefix("cuda:"))
+            modules.compile_all((c.spec for c in calls), device.name.removeprefix("cuda:"), device.binaries)
         for (problem, _), plan in zip(wanted, plans, strict=True):
             try:
                 results.append(plan if isinstance(plan, TacticError) else CodegenKernel(problem, plan, device))
@@ -98,7 +101,7 @@ class CodegenProvider:
         specs = [call.spec for plan in plans for call in (*plan.once, *plan.calls)]
         self._wait()
         if specs:
-            self._ahead = Thread(target=_compile, args=(specs, device.name.removeprefix("cuda:")), daemon=True)
+            self._ahead = Thread(target=_compile, args=(specs, device), daemon=True)
             self._ahead.start()
 
     def _wait(self) -> None:
@@ -108,10 +111,16 @@ class CodegenProvider:
             ahead.join()
 
 
-def _compile(specs: Sequence[KernelSpec], architecture: str) -> None:
+def _compile(specs: Sequence[KernelSpec], device: Device) -> None:
     """Compile kernels ahead; whose does not compile comes out when it is asked for."""
     with suppress(modules.CompileError):
-        modules.compile_all(specs, architecture)
+        modules.compile_all(specs, device.name.removeprefix("cuda:"), device.binaries)
+
+
+def _tactics(family: Family, problem: Problem, effort: int) -> Sequence[Tactic]:
+    if isinstance(family, SizedFamily):
+        return family.tactics_for(problem.group, problem.sizes, *operands_of(problem), effort)
+    return family.tactics(problem.group)
 
 
 def _plan(problem: Problem, tactic: Tactic) -> Plan:
@@ -122,7 +131,7 @@ def _plan(problem: Problem, tactic: Tactic) -> Plan:
         raise TacticError(f"no family of kernels is called `{name}`")
     if refusal := family.refusal(problem.group):
         raise TacticError(f"{name}: {refusal}")
-    if all(t.name != rest for t in family.tactics(problem.group)):
+    if not isinstance(family, SizedFamily) and all(t.name != rest for t in family.tactics(problem.group)):
         raise TacticError(f"{name} has no tactic `{rest}` for this group")
     return family.plan(problem.group, rest, problem.sizes, *operands_of(problem))
 

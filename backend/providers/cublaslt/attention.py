@@ -12,7 +12,7 @@ be recorded into a graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
 from trtn.backend.group import Group, make_group
 from trtn.backend.problem import ArrayLayout, Problem, dense_strides, make_problem
-from trtn.backend.providers.base import Launch, Prepared, Provider, Tactic, TacticError
+from trtn.backend.providers.base import Launch, Prepared, Provider, Tactic, TacticError, binaries_of
 from trtn.dsl.builder import Builder
 from trtn.dsl.dtypes import BOOL
 from trtn.dsl.network import Layer, Tensor
@@ -227,6 +228,9 @@ class AttentionKernel:
             {n: device.upload(t.weight.load()) for n, t in enumerate(s.problem.group.inputs) if t.weight is not None}
             for s in steps
         ]
+
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
+        return binaries_of(self._kernels)
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         named = dict(zip(("q", "k", "v", "mask"), (inputs[n] for n in self._number), strict=False))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref, c_void_p
 from functools import partial
 from typing import Any
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
-from trtn.backend.providers.base import Launch, Prepared
+from trtn.backend.providers.base import Launch, Prepared, binaries_of
 from trtn.backend.providers.cublaslt.descriptors import Candidate, Descriptors
 from trtn.backend.providers.cublaslt.formulation import Formulation
 from trtn.backend.providers.cublaslt.library import CublasLt
@@ -26,6 +27,9 @@ class Rest:
         self.workspace = kernel.workspace
         self._kernel = kernel
         self._inputs = inputs
+
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
+        return binaries_of([self._kernel])
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         given = [outputs[0] if n is None else inputs[n] for n in self._inputs]
@@ -45,6 +49,9 @@ class GemmKernel:
         self._chosen = chosen
         self._device = device
         self._rest = rest
+
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
+        return {} if self._rest is None else self._rest.binaries()
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         plan, lib = self._plan, self._lib

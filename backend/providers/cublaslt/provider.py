@@ -92,6 +92,13 @@ class CublasLtProvider:
                 return [_tactic(plan, chosen, rest) for plan, chosen in turns]
         return ()
 
+    def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
+        """The library's own guess for these sizes, which beats what is best for others. Attention is several products:
+        nothing for whom another way was faster."""
+        if problem.group.kind == "attention":
+            return chosen
+        return next((t for t in self.tactics(problem, device, 0) if t.numerics != "reduced"), None)
+
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> Prepared:
         reason = self.refusal(problem.group)
         if reason:

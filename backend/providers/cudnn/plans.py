@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from math import prod
 from typing import Any
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch, TacticError
@@ -20,7 +21,6 @@ from trtn.backend.providers.cudnn.builders import FEWEST, Job, Pool
 from trtn.backend.providers.cudnn.graphs import Graph, graph_of
 from trtn.backend.providers.cudnn.library import CudnnError, Plan, build_plan, list_plans, read_plan
 from trtn.backend.providers.cudnn.spec import GraphSpec, PlanName
-from trtn.backend.providers.cudnn.store import find_plan, keep_plan
 
 __all__ = ["CudnnKernel", "PlanMaker", "tactic_names"]
 
@@ -51,7 +51,7 @@ class PlanMaker:
                 graph, name = _parse(problem, tactic)
             except TacticError:
                 continue
-            if find_plan(_key(graph.spec, name, device)) is None:
+            if device.binaries.find(_key(graph.spec, name, device)) is None:
                 jobs.append((graph.spec, name))
         for pool in self._pools:
             pool.cancel()
@@ -62,13 +62,13 @@ class PlanMaker:
         graph, name = _parse(problem, tactic)
         key, stream = _key(graph.spec, name, device), _stream()
         try:
-            data = find_plan(key) or self._from_pools((graph.spec, name))
+            data = device.binaries.find(key) or self._from_pools((graph.spec, name))
             plan = _read(data, stream)
             again = None if plan is None else partial(build_plan, graph.spec, name)
             plan = plan or build_plan(graph.spec, name, stream)
         except CudnnError as e:
             raise TacticError(str(e)) from None
-        return CudnnKernel(graph, plan, device, key, data, again)
+        return CudnnKernel(graph, plan, device, key, None if again is None else data, again)
 
     def _from_pools(self, job: Job) -> bytes | None:
         return next((data for pool in self._pools if (data := pool.result(job)) is not None), None)
@@ -83,7 +83,7 @@ class CudnnKernel:
         graph: Graph,
         plan: Plan,
         device: Device,
-        key: str,
+        key: BinaryKey,
         data: bytes | None,
         again: Callable[[int], Plan] | None,
     ) -> None:
@@ -99,13 +99,13 @@ class CudnnKernel:
         if graph.mask is not None:
             self.workspace += prod(graph.mask.shape) * 2
 
-    def keep(self) -> None:
-        """Put the plan into the user's cache."""
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
         try:
-            keep_plan(self._key, self._data or self._plan.write())
+            self._data = self._data or self._plan.write()
         except CudnnError as e:
             _log.debug("a plan can't be kept: %s", e)
-        self._data = None
+            return {}
+        return {self._key: self._data}
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         graph = self._graph
@@ -138,7 +138,7 @@ class CudnnKernel:
             if again is None:
                 raise
             _log.info("a plan that was read back does not run, it is built again: %s", e)
-            self._plan = again(stream)
+            self._plan, self._data = again(stream), None
             self._plan.execute(pointers, scratch, stream)
 
 
@@ -183,12 +183,12 @@ def _parse(problem: Problem, tactic: str) -> tuple[Graph, PlanName]:
         raise TacticError(f"`{tactic}` names no plan") from None
 
 
-def _key(spec: GraphSpec, name: PlanName, device: Device) -> str:
-    """Under what a plan is kept: it is good for this cuDNN and this model of GPU only."""
+def _key(spec: GraphSpec, name: PlanName, device: Device) -> BinaryKey:
+    """Under what a plan is kept: it is good for this cuDNN, its frontend and this model of GPU only."""
     import cudnn
 
-    parts = (spec.digest(), str(name), device.model, str(cudnn.backend_version()), str(cudnn.__version__))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256(f"{spec.digest()}\n{name}".encode()).hexdigest()
+    return BinaryKey(f"cudnn-{cudnn.backend_version()}-{cudnn.__version__}", device.model, digest)
 
 
 def _stream() -> int:

@@ -64,6 +64,11 @@ class CudnnProvider:
             raise TacticError(why)
         return self._maker.make(problem, tactic.name, device)
 
+    def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
+        """Plans of attention come with the library. Those of products with an epilogue are compiled for each size, which
+        takes a third of a second."""
+        return chosen if problem.group.kind == "attention" else None
+
     def announce(self, wanted: Sequence[tuple[Problem, Tactic]], device: Device) -> None:
         self._maker.announce([(problem, tactic.name) for problem, tactic in wanted], device)
 

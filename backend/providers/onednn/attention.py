@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import sqrt
 
 from trtn.backend.providers.base import Launch
@@ -34,7 +35,7 @@ def plan_attention(program: Program) -> None:
     across = _split(k, 1)
     lookup = across.seen_as(_swapped(across.desc))
     batch = queries.desc.shape[0]
-    scores = program.scratch(MemoryDesc.dense((batch, shared, heads // shared, rows, keys), q.desc.dtype))
+    scores = program.scratch(MemoryDesc.dense((batch, shared, heads // shared, rows, keys), "f32"))
     scale = layer.attrs["scale"]
     attributes = Attributes()
     attributes.eltwise(Alg.LINEAR, 1 / sqrt(width) if scale is None else scale)
@@ -50,16 +51,17 @@ def plan_attention(program: Program) -> None:
             program.step(add, {Arg.SRC: scores, Arg.SRC_1: guard.addend, Arg.DST: scores})
         except OneDnnError:  # it broadcasts along few axes
             program.python(guard.bind_add)
+    shares = scores if q.desc.dtype == "f32" else program.scratch(MemoryDesc.dense(scores.desc.shape, q.desc.dtype))
     program.step(
-        Primitive("softmax_forward", int(Prop.FORWARD_INFERENCE), int(Alg.SOFTMAX), scores.desc, scores.desc, 4),
-        {Arg.SRC: scores, Arg.DST: scores},
+        Primitive("softmax_forward", int(Prop.FORWARD_INFERENCE), int(Alg.SOFTMAX), scores.desc, shares.desc, 4),
+        {Arg.SRC: scores, Arg.DST: shares},
     )
     if guard is not None:
-        program.python(guard.bind_after)
+        program.python(partial(guard.bind_after, shares))
     values = _split(v, 1)
     program.step(
-        Primitive("matmul", scores.desc, values.desc, None, result.desc),
-        {Arg.SRC: scores, Arg.WEIGHTS: values, Arg.DST: result},
+        Primitive("matmul", shares.desc, values.desc, None, result.desc),
+        {Arg.SRC: shares, Arg.WEIGHTS: values, Arg.DST: result},
     )
 
 
@@ -134,12 +136,12 @@ class _Mask:
 
         return add
 
-    def bind_after(self, lookup: Lookup) -> Launch:
+    def bind_after(self, shares: Value, lookup: Lookup) -> Launch:
         """Zeros for the rows that see nothing."""
-        scores, sees = lookup(self._scores), lookup(self._sees)
+        array, sees = lookup(shares), lookup(self._sees)
 
         def clear() -> None:
             if not sees.all():
-                scores[...] *= sees
+                array[...] *= sees.astype(array.dtype)
 
         return clear

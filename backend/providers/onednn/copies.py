@@ -1,4 +1,4 @@
-"""Padding and concatenation as reorders into parts of the result."""
+"""Padding and concatenation as reorders into parts of the result, casts as reorders into another dtype."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtn.backend.providers.onednn.memory import MemoryDesc
 from trtn.backend.providers.onednn.program import Lookup, Program, Unfit, Value
 from trtn.dsl.network import Layer
 
-__all__ = ["plan_copy"]
+__all__ = ["plan_cast", "plan_copy"]
 
 
 def plan_copy(program: Program) -> None:
@@ -23,6 +23,16 @@ def plan_copy(program: Program) -> None:
             _pad(program, layer)
         case _:
             raise Unfit(f"no primitive for `{layer.op.name}`")
+
+
+def plan_cast(program: Program) -> None:
+    """From one float to another."""
+    group = program.problem.group
+    layer = group.layers[0]
+    x = layer.inputs[0]
+    if len(group.layers) > 1 or layer.op.name != "cast" or x is None or not x.dtype.is_float:
+        raise Unfit("more than a cast of floats")
+    program.copy(program.value(x), program.value(group.outputs[0]))
 
 
 def _concat(program: Program, layer: Layer) -> None:

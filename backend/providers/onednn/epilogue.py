@@ -133,7 +133,8 @@ def attributes_of(
         if isinstance(step, Prelu):
             axis = next(n for n, d in enumerate(value.desc.shape) if d != 1)
             attributes.prelu(1 << axis)
-            operands[arg | Arg.WEIGHTS] = value.seen_as(MemoryDesc.dense((value.desc.shape[axis],), "f32"))
+            slopes = value.seen_as(MemoryDesc.dense((value.desc.shape[axis],), value.desc.dtype))
+            operands[arg | Arg.WEIGHTS] = program.arranged(slopes, MemoryDesc.dense(slopes.desc.shape, "f32"))
         else:
             attributes.binary(step.alg, value.desc)
             operands[arg | Arg.SRC_1] = value

@@ -15,10 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ExecArg", "OneDnnError", "check", "engine", "library", "stream", "unavailable", "version"]
+__all__ = ["ExecArg", "OneDnnError", "check", "engine", "has_bf16", "library", "stream", "unavailable", "version"]
 
 SONAME = "libdnnl.so.3"
 UNIMPLEMENTED = 3
+ISA_BF16 = 0x80
+"""The bit of dnnl_cpu_isa_t for products of bf16: dnnl_cpu_isa_avx512_core_bf16 is 0xe7."""
 SPINS = 1000
 """About 20 us of pause instructions."""
 
@@ -155,6 +157,8 @@ def _open() -> ctypes.CDLL | str:
         lib.dnnl_primitive_desc_query_md.argtypes = [_HANDLE, c_int, c_int]
         lib.dnnl_primitive_desc_query_md.restype = c_void_p
         lib.dnnl_version.restype = POINTER(_Version)
+        lib.dnnl_get_effective_cpu_isa.argtypes = []
+        lib.dnnl_get_effective_cpu_isa.restype = c_int
         return lib
     return f"oneDNN is not installed ({found})"
 
@@ -176,6 +180,12 @@ def library() -> ctypes.CDLL:
 def version() -> str:
     found = library().dnnl_version().contents
     return f"{found.major}.{found.minor}.{found.patch}"
+
+
+def has_bf16() -> bool:
+    """Whether the library is here and the CPU has instructions for products of bf16; without them its kernels emulate
+    bf16, or there are none."""
+    return unavailable() is None and bool(library().dnnl_get_effective_cpu_isa() & ISA_BF16)
 
 
 def check(call: str, *arguments: Any) -> None:

@@ -44,8 +44,8 @@ def plan_pointwise(program: Program) -> None:
     """Every result has the form of the region's first one."""
     group = program.problem.group
     shape = program.problem.outputs[0].shape
-    if any(t.dtype.name != "f32" for layer in group.layers for t in (*layer.inputs, *layer.outputs) if t is not None):
-        raise Unfit("dtypes other than f32 inside")
+    if len({t.dtype.name for layer in group.layers for t in (*layer.inputs, *layer.outputs) if t is not None}) > 1:
+        raise Unfit("several dtypes inside")
     if not shape or any(o.shape != shape for o in program.problem.outputs):
         raise Unfit("a scalar, or results of several shapes")
     _Region(program).write()

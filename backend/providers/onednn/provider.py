@@ -13,7 +13,7 @@ from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.onednn import library
 from trtn.backend.providers.onednn.attention import plan_attention
 from trtn.backend.providers.onednn.conv import plan_conv
-from trtn.backend.providers.onednn.copies import plan_copy
+from trtn.backend.providers.onednn.copies import plan_cast, plan_copy
 from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul
 from trtn.backend.providers.onednn.library import OneDnnError
 from trtn.backend.providers.onednn.pointwise import plan_pointwise
@@ -28,10 +28,10 @@ __all__ = ["PROVIDER", "TACTICS", "OneDnnProvider"]
 
 _log = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = 2
 """Goes up with every change of what a tactic's name stands for."""
-DTYPES = ("f32",)
-"""What the programs are tested for. bf16 and 8-bit kernels want AVX-512."""
+DTYPES = ("bf16", "f32")
+"""What the programs are tested for, on a CPU that has instructions for it."""
 ONE_RESULT = ("attention", "conv", "gemm")
 
 SMALL = 1 << 16
@@ -43,7 +43,7 @@ TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
     "copy": {"parts": plan_copy},
     "gemm": {"inner_product": plan_inner_product, "matmul": plan_matmul},
     "normalisation": {"rows": plan_normalisation},
-    "pointwise": {"chains": plan_pointwise},
+    "pointwise": {"cast": plan_cast, "chains": plan_pointwise},
     "pooling": {"windows": plan_pooling},
     "recurrent": {"cells": plan_recurrent},
     "reduction": {
@@ -88,8 +88,11 @@ class OneDnnProvider:
             return f"no primitive for `{group.layers[-1].op.name}`"
         if group.kind in ONE_RESULT and len(group.outputs) != 1:
             return "more than one result"
-        if group.outputs[0].dtype.name not in DTYPES:
-            return f"{group.outputs[0].dtype}: kernels are for {', '.join(DTYPES)}"
+        dtype = group.outputs[0].dtype.name
+        if dtype not in DTYPES:
+            return f"{dtype}: kernels are for {', '.join(DTYPES)}"
+        if dtype == "bf16" and not library.has_bf16():
+            return "this CPU has no instructions for bf16"
         return ""
 
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:

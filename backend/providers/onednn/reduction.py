@@ -62,12 +62,13 @@ def plan_reduction_by_windows(program: Program) -> None:
     over = sorted(_axes(program, layer, len(shape)))
     if over != list(range(over[0], over[-1] + 1)):
         raise Unfit("axes that are no neighbours")
-    plain, dense = MemoryDesc.dense(shape, "f32"), MemoryDesc.dense(target.desc.shape, "f32")
+    dtype = target.desc.dtype
+    plain, dense = MemoryDesc.dense(shape, dtype), MemoryDesc.dense(target.desc.shape, dtype)
     if target.desc != dense:
         raise Unfit("a result with gaps or in another order")
     outer, count, inner = prod(shape[: over[0]]), prod(shape[over[0] : over[-1] + 1]), prod(shape[over[-1] + 1 :])
-    image = MemoryDesc.channels_last((outer, inner, count), "f32")
-    pixel = MemoryDesc.channels_last((outer, inner, 1), "f32")
+    image = MemoryDesc.channels_last((outer, inner, count), dtype)
+    pixel = MemoryDesc.channels_last((outer, inner, 1), dtype)
     attributes = Attributes()
     if layer.op.name == "reduce_sum":
         attributes.eltwise(Alg.LINEAR, float(count))

@@ -95,10 +95,12 @@ def _given(tensor: Tensor | None) -> Tensor:
 
 
 def _parameter(program: Program, tensor: Tensor, shape: tuple[int, ...]) -> Value:
+    """A scale or shift, which the primitive takes in f32."""
     value = program.value(tensor)
-    if value.desc.shape != shape or value.desc != MemoryDesc.dense(shape, "f32"):
-        raise Unfit(f"`{tensor.name}` is {tensor.type}: not f32{list(shape)}")
-    return value.seen_as(MemoryDesc.dense((prod(shape),), "f32"))
+    if value.desc.shape != shape or value.desc != MemoryDesc.dense(shape, value.desc.dtype):
+        raise Unfit(f"`{tensor.name}` is {tensor.type}: not dense, or not {list(shape)}")
+    flat = (prod(shape),)
+    return program.arranged(value.seen_as(MemoryDesc.dense(flat, value.desc.dtype)), MemoryDesc.dense(flat, "f32"))
 
 
 def _lrn(program: Program, layer: Layer) -> None:

@@ -37,11 +37,11 @@ function drawInside(node, layout, x, y, parent) {
 function drawNode({ node, w, h }, x, y, parent) {
   const names = ["node", node.kind];
   if (isView(node)) names.push("view");
-  if (node.kind === "input" || node.kind === "output") names.push("io");
+  if (isPort(node)) names.push("io");
   if (node.open) names.push("open", node.chain.length % 2 ? "odd" : "even");
   const g = element("g", { class: names.join(" "), transform: `translate(${f(x)} ${f(y)})`, "data-id": node.id, "data-name": node.path }, parent);
   shown.set(node.id, { node, x, y, w, h, g });
-  if (!node.open && ["block", "repeat", "part"].includes(node.kind)) {
+  if (!node.open && ["block", "repeat", "part", "body"].includes(node.kind)) {
     for (const d of node.kind === "repeat" ? [8, 4] : [4]) element("rect", { class: "deck", x: d, y: d, width: w, height: h, rx: 7 }, g);
   }
   element("rect", { class: "body", width: w, height: h, rx: 7 }, g);
@@ -60,6 +60,7 @@ function drawNode({ node, w, h }, x, y, parent) {
     element("text", { class: "sub", x: 13, y: 33 }, g, clip(subtitle(node), w - 22, 6.4));
     const type = typeOf(node);
     if (type) element("text", { class: "sub", x: 13, y: 48 }, g, clip(type, w - 18, 6.4));
+    if (isPort(node)) return;
     if (node.steps.length === 1) element("rect", { class: "stripe", x: 0, y: 0, width: 5, height: h, rx: 2.5, style: `--c:${colour(node.steps[0])}` }, g);
     else if (node.steps.length) drawMix(node, w, h, g);
   }

@@ -12,7 +12,7 @@ function sizeOf(node) {
     const inner = node.layout || (node.layout = layOut(node));
     return [inner.w, inner.h];
   }
-  if (node.kind === "input" || node.kind === "output") return [Math.min(Math.max(7.3 * node.label.length, 6.5 * subtitle(node).length, 64) + 28, 250), 40];
+  if (isPort(node)) return [Math.min(Math.max(7.3 * node.label.length, 6.5 * subtitle(node).length, 64) + 28, 250), 40];
   const longest = Math.max(title(node).length * 7.3, subtitle(node).length * 6.4, typeOf(node).length * 6.4);
   const width = Math.min(Math.max(longest + 26, 90), 250);
   return [isView(node) ? Math.min(width, 190) : width + (node.isLeaf ? 0 : 16), isView(node) ? 22 : 56];

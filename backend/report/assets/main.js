@@ -93,7 +93,7 @@ panel.addEventListener("click", (event) => {
 
 const search = document.getElementById("search");
 const found = document.getElementById("found");
-const targets = [...nodes.values()].filter((n) => n !== root).map((node) => {
+const targets = [...nodes.values()].filter((n) => n !== root && !["body", "argument", "result"].includes(n.kind)).map((node) => {
   const ops = node.kind === "layer" || node.isLeaf && node.layer !== undefined ? plan.layers[node.layer].op : node.kind;
   return { node, name: node.path.toLowerCase(), ops };
 });
@@ -191,12 +191,13 @@ function recolour() {
 document.getElementById("network").textContent = plan.network;
 document.getElementById("target").textContent = `${plan.device}${plan.target ? ` · ${plan.target}` : ""}`;
 const kernels = plan.groups.filter((g) => g.role === "kernel").length;
-document.getElementById("facts").innerHTML = `<b>${plan.layers.length}</b> layers in <b>${plan.groups.length}</b> steps, <b>${kernels}</b> kernels · ${html(plan.precision)}`;
+document.getElementById("facts").innerHTML = `<b>${plan.layers_after}</b> layers in <b>${plan.groups.length}</b> steps, <b>${kernels}</b> kernels · ${html(plan.precision)}${plan.times ? ` · <b>${milliseconds(plan.times.total)}</b>` : ""}`;
 const select = document.getElementById("colour");
 select.innerHTML = Object.keys(MODES).map((m) => `<option>${m}</option>`).join("");
 select.addEventListener("change", () => { mode = select.value; recolour(); });
 buttons("profiles", plan.profiles.map((p) => p.name), 0, (n) => { profile = n; recolour(); });
-buttons("modes", ["live bytes", "arena"], 0, (n) => { chart = n ? "arena" : "live"; plot(); });
+const charts = ["live bytes", "arena", ...(plan.times ? ["time"] : [])];
+buttons("modes", charts, 0, (n) => { chart = charts[n]; plot(); memoryFacts(); });
 watchMemory((step) => show(stepNodes.get(step)));
 
 openSome();

@@ -1,9 +1,10 @@
-// Memory over the steps: the bytes alive at each, or the arena itself, value by value at its offset.
+// Over the steps: the bytes alive at each; the arena itself, value by value at its offset; the time of each, where it was
+// measured.
 
 const canvas = document.getElementById("memory");
 const tip = document.getElementById("tip");
 let profile = 0;
-let chart = "live";
+let chart = "live bytes";
 let hovered = null;
 
 const EDGE = { left: 66, right: 10, top: 8, bottom: 18 };
@@ -20,23 +21,27 @@ function plot() {
   const memory = plan.profiles[profile].memory;
   c.font = "11px system-ui, sans-serif";
   c.fillStyle = paint("--soft");
-  if (!memory) { c.fillText("The data decides how much memory a run takes.", EDGE.left, h / 2); return; }
-  const top = Math.max(memory.arena, 1) * 1.04;
+  const isTime = chart === "time";
+  if (!memory && !isTime) { c.fillText("The data decides how much memory a run takes.", EDGE.left, h / 2); return; }
+  const most = isTime ? Math.max(...plan.times.steps) : memory.arena;
+  const top = (isTime ? most || 1 : Math.max(most, 1)) * 1.04;
   const x = (step) => EDGE.left + ((w - EDGE.left - EDGE.right) * step) / plan.groups.length;
   const y = (n) => h - EDGE.bottom - ((h - EDGE.top - EDGE.bottom) * n) / top;
   c.textAlign = "right";
   for (const share of [0, 0.5, 1]) {
-    const at = memory.arena * share;
-    c.fillText(bytes(Math.round(at)), EDGE.left - 8, y(at) + 4);
+    const at = most * share;
+    c.fillText(isTime ? milliseconds(at) : bytes(Math.round(at)), EDGE.left - 8, y(at) + 4);
     c.fillStyle = paint("--line");
     c.fillRect(EDGE.left, y(at), w - EDGE.left - EDGE.right, 1);
     c.fillStyle = paint("--soft");
   }
-  if (chart === "live") {
-    memory.live.forEach((n, s) => {
-      c.fillStyle = paint(colour(s));
-      c.fillRect(x(s), y(n), Math.max(x(s + 1) - x(s) - (x(1) - x(0) > 3 ? 1 : 0), 0.6), y(0) - y(n));
-    });
+  const bars = (values) => values.forEach((n, s) => {
+    c.fillStyle = paint(colour(s));
+    c.fillRect(x(s), y(n || 0), Math.max(x(s + 1) - x(s) - (x(1) - x(0) > 3 ? 1 : 0), 0.6), y(0) - y(n || 0));
+  });
+  if (isTime) bars(plan.times.steps);
+  else if (chart === "live bytes") {
+    bars(memory.live);
     c.setLineDash([5, 4]);
     c.strokeStyle = paint("--ink");
     c.beginPath();
@@ -109,9 +114,11 @@ function watchMemory(choose) {
   canvas.addEventListener("mousemove", (event) => {
     const step = stepAt(event);
     const memory = plan.profiles[profile].memory;
-    if (step === null || !memory) { say(event, ""); return; }
+    if (step === null || (!memory && chart !== "time")) { say(event, ""); return; }
     const group = plan.groups[step];
-    const lines = [`step ${step + 1}  ${group.name}`, `${bytes(memory.live[step])} alive`];
+    const lines = [`step ${step + 1}  ${group.name}`];
+    if (chart === "time") { say(event, [...lines, opsOf(step), timeOf([step]) || "not timed"].join("\n")); return; }
+    lines.push(`${bytes(memory.live[step])} alive`);
     const n = chart === "arena" ? bufferAt(event, step) : null;
     if (n !== hovered) { hovered = n; plot(); }
     if (n !== null) {
@@ -130,6 +137,10 @@ function watchMemory(choose) {
 function memoryFacts() {
   const memory = plan.profiles[profile].memory;
   const text = document.getElementById("memory-facts");
+  if (chart === "time") {
+    text.textContent = `${milliseconds(plan.times.total)} in all, of engine ${plan.times.engine}: the median of ${plan.times.runs} runs, step by step`;
+    return;
+  }
   if (!memory) { text.textContent = ""; return; }
   const over = memory.lower_bound ? ((memory.arena - memory.lower_bound) / memory.lower_bound) * 100 : 0;
   text.textContent = `arena ${bytes(memory.arena)} at max, ${over.toFixed(1)} % over the lower bound; peak at step ${memory.peak + 1}`;

@@ -18,7 +18,7 @@ function section(title, body) { return body ? heading(title) + body : ""; }
 function describe(node) {
   if (!node || node === root) panel.innerHTML = overview();
   else if (node.kind === "input" || node.kind === "output") panel.innerHTML = crumbs(node) + ofTensor(node);
-  else if (node.kind === "step" || node.kind === "layer") panel.innerHTML = crumbs(node) + ofStep(node);
+  else if (node.kind === "step" || isInside(node)) panel.innerHTML = crumbs(node) + ofStep(node);
   else panel.innerHTML = crumbs(node) + ofBlock(node);
   panel.scrollTop = 0;
 }
@@ -36,7 +36,7 @@ function overview() {
     ["device", html(plan.device)],
     ["target", html(plan.target || "none")],
     ["precision", html(plan.precision)],
-    ["layers", `${plan.layers_before} in the spec, ${plan.layers.length} after the passes`],
+    ["layers", `${plan.layers_before} in the spec, ${plan.layers_after} after the passes`],
     ["steps", `${plan.groups.length}, ${plan.groups.filter((g) => g.role === "kernel").length} of them kernels`],
     ["effort", plan.effort],
     ["digest", code(plan.digest.slice(0, 23) + "…")],
@@ -44,7 +44,7 @@ function overview() {
   const io = [...plan.inputs.map((t) => ["in", t]), ...plan.outputs.map((t) => ["out", t])].map(([way, t]) => [way, `${code(plan.tensors[t].name)}<br><span class="mono why">${html(plan.tensors[t].type)}</span>`]);
   const providers = plan.libraries.map((l) => [html(l.name), l.version ? html(l.version) : `<span class="why">not on the machine that planned: ${html(l.missing)}</span>`]);
   return `<h2>${html(plan.network)}</h2>${doc}${table(facts)}${section("inputs and outputs", table(io))}${section(mode === "kind" ? "kinds of steps" : mode, mixTable(root.steps))}
-    ${section("tactics", tacticsTable())}${lockTable()}${section("providers", table(providers))}${section("profiles", profileTable())}${section("memory at the peak", peakTable())}
+    ${timesTable()}${section("tactics", tacticsTable())}${lockTable()}${section("providers", table(providers))}${section("profiles", profileTable())}${section("memory at the peak", peakTable())}
     ${section("most weights", heaviest(root.steps))}${section("why things are apart", reasonsTable())}${against()}`;
 }
 
@@ -52,6 +52,21 @@ function mixTable(steps) {
   const found = mix(steps);
   const bar = found.map(([, count, c]) => `<i style="--c:${c};flex:${count}"></i>`).join("");
   return `<div class="meter">${bar}</div>${table(found.map(([v, count, c]) => right(`<i class="dot" style="--c:${c}"></i>${html(v)}`, count)))}`;
+}
+
+function share(steps) { return `${(steps.reduce((sum, s) => sum + (plan.times.steps[s] || 0), 0) / plan.times.total * 100).toFixed(1)} %`; }
+
+function timesTable() {
+  const { times } = plan;
+  if (!times) return "";
+  const at = Object.entries(times.sizes).map(([d, n]) => `${d} = ${n}`).join(", ");
+  const notes = times.notes.map((n) => `<p class="warn">${html(n)}</p>`).join("");
+  return section("slowest steps", `<p>${milliseconds(times.total)} in all, of engine ${html(times.engine)}${at ? ` at ${html(at)}` : ""}: the median of ${times.runs} runs, step by step</p>${notes}${slowest(plan.groups.map((_, s) => s))}`);
+}
+
+function slowest(steps) {
+  const most = steps.filter((s) => plan.times && plan.times.steps[s]).sort((a, b) => plan.times.steps[b] - plan.times.steps[a]);
+  return table(most.slice(0, 10).map((s) => right(goTo(s), `${timeOf([s])}, ${share([s])}`)));
 }
 
 function tacticsTable() {
@@ -63,7 +78,7 @@ function lockTable() {
   const { lock } = plan;
   if (!lock) return "";
   if (!lock.exists) return section("lock", `<p>${code(lock.path)} is not there yet; a build writes it.</p>`);
-  return section("lock", `${code(lock.path)}${table([right("pinned", lock.pinned), right("stale", lock.stale), right("missing", lock.missing), right("not asked for here", lock.unused)])}`);
+  return section("lock", `${code(lock.path)}${table([right("pinned", lock.pinned), right("stale", lock.stale), right("missing", lock.missing), right("not asked for", lock.unused)])}${lock.changed.map((text) => `<p class="warn">${html(text)}</p>`).join("")}`);
 }
 
 function profileTable() {
@@ -119,6 +134,7 @@ function ofBlock(node) {
   const { memory } = plan.profiles[profile];
   const weights = node.steps.reduce((sum, s) => sum + plan.groups[s].weight_bytes, 0);
   const facts = [["what", html(node.kind === "part" ? "a part of a long list of steps" : node.kind)], ["steps", `${node.steps.length}: ${node.steps[0] + 1} to ${node.steps.at(-1) + 1}`], ["weights", bytes(weights)]];
+  if (timeOf(node.steps)) facts.push(["time", `${timeOf(node.steps)}, ${share(node.steps)}`]);
   if (memory) facts.push(["most alive in it", bytes(Math.max(...node.steps.map((s) => memory.live[s])))]);
   const inside = new Set(node.steps);
   const crossing = (way) => {
@@ -130,7 +146,7 @@ function ofBlock(node) {
     return table([...seen.keys()].slice(0, 30).map((t) => [`${code(plan.tensors[t].name)}<br><span class="mono">${html(plan.tensors[t].type)}</span>`]));
   };
   const steps = node.steps.slice(0, 80).map((s) => right(goTo(s, short(plan.groups[s].name, node.path)), html(opsOf(s))));
-  return `<h2>${html(node.path || node.label)}</h2>${table(facts)}${section("by " + mode, mixTable([...inside]))}${section("reads", crossing("in"))}${section("gives", crossing("out"))}${section("steps", table(steps))}`;
+  return `<h2>${html(node.path || node.label)}</h2>${table(facts)}${section("by " + mode, mixTable([...inside]))}${section("reads", crossing("in"))}${section("gives", crossing("out"))}${section("slowest steps", slowest(node.steps))}${section("steps", table(steps))}`;
 }
 
 function short(name, path) { return path && name.startsWith(`${path}.`) ? name.slice(path.length + 1) : name; }
@@ -140,20 +156,22 @@ function short(name, path) { return path && name.startsWith(`${path}.`) ? name.s
 function ofStep(node) {
   const group = plan.groups[node.steps[0]];
   const number = node.steps[0];
-  const chosen = node.kind === "layer" ? node.layer : null;
+  const chosen = isInside(node) ? node.layer : null;
+  const layers = chosen === null || group.layers.includes(chosen) ? group.layers : [...group.layers, chosen];
   const role = { kernel: "a kernel", view: "a view: costs nothing", concat: "a concat: its parts are written in place", late: "op by op, when the data is there" }[group.role];
   const { memory } = plan.profiles[profile];
   const facts = [["step", `${number + 1} of ${plan.groups.length}`], ["kind", `<i class="dot" style="--c:${colour(number)}"></i>${html(group.kind)}`], ["run as", html(role)]];
+  if (timeOf([number])) facts.push(["time", `${timeOf([number])}, ${share([number])}`]);
   if (group.weight_bytes) facts.push(["weights", bytes(group.weight_bytes)]);
   if (memory) facts.push(["alive here", `${bytes(memory.live[number])} of ${bytes(memory.lower_bound)}`]);
-  return `<h2>${html(node.path)}</h2>${table(facts)}${section("layers", group.layers.map((n) => ofLayer(n, n === chosen)).join(""))}
+  return `<h2>${html(node.path)}</h2>${table(facts)}${section("layers", layers.map((n) => ofLayer(n, n === chosen)).join(""))}
     ${section("reads", tensorCards(group.inputs))}${section("gives", tensorCards(group.outputs))}${group.role === "kernel" ? section("providers", providersOf(group)) + section("tactics", decisionsOf(group)) : ""}
     ${section("not fused with what comes before", apartOf(number, "second", "first"))}${section("not fused with what comes after", apartOf(number, "first", "second"))}${section("alive at this step", aliveTable(number))}`;
 }
 
 function ofLayer(n, isChosen) {
   const layer = plan.layers[n];
-  const bodies = layer.bodies.length ? `<p>bodies of ${layer.bodies.join(" and ")} layers</p>` : "";
+  const bodies = layer.bodies.length ? `<p>${layer.bodies.map((b) => `${b.label}: ${b.layers.length} layers`).join(", ")}</p>` : "";
   const source = layer.source ? `<p>${code(layer.source)}</p>` : "<p>made by a pass</p>";
   const text = layer.text ? `<pre>${html(layer.text)}</pre>` : "";
   const attrs = layer.attrs ? `<p class="mono why">${html(layer.attrs)}</p>` : "";

@@ -11,7 +11,7 @@ function segments(name) {
 
 class Node {
   constructor(kind, label, path) {
-    this.kind = kind; // root, repeat, block, part, step, layer, input, output
+    this.kind = kind; // root, repeat, block, part, step, layer, input, output; of control flow: body, argument, result
     this.label = label;
     this.path = path;
     this.id = `${kind}:${path}`;
@@ -51,13 +51,11 @@ function buildTree() {
     const home = named && named.kind === "block" ? named : blocks.get(homes[number].join("."));
     const step = home.add(new Node("step", segments(group.name).at(-1), group.name));
     step.step = number;
-    if (group.layers.length > 1) {
-      for (const n of group.layers) {
-        const layer = step.add(new Node("layer", segments(plan.layers[n].name).at(-1), plan.layers[n].name));
-        layer.layer = n;
-        layer.steps = [number];
-      }
-    } else step.layer = group.layers[0];
+    if (group.layers.length > 1) for (const n of group.layers) addLayer(step, n, number);
+    else {
+      step.layer = group.layers[0];
+      addBodies(step, step.layer, number);
+    }
     step.steps = [number];
   });
   tidy(root);
@@ -71,6 +69,42 @@ function buildTree() {
   arrange(root);
   return root;
 }
+
+function addLayer(parent, number, step) {
+  const { name } = plan.layers[number];
+  const layer = parent.add(new Node("layer", segments(name).at(-1), name));
+  layer.id = `layer:${number}`; // names in bodies may be there twice
+  layer.layer = number;
+  layer.steps = [step];
+  addBodies(layer, number, step);
+}
+
+/** The bodies of control flow below its node: what each is given, its layers; then the result, which reads what the
+    bodies give. */
+function addBodies(node, number, step) {
+  const { bodies, inputs, name, outputs } = plan.layers[number];
+  if (!bodies.length) return;
+  const leaf = (parent, kind, label, reads, makes) => {
+    const made = parent.add(new Node(kind, label, name));
+    made.id = `${kind}:${number}:${parent.label}`;
+    Object.assign(made, { layer: number, steps: [step], reads, makes });
+  };
+  for (const body of bodies) {
+    const inside = node.add(new Node("body", body.label, name));
+    inside.id = `body:${number}:${body.label}`;
+    Object.assign(inside, { layer: number, steps: [step] });
+    if (body.inputs.length) leaf(inside, "argument", "each turn", inputs, body.inputs);
+    for (const n of body.layers) addLayer(inside, n, step);
+  }
+  const first = bodies.some((b) => b.inputs.length) ? [] : inputs;
+  leaf(node, "result", plan.layers[number].op, [...first, ...bodies.flatMap((b) => b.outputs)], outputs);
+}
+
+/** Whether a node stands for values that come in or go out. */
+function isPort(node) { return ["input", "output", "argument", "result"].includes(node.kind); }
+
+/** Whether a node lies within a step. */
+function isInside(node) { return ["layer", "body", "argument", "result"].includes(node.kind); }
 
 /** Takes out blocks of one child, and puts blocks `b[0]`, `b[1]`, .. of one name under a repeat. */
 function tidy(node) {
@@ -123,7 +157,7 @@ function settle(node, chain) {
   node.chain = [...chain, node];
   node.edges = [];
   node.children.forEach((c) => settle(c, node.chain));
-  if (node.kind !== "layer" && node.kind !== "step") node.steps = node.children.flatMap((c) => c.steps).sort((a, b) => a - b);
+  if (!isInside(node) && node.kind !== "step") node.steps = [...new Set(node.children.flatMap((c) => c.steps))].sort((a, b) => a - b);
 }
 
 /** For each child, those that it reads (`waits`) and those that read it. */
@@ -204,12 +238,12 @@ function connect(root) {
   const atoms = [...everyNode(root)].filter((n) => n.isLeaf && n !== root);
   const makers = new Map();
   for (const a of atoms) {
-    const made = a.kind === "input" ? [a.tensor] : a.kind === "output" ? [] : plan.layers[a.layer].outputs;
+    const made = a.kind === "input" ? [a.tensor] : a.kind === "output" ? [] : a.makes || plan.layers[a.layer].outputs;
     made.forEach((t) => makers.set(t, a));
   }
   const edges = [];
   for (const a of atoms) {
-    const read = a.kind === "output" ? [a.tensor] : a.kind === "input" ? [] : plan.layers[a.layer].inputs;
+    const read = a.kind === "output" ? [a.tensor] : a.kind === "input" ? [] : a.reads || plan.layers[a.layer].inputs;
     for (const t of new Set(read)) {
       const maker = makers.get(t);
       if (maker && maker !== a) edges.push({ from: maker, to: a, tensor: t });

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from tests.backend.harness import assert_same, floats, network
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.build import build
 from trtn.backend.engine.container import Section, read_container, write_container
 from trtn.backend.engine.file import load_engine
@@ -60,6 +61,11 @@ WEIGHTS = (
 )
 FEEDS = {"x": floats(3, 6), "m": floats(2, 4), "c": np.array(False), "n": np.array(3)}
 
+KERNELS = {
+    BinaryKey("cudnn-91900-1.32.0", "NVIDIA H200, 132 SMs", "ab" * 32): bytes(range(200)),
+    BinaryKey("nvrtc-13.0", "sm_90", "cd" * 32): b"\x7fELF" * 50,
+}
+"""Compiled kernels, in the order of their keys."""
 LOAD_SECONDS, RUN_SECONDS = 10, 5
 ODD: list[Any] = [
     None, True, False, -1, 0, 1, 2, 3, 7, 64, 2**31 - 1, 2**31, 2**53, 2**62, -(2**62), 10**25, 0.5, -0.0, 1e308,
@@ -162,7 +168,7 @@ def outcome(path: Path, original: dict[str, Any], *, hostile: bool) -> str:
     """`refused`, `same`, `other`, `error`, `slow`; or a finding, which starts with `!`."""
     try:
         with at_most(LOAD_SECONDS):
-            engine = load_engine(path)
+            engine = load_engine(path, trusted=True)
     except EngineError as error:
         return "refused" if error.diagnostics and str(error) else "! an error without a diagnostic"
     except Slow:
@@ -198,14 +204,17 @@ def main(count: int, seed: int) -> int:
         engine.save(good)
         original = engine.run(FEEDS)
         assert outcome(good, original, hostile=False) == "same"
-        data = good.read_bytes()
         container = read_container(good)
-        header, weights = container.header, bytes(container.section("weights"))
+        header, weights = forge_kernels(container.header), bytes(container.section("weights"))
+        kernels = b"".join(KERNELS.values())
+        forge(good, header, weights, kernels)
+        assert outcome(good, original, hostile=False) == "same"
+        data = good.read_bytes()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for number in range(count):
             hostile = number % 2 == 1
             if hostile:
-                forge(bad, knowingly(header, pick), blindly(weights, pick) if pick.random() < 0.1 else weights)
+                forge(bad, knowingly(header, pick), blindly(weights, pick) if pick.random() < 0.1 else weights, kernels)
             else:
                 bad.write_bytes(blindly(data, pick))
             found = outcome(bad, original, hostile=hostile)
@@ -229,9 +238,18 @@ def main(count: int, seed: int) -> int:
     return 1 if findings else 0
 
 
-def forge(path: Path, header: dict[str, Any], weights: bytes) -> None:
-    chunks: Callable[[], list[bytes]] = lambda: [weights]  # noqa: E731
-    write_container(path, header, [Section("weights", len(weights), chunks)])
+def forge_kernels(header: dict[str, Any]) -> dict[str, Any]:
+    """A header that has the table of KERNELS."""
+    return {**header, "kernels": [[k.library, k.target, k.digest, len(piece)] for k, piece in KERNELS.items()]}
+
+
+def forge(path: Path, header: dict[str, Any], weights: bytes, kernels: bytes = b"") -> None:
+    """An engine file of these parts, with hashes that are right."""
+
+    def section(name: str, data: bytes) -> Section:
+        return Section(name, len(data), lambda: [data])
+
+    write_container(path, header, [section("weights", weights), *([section("kernels", kernels)] if kernels else [])])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.backend.fusion.test_partition import check, shown
-from tests.backend.passes.nets import F16, I64, Net, networks
+from tests.backend.passes.nets import F16, F32, I64, Net, networks
 from trtn.backend.fusion import partition
 from trtn.backend.group import Group
 from trtn.backend.passes import run_passes
 from trtn.backend.plan.layout import plan_orders
-from trtn.dsl.network import Network, Tensor
+from trtn.dsl.network import Network, Profile, ProfileRange, Tensor
 
 GPU = "cuda:sm_90"
 
@@ -187,3 +188,48 @@ def test_products_take_what_libraries_have() -> None:
         "gemm: matmul",
         "pointwise: mul relu",
     ]
+
+
+def gated(b: Net, x: Tensor, **attrs: Any) -> tuple[Tensor, Tensor]:
+    """An image, and the same with its channels scaled."""
+    h = b.of("silu", b.of("conv", x, b.constant(weights(16, 1, 3, 3)), pads=1, groups=16, **attrs))
+    s = b.of("relu", b.of("conv", b.of("global_avg_pool", h), b.constant(weights(4, 16, 1, 1))))
+    return h, b.of("mul", h, b.of("sigmoid", b.of("conv", s, b.constant(weights(16, 4, 1, 1)))))
+
+
+def test_a_gated_image_stays_where_it_is_made() -> None:
+    b = Net()
+    _, y = gated(b, half(b, b.x(16, 6, 6)))
+    groups = gpu_groups(b.done(b.of("max_pool", b.of("hard_swish", y), kernel=2)))
+    middle = "conv silu global_avg_pool conv relu conv sigmoid mul hard_swish"
+    assert shown(groups) == ["pointwise: cast", f"squeeze: {middle}", "pooling: max_pool"]
+    assert plan_orders(groups)[id(groups[1].outputs[0])] == (0, 2, 3, 1)
+
+
+def test_a_gated_image_that_others_read_is_no_group() -> None:
+    b = Net()
+    h, y = gated(b, half(b, b.x(16, 6, 6)))
+    assert "conv: conv silu" in shown(gpu_groups(b.done(y, b.of("exp", h))))
+    b = Net()
+    h, y = gated(b, half(b, b.x(16, 6, 6)), dilations=2)
+    assert "conv: conv silu" in shown(gpu_groups(b.done(y)))
+
+
+def test_a_product_of_few_rows_writes_what_its_cast_gives() -> None:
+    def product(rows: int, to: Any) -> list[str]:
+        b = Net()
+        x = half(b, b.x(rows, 16))
+        y = b.of("relu", b.of("linear", x, b.constant(weights(16, 8))))
+        return shown(gpu_groups(b.done(b.of("cast", y, to=to))))
+
+    assert product(1, F32)[1:] == ["gemm: linear relu cast"]
+    assert product(2, F32)[1:] == ["gemm: linear relu", "pointwise: cast"]
+    assert product(1, I64)[1:] == ["gemm: linear relu", "pointwise: cast"]
+
+
+def test_profiles_say_how_many_rows_there_are() -> None:
+    b = Net()
+    network = b.done(b.of("cast", b.of("linear", half(b, b.x(4, 16)), b.constant(weights(16, 8))), to=F32))
+    few = replace(network, profiles=(Profile("few", {"N": ProfileRange(1, 1, 2)}),))
+    assert shown(gpu_groups(network))[-1] == "pointwise: cast"
+    assert shown(gpu_groups(few))[-1] == "gemm: linear cast"

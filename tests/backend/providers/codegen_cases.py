@@ -622,6 +622,37 @@ def _excitations() -> Iterator[Case]:
     yield case("excitation_flat", excitation("f16", 64, 16, 40, flat=True), sizes={"N": 3}, **settings)
 
 
+def _squeezes() -> Iterator[Case]:
+    def squeeze(
+        dtype: str, channels: int, middle: int, high: int, wide: int, kernel: int = 3, *, after: str = "silu", **attrs: Any
+    ) -> Callable[[Net], Tensor]:
+        """With other activations as in MobileNetV3, whose images are scaled before they are activated."""
+
+        def make(n: Net) -> Tensor:
+            x = n.x(dtype, "N", channels, high, wide)
+            taps = n.random(dtype, channels, 1, kernel, kernel, scale=0.2)
+            h = n.conv(x, taps, n.random(dtype, channels, seed=1), groups=channels, **attrs)
+            h = n.silu(h) if after == "silu" else h
+            weights = (n.random(dtype, middle, channels, 1, 1, seed=2), n.random(dtype, channels, middle, 1, 1, seed=3))
+            bias = (n.random(dtype, middle, seed=4),) if after == "silu" else ()
+            e = n.relu(n.conv(n.global_avg_pool(h), weights[0], *bias))
+            e = n.conv(e, weights[1], n.random(dtype, channels, seed=5))
+            if after == "silu":
+                return n.mul(n.sigmoid(e), h, name="y")  # type: ignore[no-any-return]
+            scaled = n.mul(n.mul(h, n.hard_sigmoid(e)), n.random(dtype, channels, 1, 1, seed=6))
+            return n.hard_swish(scaled, name="y")  # type: ignore[no-any-return]
+
+        return make
+
+    settings: dict[str, Any] = {"layouts": {"x": "last", "y": "last"}, "sizes": {"N": 2}, "accumulated": 3e4}
+    one, two = (1, 1, 1, 1), (2, 2, 2, 2)
+    yield case("squeeze_f16", squeeze("f16", 48, 10, 7, 7, pads=one), **settings)
+    yield case("squeeze_five", squeeze("f16", 72, 4, 9, 14, 5, pads=two), **settings)
+    stride = squeeze("bf16", 24, 6, 13, 12, 5, pads=two, strides=(2, 2), after="swish")
+    yield case("squeeze_stride", stride, tactic="cluster8", **settings)
+    yield case("squeeze_few", squeeze("f16", 8, 6, 5, 5, pads=one), tactic="cluster4", **settings)
+
+
 def _few_rows() -> Iterator[Case]:
     def product(dtype: str, *shape: Any, columns: int, after: str = "") -> Callable[[Net], Tensor]:
         def make(n: Net) -> Tensor:
@@ -640,7 +671,61 @@ def _few_rows() -> Iterator[Case]:
         )
     yield case("gemv_plain", product("bf16", "N", 1024, columns=24), sizes={"N": 1}, accumulated=200)
     yield case("gemv_odd", product("f16", "N", 75, columns=10, after="gelu"), sizes={"N": 2}, accumulated=60)
+    yield case(
+        "gemv_cast", lambda n: n.cast(product("f16", 3, 136, columns=21, after="gelu")(n), to=BY_NAME["f32"], name="y"), accumulated=2e4
+    )
     yield case("gemv_step", product("f16", "N", 1, 64, columns=40, after="residual"), sizes={"N": 4}, accumulated=60)
+
+
+def _attention() -> Iterator[Case]:
+    """Weights are rounded to the dtype before the second product: off by half a unit in the last place of f16 (bf16) each, that is
+    by 2^13 (2^16) roundings of f32 of the largest of v at most, which is below 4 here."""
+    heads = dict.fromkeys(("q", "k", "v", "y"), "inside slice")
+
+    def attention(
+        dtype: str, width: int, heads: int = 2, shared: int = 2, out: int = 0, mask: str = "", shape: Sequence[Any] = (), **attrs: Any
+    ) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            q = n.x(dtype, "B", heads, "S", width, name="q")
+            k = n.x(dtype, "B", shared, "L", width, name="k")
+            v = n.x(dtype, "B", shared, "L", out or width, name="v")
+            masks = [n.x(mask, *shape, name="mask")] if mask else []
+            return n.attention(q, k, v, *masks, name="y", **attrs)  # type: ignore[no-any-return]
+
+        return make
+
+    def sizes(queries: int, keys: int, batch: int = 1) -> dict[str, int]:
+        return {"B": batch, "S": queries, "L": keys}
+
+    loose = {"accumulated": 2.0**14}
+    yield case("attention_plain", attention("f16", 64), sizes=sizes(37, 70), **loose)
+    yield case("attention_inside", attention("f16", 64), sizes=sizes(33, 96, 2), layouts=heads, tactic="q16x1.k32x4", **loose)
+    yield case("attention_bf16", attention("bf16", 32, scale=0.3), sizes=sizes(20, 45), tactic="q32x2.k32x2", accumulated=2.0**17)
+    yield case("attention_widest", attention("f16", 128, out=48), sizes=sizes(18, 67), tactic="q16x1.k16x4", **loose)
+    yield case("attention_narrow", attention("f16", 80, out=112), sizes=sizes(40, 25), tactic="q16x2.k16x2", **loose)
+    yield case("attention_least", attention("f16", 16, 1, 1), sizes=sizes(1, 1), tactic="q16x1.k32x1", **loose)
+    yield case("attention_shared", attention("f16", 48, 6, 2, 16), sizes=sizes(20, 33, 2), tactic="q16x2.k32x4", **loose)
+    yield case("attention_below_zero", attention("f16", 64, scale=-0.2), sizes=sizes(20, 40), tactic="q16x1.k16x2", **loose)
+    for queries, keys, tile in ((70, 70, "q16x2.k32x2"), (20, 75, "q32x1.k16x4"), (60, 24, "q16x4.k32x1")):
+        causal = attention("f16", 64, causal=True)
+        yield case(f"attention_causal_{queries}_{keys}", causal, sizes=sizes(queries, keys), tactic=tile, layouts=heads, **loose)
+    hidden = attention("f16", 64, mask="bool", shape=("B", 1, 1, "L"))
+    yield case("attention_padded", hidden, sizes=sizes(19, 72, 2), data=_some_hidden, tactic="q16x1.k32x4", **loose)
+    pairs = attention("f16", 64, mask="bool", shape=("B", 2, "S", "L"), causal=True)
+    yield case("attention_bool", pairs, sizes=sizes(34, 51), data=_some_hidden, tactic="q32x1.k32x4", **loose)
+    added = attention("f16", 64, mask="f16", shape=(2, "S", "L"), scale=0.25)
+    yield case("attention_added", added, sizes=sizes(21, 64, 2), tactic="q16x2.k32x4", **loose)
+    added = attention("bf16", 32, mask="bf16", shape=("S", "L"))
+    yield case("attention_added_odd", added, sizes=sizes(17, 35), layouts={"mask": "odd"}, tactic="q16x1.k16x2", accumulated=2.0**17)
+
+
+def _some_hidden(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    """Masks that hide some keys, and all of them from the first query or sample."""
+    if name != "mask":
+        return None
+    mask = rng.random(shape) < 0.6
+    mask[0, ..., 0, :] = False
+    return mask
 
 
 def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -652,5 +737,5 @@ def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.rando
 
 CASES: list[Case] = [
     *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(), *_stems(),
-    *_excitations(), *_few_rows(),
+    *_excitations(), *_squeezes(), *_few_rows(), *_attention(),
 ]  # fmt: skip

@@ -39,8 +39,8 @@ class Case:
     make: Callable[[Builder], Sequence[Tensor]]
     sizes: Mapping[str, int] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)
-    """By tensor name: `last` (channels last), `slice` (a part of a larger tensor), `odd` (an address of no
-    alignment)."""
+    """By tensor name: `last` (channels last), `inside` (heads inside of rows), `slice` (a part of a larger tensor),
+    `odd` (an address of no alignment)."""
     accumulated: float = 4.0
     """How many f32 roundings of the largest intermediate value the result may be off, beside the rounding to its
     dtype."""
@@ -128,6 +128,8 @@ def place(values: Array, layout: str) -> Array:
     shape = list(values.shape)
     rank = len(shape)
     order = [0, *range(2, rank), 1] if layout.startswith("last") else list(range(rank))
+    if layout.startswith("inside"):
+        order = [*range(rank - 3), rank - 2, rank - 3, rank - 1]
     room = list(shape)
     if "slice" in layout:
         room[1 if rank > 1 else 0] += 16

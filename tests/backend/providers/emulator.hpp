@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <ucontext.h>
 #include <utility>
 #include <vector>
@@ -29,9 +30,10 @@ struct Barrier {
   unsigned generation = 0;
   void release() { if (waiting && waiting >= members) { waiting = 0; generation++; } }
 };
-struct Fiber { ucontext_t context; dim3 place; bool done; std::vector<char> stack; unsigned long long given; u32 fragment[6]; };
+struct Fiber { ucontext_t context; dim3 place, block; int rank; bool done; std::unique_ptr<char[]> stack; unsigned long long given; u32 fragment[6]; unsigned seen; };
+constexpr int STACK = 1 << 17;
 static std::vector<Fiber*> fibers;
-static std::vector<Barrier> warps;
+static std::vector<Barrier> warps, blocks;  // of the cluster whose turn it is
 static Barrier everybody;
 static ucontext_t scheduler;
 static int current = 0, alive = 0;
@@ -45,7 +47,7 @@ static void wait_at(Barrier& barrier) {
   barrier.release();
   while (barrier.generation == seen) yield_fiber();
 }
-static void __syncthreads() { wait_at(everybody); }
+static void __syncthreads() { wait_at(blocks[fibers[current]->rank]); }
 static void __syncwarp(unsigned = 0) { wait_at(warps[current / 32]); }
 template <typename T> static T exchange(T value, int lane) {
   static_assert(sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
@@ -54,7 +56,7 @@ template <typename T> static T exchange(T value, int lane) {
   __syncwarp();
   const int base = current / 32 * 32, from = base + lane;
   T result = value;
-  if (from < (int)fibers.size() && from < (int)(blockDim.x * blockDim.y * blockDim.z)) std::memcpy(&result, &fibers[from]->given, sizeof(T));
+  if (from < (int)fibers.size() && from < (int)(blockDim.x * blockDim.y * blockDim.z * blocks.size())) std::memcpy(&result, &fibers[from]->given, sizeof(T));
   __syncwarp();
   return result;
 }
@@ -71,31 +73,36 @@ static void enter_fiber() {
   own->done = true;
   alive--;
   everybody.members--; everybody.release();
+  blocks[own->rank].members--; blocks[own->rank].release();
   warps[current / 32].members--; warps[current / 32].release();
   yield_fiber();
 }
-template <typename F> static void run_blocks(const unsigned* grid, const unsigned* block, F kernel) {
+// `cluster` blocks that follow each other along z run side by side.
+template <typename F> static void run_blocks(const unsigned* grid, const unsigned* block, unsigned cluster, F kernel) {
   body = kernel;
   gridDim = {grid[0], grid[1], grid[2]}; blockDim = {block[0], block[1], block[2]};
-  const int threads = block[0] * block[1] * block[2];
-  while ((int)fibers.size() < threads) { fibers.push_back(new Fiber()); fibers.back()->stack.resize(1 << 17); }
-  for (unsigned z = 0; z < grid[2]; z++) for (unsigned y = 0; y < grid[1]; y++) for (unsigned x = 0; x < grid[0]; x++) {
-    blockIdx = {x, y, z};
+  const int own = block[0] * block[1] * block[2], threads = own * cluster;
+  while ((int)fibers.size() < threads) { fibers.push_back(new Fiber()); fibers.back()->stack.reset(new char[STACK]); }
+  for (unsigned z = 0; z < grid[2]; z += cluster) for (unsigned y = 0; y < grid[1]; y++) for (unsigned x = 0; x < grid[0]; x++) {
     alive = threads; everybody = Barrier(); everybody.members = threads;
     warps.assign((threads + 31) / 32, Barrier());
-    for (int t = 0; t < threads; t++) {
-      Fiber* f = fibers[t];
+    blocks.assign(cluster, Barrier());
+    for (int k = 0; k < threads; k++) {
+      Fiber* f = fibers[k];
+      const unsigned t = k % own;
       f->done = false;
+      f->rank = k / own;
+      f->block = {x, y, z + f->rank};
       f->place = {t % block[0], t / block[0] % block[1], t / (block[0] * block[1])};
-      warps[t / 32].members++;
+      warps[k / 32].members++; blocks[f->rank].members++;
       getcontext(&f->context);
-      f->context.uc_stack.ss_sp = f->stack.data(); f->context.uc_stack.ss_size = f->stack.size(); f->context.uc_link = &scheduler;
+      f->context.uc_stack.ss_sp = f->stack.get(); f->context.uc_stack.ss_size = STACK; f->context.uc_link = &scheduler;
       makecontext(&f->context, enter_fiber, 0);
     }
-    while (alive) for (int t = 0; t < threads; t++) {
-      if (fibers[t]->done) continue;
-      current = t; threadIdx = fibers[t]->place;
-      swapcontext(&scheduler, &fibers[t]->context);
+    while (alive) for (int k = 0; k < threads; k++) {
+      if (fibers[k]->done) continue;
+      current = k; threadIdx = fibers[k]->place; blockIdx = fibers[k]->block;
+      swapcontext(&scheduler, &fibers[k]->context);
     }
   }
 }
@@ -105,6 +112,12 @@ template <typename... A, std::size_t... I> static void call_with(void (*f)(A...)
 template <typename... A> static void call(void (*f)(A...), void** arguments) { call_with(f, arguments, std::index_sequence_for<A...>()); }
 
 static float __uint_as_float(u32 bits) { float x; std::memcpy(&x, &bits, 4); return x; }
+static u32 __byte_perm(u32 x, u32 y, u32 selector) {
+  const u64 both = x | (u64)y << 32;
+  u32 z = 0;
+  for (int k = 0; k < 4; k++) z |= (u32)(both >> (8 * (selector >> (4 * k) & 7)) & 0xff) << (8 * k);
+  return z;
+}
 static u32 __float_as_uint(float x) { u32 bits; std::memcpy(&bits, &x, 4); return bits; }
 DEVICE float widen(f16 x) { _Float16 y; std::memcpy(&y, &x.bits, 2); return (float)y; }
 DEVICE float widen(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
@@ -122,6 +135,7 @@ template <typename T> static u32 minimum2(u32 x, u32 y, T) {
   return narrow2(low[0], low[1], T());
 }
 DEVICE float quick_exp(float x) { return std::exp(x); }
+DEVICE float quick_exp2(float x) { return std::exp2(x); }
 DEVICE float quick_div(float x, float y) { return x / y; }
 DEVICE float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 template <int N> static void read_here(const float* from, float (&to)[N]) { for (int k = 0; k < N; k++) to[k] = from[k]; }
@@ -150,4 +164,55 @@ template <typename T> static void multiply(float (&d)[4], const u32 (&a)[4], u32
 template <typename T> static void multiply(float (&d)[4], const u32 (&a)[2], u32 b0, T kind) {
   const u32 b[1] = {b0};
   multiply_with(d, a, b, kind);
+}
+
+// Shared memory by block of a cluster, and what copies into it and reads of it do at once.
+#define CLUSTER(blocks)
+#define SHARED_MEMORY(name) u8* name = shared_memory[fibers[current]->rank]
+alignas(1024) static u8 shared_memory[16][228 * 1024];
+struct Arrivals { u16 count, left, phase; };
+static void start_barrier(u64* barrier, u32 count) { *(Arrivals*)barrier = {(u16)count, (u16)count, 0}; }
+static void publish_barriers() {}
+static void arrive_copied(u64* barrier) {
+  Arrivals* a = (Arrivals*)barrier;
+  if (--a->left == 0) { a->left = a->count; a->phase ^= 1; }
+}
+static void wait_at(u64* barrier, u32 parity) { while (((volatile Arrivals*)barrier)->phase == parity) yield_fiber(); }
+static void copy_bytes(void* to, const void* from, u32 bytes, u64* barrier) { std::memcpy(to, from, bytes); arrive_copied(barrier); }
+static void copy_16(void* to, const void* from, bool there) {
+  if (there) std::memcpy(to, from, 16); else std::memset(to, 0, 16);
+}
+static void read_fragments(u32 (&to)[4], const void* row) {
+  fibers[current]->given = (unsigned long long)row;
+  __syncwarp();
+  const int base = current / 32 * 32, lane = current % 32;
+  for (int k = 0; k < 4; k++) to[k] = ((const u32*)fibers[base + 8 * k + lane / 4]->given)[lane % 4];
+  __syncwarp();
+}
+static void sync_cluster() { wait_at(everybody); }
+static void read_other(const float* from, u32 rank, float (&to)[4]) {
+  std::memcpy(to, shared_memory[rank] + ((const u8*)from - shared_memory[fibers[current]->rank]), 16);
+}
+static u32 cluster_rank() { return fibers[current]->rank; }
+static void cluster_arrive() {
+  fibers[current]->seen = everybody.generation;
+  everybody.waiting++;
+  everybody.release();
+}
+static void cluster_wait() { while (everybody.generation == fibers[current]->seen) yield_fiber(); }
+static void put_remote(float* own, u32 rank, float x) {
+  *(float*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank])) = x;
+}
+static void copies_done() {}
+static void begin_products() {}
+static void end_products() {}
+template <int N> static void wait_products() {}
+// wgmma, from shared memory: a warp has 16 of the 64 rows.
+template <typename T, int N> static void multiply_rows(float (&d)[N][4], const void* a, const void* b, int step, T) {
+  const auto at = [step](const void* tile, int row, int k) {
+    return widen(((const T*)tile)[row * 64 + ((step * 2 + k / 8) ^ row % 8) * 8 + k % 8]);
+  };
+  const int lane = current % 32, first = current / 32 % 4 * 16;
+  for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 16; k++)
+    d[n][r] += at(a, first + lane / 4 + r / 2 * 8, k) * at(b, n * 8 + lane % 4 * 2 + r % 2, k);
 }

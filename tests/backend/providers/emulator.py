@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from trtn.backend.providers.codegen import stem
+from trtn.backend.providers.codegen import cluster, stem
 from trtn.backend.providers.codegen.family import Call, KernelSpec, Plan, Slot
 from trtn.backend.providers.codegen.prelude import PRELUDE, PRIMITIVES
 
@@ -67,12 +67,14 @@ def _scalar(argument: Any, addresses: Sequence[int]) -> np.ndarray[Any, Any]:
 def _as_host(spec: KernelSpec, name: str) -> str:
     source = spec.source()
     assert source.startswith(PRELUDE)
-    body = source.removeprefix(PRELUDE).replace(stem.LIBRARY, "").replace('extern "C" __global__', "static")
+    body = source.removeprefix(PRELUDE).replace('extern "C" __global__', "static")
+    for library in (cluster.LIBRARY, stem.LIBRARY, getattr(spec, "machine", "")):
+        body = body.replace(library, "")
     return f"""
 namespace {name} {{
 {body}
 }}
 extern "C" void launch_{name}(const unsigned* grid, const unsigned* block, void** arguments) {{
-  run_blocks(grid, block, [arguments] {{ call({name}::kernel, arguments); }});
+  run_blocks(grid, block, {getattr(spec, "cluster", 1)}, [arguments] {{ call({name}::kernel, arguments); }});
 }}
 """

@@ -10,6 +10,7 @@ import pytest
 from tests.backend.providers import emulator
 from tests.backend.providers.codegen_cases import CASES, Net, case
 from tests.backend.providers.codegen_harness import Case, check
+from trtn.backend.binaries import Binaries
 from trtn.backend.fusion import partition
 from trtn.backend.providers import discover
 from trtn.backend.providers.codegen import PROVIDER, modules
@@ -64,7 +65,7 @@ def test_kernels_compile() -> None:
     if reason is not None:
         pytest.skip(reason)
     specs = [call.spec for c in CASES for plan in [plan_of(c)] for call in (*plan.once, *plan.calls)]
-    modules.compile_all(specs, "sm_90")
+    modules.compile_all(specs, "sm_90", Binaries())
 
 
 def test_the_provider_is_found() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.backend.harness import network
+from trtn.backend.binaries import Binaries, BinaryKey
+from trtn.backend.devices import Device
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.fusion import partition
 from trtn.backend.plan.arrays import plan_problems
@@ -23,7 +25,6 @@ from trtn.backend.providers.cudnn.graphs import forms_of, graph_of
 from trtn.backend.providers.cudnn.library import CudnnError
 from trtn.backend.providers.cudnn.rules import refusal
 from trtn.backend.providers.cudnn.spec import GraphSpec, NodeSpec, PlanName, TensorSpec
-from trtn.backend.providers.cudnn.store import find_plan, keep_plan
 
 
 def problem(kind: str, text: str, folder: Path, weights: str = "") -> Problem:
@@ -212,21 +213,6 @@ def test_cancelled_jobs_are_nobodys() -> None:
     assert pool.result(jobs(2)[0]) is None
 
 
-def test_plans_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRTN_CACHE", str(tmp_path))
-    assert find_plan("a") is None
-    keep_plan("a", b"data")
-    assert find_plan("a") == b"data"
-    (path,) = tmp_path.rglob("*.plan")
-    path.write_bytes(path.read_bytes()[:-1])
-    assert find_plan("a") is None
-    keep_plan("a", b"more")
-    assert find_plan("a") == b"more"
-    monkeypatch.setenv("TRTN_CACHE", "off")
-    keep_plan("b", b"data")
-    assert find_plan("b") is None
-
-
 class FakePlan:
     """A plan whose bytes are the name of what built it."""
 
@@ -247,6 +233,10 @@ class FakePlan:
 RUNS: list[str] = []
 
 
+def key_of(spec: GraphSpec, name: PlanName, device: Device) -> BinaryKey:
+    return BinaryKey("cudnn-0", device.model, f"{spec.digest()}-{name}")
+
+
 @pytest.fixture
 def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> plans.PlanMaker:
     """A maker of plans over a library that builds whatever it is asked for, and reads what does not begin with `bad`."""
@@ -263,7 +253,7 @@ def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> plans.PlanMaker:
 
     monkeypatch.setenv("TRTN_CACHE", str(tmp_path))
     monkeypatch.setattr(plans, "_stream", lambda: 0)
-    monkeypatch.setattr(plans, "_key", lambda spec, name, device: f"{spec.digest()}-{name}")
+    monkeypatch.setattr(plans, "_key", key_of)
     monkeypatch.setattr(plans, "build_plan", build)
     monkeypatch.setattr(plans, "read_plan", read)
     return plans.PlanMaker()
@@ -271,6 +261,15 @@ def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> plans.PlanMaker:
 
 def origin(kernel: plans.CudnnKernel) -> str:
     return kernel._plan.origin  # type: ignore[attr-defined, no-any-return]
+
+
+def keep(kernel: plans.CudnnKernel) -> None:
+    Binaries().keep(kernel.binaries())
+
+
+def keep_plan(found: Problem, data: bytes) -> None:
+    """Let a plan of the tactic `matmul:e1` be in the user's cache."""
+    Binaries().keep({key_of(graph_of(found, "matmul").spec, PlanName(1), CPU()): data})
 
 
 def test_plans_come_from_where_they_are(
@@ -281,8 +280,8 @@ def test_plans_come_from_where_they_are(
     kernel = maker.make(found, "matmul:e1", CPU())
     assert origin(kernel) == "built"
     assert kernel.workspace == 256
-    assert not list(tmp_path.rglob("*.plan")), "only what runs is kept"
-    kernel.keep()
+    assert not list(tmp_path.rglob("*.bin")), "only what runs is kept"
+    keep(kernel)
     assert origin(maker.make(found, "matmul:e1", CPU())) == "read built"
     with pytest.raises(TacticError, match="does not build"):
         maker.make(found, "matmul:e7", CPU())
@@ -297,7 +296,7 @@ def test_plans_come_from_where_they_are(
     assert origin(pooled) == "read plan 2"
     with pytest.raises(TacticError, match="does not build"):
         maker.make(found, "conv1x1:e7", CPU())
-    pooled.keep()
+    keep(pooled)
     assert origin(maker.make(found, "conv1x1:e2", CPU())) == "read plan 2"
     maker.announce([], CPU())
     assert origin(maker.make(found, "conv1x1:e4", CPU())) == "built"
@@ -305,13 +304,13 @@ def test_plans_come_from_where_they_are(
 
 def test_kept_plans_that_can_not_be_read_are_built(maker: plans.PlanMaker, tmp_path: Path) -> None:
     found = problem("gemm", LINEAR, tmp_path, LINEAR_WEIGHTS)
-    keep_plan(f"{graph_of(found, 'matmul').spec.digest()}-e1", b"bad")
+    keep_plan(found, b"bad")
     assert origin(maker.make(found, "matmul:e1", CPU())) == "built"
 
 
 def test_a_plan_that_was_read_back_and_does_not_run_is_built_again(maker: plans.PlanMaker, tmp_path: Path) -> None:
     found = problem("gemm", LINEAR, tmp_path, LINEAR_WEIGHTS)
-    keep_plan(f"{graph_of(found, 'matmul').spec.digest()}-e1", b"broken")
+    keep_plan(found, b"broken")
     kernel = maker.make(found, "matmul:e1", CPU())
     RUNS.clear()
     for _ in range(2):

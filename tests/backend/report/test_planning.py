@@ -167,15 +167,16 @@ def test_what_a_lock_pins(net: Network, tmp_path: Path) -> None:
     assert plan_build(net, device="cpu", lock=lock).lock is not None
     build(net, device="cpu", lock=lock)
     lines = lock.read_text().splitlines()
-    entries = [line for line in lines if not line.startswith("#")]
+    entries = [line for line in lines if line.startswith("tactic ")]
     total = len(entries)
-    kind, key, provider, _, tactic, *_ = entries[0].split()
-    stale = f"{kind} {key} {provider} 0.1 {tactic}"
-    other = f"softmax {'0' * 24} reference 1 eval"
-    lock.write_text("\n".join([*(x for x in lines if x.startswith("#")), stale, *entries[2:], other]) + "\n")
+    _, _, kind, key, provider, _, tactic, *_ = entries[0].split()
+    stale = f"tactic cpu {kind} {key} {provider} 0.1 {tactic}"
+    other = f"tactic cpu softmax {'0' * 24} reference 1 eval"
+    lock.write_text("\n".join([*(x for x in lines if x not in entries), stale, *entries[2:], other]) + "\n")
     found = plan_build(net, device="cpu", lock=lock).lock
     assert found is not None
     assert (found.pinned, found.stale, found.missing, found.unused) == (total - 2, 1, 1, 1)
+    assert found.changed == ()
     with pytest.raises(BuildError, match=f"2 of {total} problems"):
         plan_build(net, device="cpu", lock=lock, locked=True)
 

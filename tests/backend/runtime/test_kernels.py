@@ -3,6 +3,7 @@ tactic does not fit."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.backend.harness import floats, network
 from tests.backend.tuner.fakes import FakeProvider
 from tests.interpreter import evaluate_network
 from trtn.backend.build import build
+from trtn.backend.devices import Device
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.devices.packing import GRAIN, SLAB
 from trtn.backend.plan.points import nearest, tuned_points
+from trtn.backend.problem import Problem
 from trtn.backend.providers import Provider, Tactic
 from trtn.backend.providers.reference import PROVIDER as REFERENCE
 from trtn.backend.runtime import Choice, Engine, TunedPoint, kernels
@@ -166,13 +169,40 @@ def test_points_are_opt_and_corners_that_are_far() -> None:
     assert tuned_points([]) == ([], [])
 
 
-def test_the_nearest_point_is_so_by_factors() -> None:
+def test_the_nearest_point_is_so_by_the_work_then_by_factors() -> None:
     points = [{"N": 1, "S": 128}, {"N": 32, "S": 128}, {"N": 1, "S": 512}]
     assert nearest(points, {"N": 2, "S": 100}) == 0
-    assert nearest(points, {"N": 8, "S": 128}) == 1
+    assert nearest(points, {"N": 16, "S": 128}) == 1
+    assert nearest(points, {"N": 4, "S": 128}) == 2
     assert nearest(points, {"N": 1, "S": 400}) == 2
     assert nearest([{}], {}) == 0
     assert nearest([{"N": 0}], {"N": 0}) == 0
+
+
+class Elastic(FakeProvider):
+    """One whose tactics serve any sizes, those from 32 rows on it leaves to others' where they were faster."""
+
+    def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
+        return chosen or (self.tactics_[0] if problem.outputs[0].shape[0] < 32 else None)
+
+
+def test_shapes_that_were_not_tuned_wait_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, quick = FakeProvider(tactics_=tactics("s")), Elastic(name="quick", tactics_=tactics("q"))
+    on_cpu = engine_of(monkeypatch, slow, (4, "s"))
+    providers = {p.name: p for p in (slow, quick, REFERENCE)}
+    monkeypatch.setattr(kernels, "find_provider", providers.get)
+    monkeypatch.setattr(kernels, "discover", lambda: (REFERENCE, slow, quick))
+    provenance = {**on_cpu.provenance, "device": "cuda:sm_90"}
+    engine = Engine(on_cpu.network, on_cpu.groups, on_cpu.points, provenance, hardware=CPU())
+    for n, expected in ((4, {"s": 1}), (5, {"s": 1, "q": 1}), (40, {"s": 2, "q": 1})):
+        engine.kernels.at({"N": n})
+        assert {**slow.prepared, **quick.prepared} == expected
+    points = [
+        TunedPoint(p.sizes, tuple(replace(c, provider="quick", tactic="q") for c in p.choices)) for p in on_cpu.points
+    ]
+    engine = Engine(on_cpu.network, on_cpu.groups, points, provenance, hardware=CPU())
+    engine.kernels.at({"N": 40})
+    assert quick.prepared == {"q": 2}, "what was chosen for another size, where it serves this one"
 
 
 def test_an_engine_keeps_its_points(tmp_path: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trtn.backend.tuner.cache import Record, TacticId, TimingCache
+from trtn.backend.tuner.cache import FORMAT, Record, TacticId, TimingCache
 from trtn.backend.user_cache import cache_folder
 
 KEY = "0" * 24
@@ -47,9 +47,9 @@ def test_records_come_back(cache: TimingCache, tmp_path: Path) -> None:
         "null",
         "[" * 100_000,
         '{"format": 1}',
-        json.dumps({"format": 2, "device": "a device", "problem": KEY, "records": []}),
-        json.dumps({"format": 1, "device": "b", "problem": KEY, "records": []}),
-        json.dumps({"format": 1, "device": "a device", "problem": KEY, "records": 3}),
+        json.dumps({"format": FORMAT - 1, "device": "a device", "problem": KEY, "records": []}),
+        json.dumps({"format": FORMAT, "device": "b", "problem": KEY, "records": []}),
+        json.dumps({"format": FORMAT, "device": "a device", "problem": KEY, "records": 3}),
         "\x00\xff",
     ],
 )
@@ -94,7 +94,7 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 MEASURE = """
 import sys, time
 from pathlib import Path
-from trtn.backend.tuner.cache import Record, TacticId, TimingCache
+from trtn.backend.tuner.cache import FORMAT, Record, TacticId, TimingCache
 
 cache = TimingCache(Path(sys.argv[1]), "a device")
 identity = TacticId("fake", "1.0", "t00")

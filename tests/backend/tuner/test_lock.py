@@ -20,6 +20,7 @@ from trtn.backend.runtime.engine import storage_on
 from trtn.backend.tuner.lock import HEAD, read_lock
 from trtn.dsl.errors import BuildError
 from trtn.dsl.network import Network
+from trtn.dsl.version import VERSION
 
 build = partial(builder.build, providers=())
 """With the reference's tactics, which are the same on every machine."""
@@ -79,10 +80,17 @@ def test_one_line_for_each_distinct_problem_sorted(net: Network, path: Path) -> 
     assert text.startswith(HEAD)
     lines = text.removeprefix(HEAD).splitlines()
     assert lines == sorted(lines)
-    assert {line.split()[1] for line in lines} == keys(engine)
+    assert lines[-3:] == [
+        "target cpu cpu",
+        f"version cpu reference {ReferenceProvider().version()}",
+        f"version cpu trtn {VERSION}",
+    ]
+    tactics = [line.split() for line in lines[:-3]]
+    assert {fields[3] for fields in tactics} == keys(engine)
     assert sum(g.kind == "softmax" for g in engine.groups) == 3
-    assert sum(line.startswith("softmax ") for line in lines) == 1
-    assert all(line.split()[2:5] == ["reference", ReferenceProvider().version(), "eval"] for line in lines)
+    assert sum(fields[2] == "softmax" for fields in tactics) == 1
+    assert all(fields[:2] == ["tactic", "cpu"] for fields in tactics)
+    assert all(fields[4:7] == ["reference", ReferenceProvider().version(), "eval"] for fields in tactics)
 
 
 def test_a_locked_build_is_the_same_to_the_byte(net: Network, path: Path, tmp_path: Path) -> None:
@@ -129,22 +137,26 @@ def test_a_miss_lists_the_problems(net: Network, path: Path) -> None:
     assert "--locked" in missed.help
 
 
-def test_every_line_counts(net: Network, path: Path) -> None:
+def test_every_tactic_counts(net: Network, path: Path) -> None:
     build(net, device="cpu", lock=path)
     lines = path.read_text().splitlines(keepends=True)
-    for n in range(HEAD.count("\n"), len(lines)):
+    tactics = [n for n, line in enumerate(lines) if line.startswith("tactic ")]
+    assert tactics
+    for n in tactics:
         path.write_text("".join(lines[:n] + lines[n + 1 :]))
         missed = refusal(net, path, "no valid entry")
-        assert any(lines[n].split()[1] in note for note in missed.notes)
+        assert any(lines[n].split()[3] in note for note in missed.notes)
 
 
-@pytest.mark.parametrize("field", [2, 3, 4])
-def test_another_provider_version_or_tactic_is_a_miss(net: Network, path: Path, field: int) -> None:
+@pytest.mark.parametrize("field", [1, 4, 5, 6])
+def test_another_target_provider_version_or_tactic_is_a_miss(net: Network, path: Path, field: int) -> None:
     build(net, device="cpu", lock=path)
     lines = path.read_text().splitlines()
-    words = lines[-1].split()
+    at = next(n for n, line in enumerate(lines) if line.startswith("tactic "))
+    words = lines[at].split()
     words[field] = "2.0"
-    path.write_text("\n".join([*lines[:-1], " ".join(words)]) + "\n")
+    lines[at] = " ".join(words)
+    path.write_text("\n".join(lines) + "\n")
     refusal(net, path, "no valid entry for")
 
 
@@ -165,11 +177,12 @@ def test_no_lock_to_be_locked_to(net: Network, path: Path) -> None:
     ("change", "line", "words"),
     [
         (lambda text: "<<<<<<< HEAD\n" + text, 1, "not a lock file"),
-        (lambda text: text + "<<<<<<< HEAD\n", None, "five fields, this one 2"),
-        (lambda text: text + "=======\n", None, "five fields, this one 1"),
-        (lambda text: text.replace(" eval ", " ", 1), 3, "five fields, this one 4"),
-        (lambda text: text + "softmax xyz reference 1 eval\n", None, "`xyz` is not the key"),
-        (lambda text: text.replace("lock 2", "lock 9"), 1, "not a lock file of this version"),
+        (lambda text: text + "<<<<<<< HEAD\n", None, "`<<<<<<<` is not a kind of fact"),
+        (lambda text: text + "=======\n", None, "`=======` is not a kind of fact"),
+        (lambda text: text.replace(" eval ", " ", 1), 3, "`tactic` has 7 fields, this one 6"),
+        (lambda text: text + "manifest w.trtn\n", None, "`manifest` has 3 fields, this one 2"),
+        (lambda text: text + "tactic cpu softmax xyz reference 1 eval\n", None, "`xyz` is not the key"),
+        (lambda text: text.replace("lock 3", "lock 9"), 1, "not a lock file of this version"),
         (lambda text: "", 1, "not a lock file"),
     ],
 )
@@ -200,7 +213,8 @@ def test_both_sides_of_a_merge_and_comments_are_read(net: Network, path: Path) -
     text = path.read_text()
     body = text.removeprefix(HEAD)
     path.write_text(HEAD + body + "\n# a remark\n" + body)
-    assert {e.key for e in read_lock(path).values()} == {line.split()[1] for line in body.splitlines()}
+    tactics = [line.split() for line in body.splitlines() if line.startswith("tactic ")]
+    assert read_lock(path).section("cpu").entries.keys() == {fields[3] for fields in tactics}
     locked(net, path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trtn.dsl.syntax.collecting import no_collections
 from trtn.dsl.syntax.machine import Machine, lend_machine
 
 
@@ -50,11 +51,10 @@ def test_no_folder_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_lending() -> None:
-    thresholds = gc.get_threshold()
     with lend_machine("weights") as first, lend_machine("weights") as second:
         assert first is not second
-        assert gc.get_threshold() != thresholds
-    assert gc.get_threshold() == thresholds
+        assert not gc.isenabled()
+    assert gc.isenabled()
     with lend_machine("weights") as third:
         assert third in (first, second)
 
@@ -63,3 +63,22 @@ def test_tables_that_are_there_need_no_lark(cache: Path) -> None:
     Machine("weights")
     code = "import sys; from trtn.dsl.syntax.machine import Machine; Machine('weights'); print('lark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_collector_rests_until_the_last_thread_has_left() -> None:
+    outer, inner = no_collections(), no_collections()
+    with outer:
+        inner.__enter__()
+    assert not gc.isenabled()
+    inner.__exit__(None, None, None)
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with no_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

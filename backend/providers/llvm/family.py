@@ -1,0 +1,27 @@
+"""What a family of kernels gives for a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Packing", "Unfit", "Written"]
+
+Packing = tuple[int, str, Callable[[Any], Any]]
+"""An input that the kernel takes in another form: its number, the form's name, what makes it."""
+
+
+class Unfit(Exception):
+    """A problem that a family writes nothing for; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A module's text over a problem's inputs, outputs, packed inputs, workspace (where there is any) and numbers, in
+    this order."""
+
+    text: str
+    numbers: Sequence[int]
+    packings: Sequence[Packing] = ()
+    workspace: int = 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from trtn.backend.devices import find_device
+from trtn.backend.devices import Device, find_device
 from trtn.backend.fusion import partition
 from trtn.backend.group import Group
 from trtn.backend.passes import run_passes
@@ -17,7 +18,8 @@ from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.plan.points import tuned_points
 from trtn.backend.problem import Problem
 from trtn.backend.providers import Provider, discover
-from trtn.backend.runtime.engine import Engine, default_profile, storage_on
+from trtn.backend.runtime.engine import Engine, default_profile, storage_on, untuned_warning
+from trtn.backend.tuner.ahead import AheadTuner
 from trtn.backend.tuner.cache import TimingCache
 from trtn.backend.tuner.choice import TunedPoint
 from trtn.backend.tuner.conditions import conditions
@@ -37,6 +39,7 @@ __all__ = ["Progress", "build", "policy_of", "tuning_effort", "with_profiles"]
 
 _log = logging.getLogger(__name__)
 
+ARCHITECTURE = re.compile(r"cuda:sm_\d+[a-z]?")
 CORNER_EFFORT = 2
 """The effort for min and max of profiles, at most."""
 Progress = Callable[[str, int, int], None]
@@ -63,7 +66,8 @@ def build(
     """Build an engine.
 
     network: a checked network (`trtn.load`, `trtn.import_onnx`).
-    device: `cpu`, `cuda`, `cuda:sm_90`. Without it, the GPU where CuPy sees one, else the CPU.
+    device: `cpu`, `cuda`, `cuda:sm_90`. Without it, the GPU where CuPy sees one, else the CPU. For an architecture that
+    is not here nothing is timed: the engine has the lock's tactics; those that it lacks stay open until it runs.
     precision: the dtype that float layers compute in (`f32`, `f16`, `bf16`), or a policy; None keeps the network as
     written.
     profiles: the names of the profiles to serve; all by default.
@@ -82,28 +86,37 @@ def build(
     Raises BuildError.
     """
     report = progress or (lambda stage, done, total: None)
-    chosen = find_device(device, threads)
+    chosen, name = _device(device, threads)
     network = with_profiles(network, profiles)
     digest = _digest(network)
     _verify_weights(network, report)
     network = run_passes(
         network,
         precision=policy_of(precision),
-        device=chosen.name,
+        device=name,
         progress=lambda done, total: report("passes", done, total),
     )
-    groups = partition(network, device=chosen.name)
+    groups = partition(network, device=name)
     network = replace(network, graph=replace(network.graph, layers=tuple(layer for g in groups for layer in g.layers)))
     held = _held(network, lock, locked)
-    section = target or chosen.name
+    section = target or name
+    entries = held.section(section).entries
+    if chosen is None:
+        ahead = AheadTuner(_providers(providers), name, entries, locked=locked)
+        points = _tune(ahead, network, groups, report)
+        provenance = _provenance(name, digest, ahead.versions, lock)
+        engine = Engine(network, groups, points, provenance)
+        if engine.untuned:
+            (diagnose or _log_warning)(untuned_warning(engine))
+        return engine
     kept_under, bench = conditions(chosen, network)
     tuner = Tuner(
         _providers(providers),
         chosen,
         bench,
         cache=TimingCache(cache_folder(), kept_under),
-        lock=held.section(section).entries,
-        effort=tuning_effort(effort, chosen.name),
+        lock=entries,
+        effort=tuning_effort(effort, name),
         locked=locked,
         workspace=workspace,
         reduced=tf32,
@@ -114,15 +127,24 @@ def build(
         (diagnose or _log_warning)(warning)
     if lock is not None and not locked:
         versions = {"trtn": VERSION, **tuner.versions}
-        held = held.with_section(section, Section(chosen.name, versions, tuner.entries))
+        held = held.with_section(section, Section(name, versions, tuner.entries))
         write_lock(lock, held.with_dependencies(network.dependencies))
-    provenance = _provenance(chosen.name, digest, tuner)
-    if lock is not None:
-        provenance["lock"] = lock_digest(lock)
+    provenance = _provenance(name, digest, tuner.versions, lock)
     engine = Engine(network, groups, points, provenance, hardware=chosen)
     engine.kernels.adopt(tuner.prepared)
     _check_workspace(engine, workspace)
     return engine
+
+
+def _device(wanted: str | None, threads: int | None) -> tuple[Device | None, str]:
+    """The device and its name; no device where a GPU is named by its architecture that is not here."""
+    try:
+        found = find_device(wanted, threads)
+    except BuildError:
+        if wanted is None or not ARCHITECTURE.fullmatch(wanted):
+            raise
+        return None, wanted
+    return found, found.name
 
 
 def _held(network: Network, lock: str | Path | None, locked: bool) -> Lock:
@@ -148,15 +170,15 @@ def _providers(wanted: Sequence[str] | None) -> Sequence[Provider]:
     return [p for p in found if p.is_reference or p.name in wanted]
 
 
-def _tune(tuner: Tuner, network: Network, groups: Sequence[Group], report: Progress) -> list[TunedPoint]:
+def _tune(tuner: Tuner | AheadTuner, network: Network, groups: Sequence[Group], report: Progress) -> list[TunedPoint]:
     """The choices at each tuned point, with less effort at the corners of profiles. Corners that no address space has
     room for are left out: nothing runs there."""
     device = tuner.device
-    storage = storage_on(device.name, network, groups, len(tuner.providers))
+    storage = storage_on(device.name, network, groups, len(tuner.versions))
     optima, corners = tuned_points(network.profiles)
     optima = optima or [default_profile(network).corner("optimum")]
     points: list[TunedPoint] = []
-    for stage, wanted, effort in (
+    for stage, wanted, level in (
         ("tactics", optima, tuner.effort),
         ("tactics for min and max", corners, min(tuner.effort, CORNER_EFFORT)),
     ):
@@ -169,7 +191,7 @@ def _tune(tuner: Tuner, network: Network, groups: Sequence[Group], report: Progr
                     message = f"there is no room for the arrays at {dict(sizes)}: {e}"
                     raise BuildError(message, [Diagnostic("E0709", message)]) from None
         progress = partial(report, stage)
-        choices = iter(tuner.choose([p for _, problems in planned for p in problems], progress, effort))
+        choices = iter(tuner.choose([p for _, problems in planned for p in problems], progress, level))
         points += [TunedPoint(sizes, tuple(islice(choices, len(problems)))) for sizes, problems in planned]
     return points
 
@@ -227,15 +249,18 @@ def _verify_weights(network: Network, report: Progress) -> None:
         raise BuildError(sink.diagnostics[0].message, sink.diagnostics)
 
 
-def _provenance(device: str, digest: str, tuner: Tuner) -> dict[str, object]:
+def _provenance(device: str, digest: str, versions: Mapping[str, str], lock: str | Path | None) -> dict[str, object]:
     import numpy as np
 
-    return {
+    found: dict[str, object] = {
         "device": device,
         "network": digest,
-        "providers": {p.name: p.version() for p in tuner.providers},
+        "providers": dict(versions),
         "tools": {"numpy": np.__version__, "trtn": VERSION},
     }
+    if lock is not None and Path(lock).exists():
+        found["lock"] = lock_digest(lock)
+    return found
 
 
 def _check_workspace(engine: Engine, workspace: int | None) -> None:

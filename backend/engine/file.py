@@ -7,6 +7,7 @@ no paths, no addresses.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -19,7 +20,7 @@ from trtn.backend.engine.container import Container, Section, read_container, wr
 from trtn.backend.engine.decode import Source, decode_network
 from trtn.backend.engine.encode import encode_network
 from trtn.backend.engine.fields import DecodeError, demand, read_dtype, read_int, read_list
-from trtn.backend.runtime.engine import Engine
+from trtn.backend.runtime.engine import Engine, untuned_warning
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import EngineError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["load_engine", "save_engine"]
+
+_log = logging.getLogger(__name__)
 
 ALIGNMENT = 64
 SECTION = "weights"
@@ -141,6 +144,8 @@ def load_engine(
             compiled=compiled.pieces,
             trusted=is_trusted,
         )
+        if engine.untuned:
+            _log.warning("%s", untuned_warning(engine))
     except (DecodeError, KeyError) as e:
         message = f"{name}: section `header` is damaged: {e}"
         raise EngineError(message, [Diagnostic("E0703", message)]) from None

@@ -12,6 +12,7 @@ from typing import Protocol
 from trtn.backend.discovery import in_order, scan
 from trtn.backend.passes.precision import PrecisionPass
 from trtn.backend.passes.rules import verify as check_rules
+from trtn.backend.passes.widening import CpuPrecisionPass, WideningPass
 from trtn.dsl.network import Network, Precision
 
 __all__ = ["Pass", "Progress", "Trace", "discover", "run_passes"]
@@ -63,18 +64,17 @@ def run_passes(
 
     With `precision`, its policy is written into the network once that point is reached, and the passes run
     again over what it made. With `device`, what only that device needs comes last, when dtypes are final: on a
-    CPU narrow floats that it has no kernels for become f32, on a GPU the passes that only pay there join in. With
-    `verify`, the IR's rules are checked after every change; a breach raises BrokenNetwork, which names pass and
-    round.
+    CPU what it has no narrow kernels for stays in f32 or becomes so, on a GPU the passes that only pay there join
+    in. With `verify`, the IR's rules are checked after every change; a breach raises BrokenNetwork, which names
+    pass and round.
     """
     ordered = in_order(discover() if passes is None else passes)
     network = _repeat(network, ordered, progress, trace, max_rounds, verify)
     if precision is not None:
-        ordered = in_order((*ordered, PrecisionPass.of(precision)))
+        policy = CpuPrecisionPass if device == "cpu" else PrecisionPass
+        ordered = in_order((*ordered, policy.of(precision)))
         network = _repeat(network, ordered, None, trace, max_rounds, verify)
     if passes is None and device == "cpu":
-        from trtn.backend.passes.widening import WideningPass
-
         network = _repeat(network, in_order((*discover(), WideningPass())), None, trace, max_rounds, verify)
     if passes is None and device is not None and discover(device) != discover():
         more = [p for p in discover(device) if p not in discover()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 from trtn.dsl.dtypes import ALL, BY_NAME, DType
 from trtn.dsl.network import Graph, Layer, Network, Precision, Tensor
@@ -36,7 +37,7 @@ class PrecisionPass:
         self.keep = dict(keep or {})
 
     @classmethod
-    def of(cls, precision: Precision) -> PrecisionPass:
+    def of(cls, precision: Precision) -> Self:
         return cls(precision.default, precision.keep)
 
     def run(self, network: Network) -> Network | None:

@@ -1,8 +1,11 @@
-"""Who decided the dtype of a tensor: the spec, an annotation, the target's default, or one of its keep rules."""
+"""Who decided the dtype of a tensor: the spec, an annotation, the target's default, or one of its keep rules, or the CPU, which
+computes narrow floats in f32."""
 
 from __future__ import annotations
 
 from trtn.backend.passes.precision import PrecisionPass, carries
+from trtn.backend.providers.onednn.narrow import NARROW, computes
+from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer, Network, Precision, Tensor
 
 __all__ = ["DtypeDeciders"]
@@ -13,11 +16,13 @@ BY_SPEC = "the spec"
 class DtypeDeciders:
     """Answers for the tensors of a network after the passes, from what it was before them and from the policy."""
 
-    def __init__(self, written: Network, policy: Precision, target: str) -> None:
+    def __init__(self, written: Network, policy: Precision, target: str, device: str) -> None:
         self._policy = policy
         self._pass = PrecisionPass.of(policy)
         self._casts = {layer.name: layer.output.dtype for layer in written.layers if layer.op.name == "cast"}
         self._manifest = {w.name: w.dtype for t in written.weights if (w := t.weight) is not None}
+        self._written = {t.name: t.dtype for layer in written.layers for t in layer.outputs}
+        self._is_cpu = device == "cpu"
         self._target = f"target {target}" if target else "the precision asked for"
 
     def of_outer(self, tensor: Tensor) -> str:
@@ -39,6 +44,8 @@ class DtypeDeciders:
             return f"the rule of `{layer.op.name}`"
         if layer.origin.precision is not None:
             return f"@precision({layer.origin.precision})"
+        if self._is_cpu and (narrow := self._narrow(layer, tensor)) is not None:
+            return f"the CPU: it has no kernels for `{layer.op.name}` over {narrow}"
         if self._policy.default is None and not self._policy.keep:
             return BY_SPEC
         if layer.regions:
@@ -53,3 +60,9 @@ class DtypeDeciders:
         if layer.op.name in self._policy.keep:
             return f"keep {tensor.dtype} for {layer.op.name} ({self._target})"
         return f"default {tensor.dtype} ({self._target})"
+
+    def _narrow(self, layer: Layer, tensor: Tensor) -> DType | None:
+        """The dtype that the policy, or else the spec, wants where a CPU computes in f32 in its place."""
+        wanted = self._pass.wanted(layer) or self._written.get(tensor.name)
+        is_widened = tensor.dtype.name == "f32" and wanted in NARROW and not computes(layer, wanted)
+        return wanted if is_widened else None

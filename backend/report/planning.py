@@ -62,7 +62,7 @@ def plan_build(
         reduced,
         groups,
         storage,
-        DtypeDeciders(ahead.written, ahead.policy, target if isinstance(precision, Precision) else ""),
+        DtypeDeciders(ahead.written, ahead.policy, target if isinstance(precision, Precision) else "", ahead.device),
         shown[0].corner("maximum"),
     )
     planned = _groups(ahead, tables)

@@ -19,11 +19,12 @@ from trtn.backend.providers import find_provider, reference_provider
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.io import IOTensor, describe_io, refuse
 from trtn.backend.runtime.kernels import Kernels
-from trtn.backend.tuner.choice import Choice, TunedPoint
+from trtn.backend.tuner.choice import UNTUNED, Choice, TunedPoint
+from trtn.dsl.diagnostics import Diagnostic, Severity
 from trtn.dsl.errors import BuildError, EngineError
 from trtn.dsl.network import Network, Profile, ProfileRange, Tensor, least_sizes
 
-__all__ = ["Engine", "default_profile", "storage_on"]
+__all__ = ["Engine", "default_profile", "storage_on", "untuned_warning"]
 
 NONE: Mapping[BinaryKey, memoryview] = MappingProxyType({})
 MULTIPLYING = ("attention", "conv", "gemm", "recurrent", "reference", "region")
@@ -82,7 +83,7 @@ class Engine:
         try:
             device = find_device(self.device, self._threads)
         except BuildError as e:
-            raise EngineError(str(e), e.diagnostics) from None
+            raise _not_here(self, e) from None
         if self.trusted:
             device.binaries.hold(self.compiled)
         return device
@@ -106,6 +107,12 @@ class Engine:
     def choices(self) -> tuple[Choice, ...]:
         """Each group's choice at the first tuned point, the optimum of the first profile."""
         return self.points[0].choices
+
+    @property
+    def untuned(self) -> int:
+        """How many steps run by the first tactic that there is, since the device was not there when they were
+        planned."""
+        return sum(any(p.choices[n].tactic == UNTUNED for p in self.points) for n in range(len(self.groups)))
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -191,10 +198,32 @@ class Engine:
         return f"<engine {self.name}: {len(self.groups)} steps on {self.device}>"
 
 
+def _not_here(engine: Engine, error: BuildError) -> EngineError:
+    """Why an engine does not run on this machine, and what to do."""
+    from trtn.backend.devices.cuda import unavailable
+
+    if engine.device == "cpu" or unavailable() is not None:
+        return EngineError(str(error), error.diagnostics)
+    here = find_device("cuda").name
+    message = f"engine `{engine.name}` is for {engine.device}, the GPU here is {here}"
+    cure = f"build it from its spec for this GPU: `trtn build SPEC --device {here}`"
+    return EngineError(message, [Diagnostic("E0702", message, help=cure)])
+
+
 def storage_on(device: str, network: Network, groups: Sequence[Group], providers: int) -> StoragePlan:
     """Where values live on a device: a pure function, which an engine file can't get wrong. On a CPU images are
     channels last where there are providers (so many) beside the reference, which has no use for it."""
     return plan_storage(network, groups, plan_orders(groups) if device != "cpu" or providers > 1 else {})
+
+
+def untuned_warning(engine: Engine) -> Diagnostic:
+    """What is to be said of an engine that was planned without its device."""
+    return Diagnostic(
+        "W0703",
+        f"{engine.untuned} of {len(engine.groups)} steps of engine `{engine.name}` are not tuned for {engine.device}",
+        severity=Severity.WARNING,
+        help="build it on that device, or anywhere with a lock that was written there (`trtn build --lock`)",
+    )
 
 
 def default_profile(network: Network) -> Profile:

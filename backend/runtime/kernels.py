@@ -7,9 +7,10 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from trtn.backend.binaries import BinaryKey
+from trtn.backend.devices import Device
 from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.plan.points import nearest
 from trtn.backend.problem import Problem
@@ -27,7 +28,8 @@ from trtn.backend.providers import (
     prepare_all,
     reference_provider,
 )
-from trtn.backend.tuner.choice import Choice
+from trtn.backend.tuner.choice import UNTUNED, Choice
+from trtn.backend.tuner.tuner import Tuner
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
 
@@ -83,7 +85,8 @@ class Kernels:
         problems = plan_problems(engine.network, engine.groups, engine.storage, sizes, device.alignment)
         point = engine.points[nearest([p.sizes for p in engine.points], sizes)]
         is_tuned = point.sizes == sizes or engine.device == "cpu"
-        choices = point.choices if is_tuned else self._elastic(problems, point.choices)
+        choices = self._decided(problems, point.choices)
+        choices = choices if is_tuned else self._elastic(problems, choices)
         wanted = {
             _key(problem, choice): (problem, choice)
             for problem, choice in zip(problems, choices, strict=True)
@@ -96,6 +99,14 @@ class Kernels:
             None if problem is None else self._prepared[_key(problem, choice)]
             for problem, choice in zip(problems, choices, strict=True)
         )
+
+    def _decided(self, problems: Sequence[Problem | None], choices: Sequence[Choice]) -> Sequence[Choice]:
+        """Choices that were left open until there is a device: as a build decides them that times nothing."""
+        if all(c.tactic != UNTUNED for c in choices):
+            return choices
+        tuner = Tuner(discover(), self._engine.hardware, _no_bench, effort=0)
+        defaults = tuner.choose([p if c.tactic == UNTUNED else None for p, c in zip(problems, choices, strict=True)])
+        return [d if c.tactic == UNTUNED else c for c, d in zip(choices, defaults, strict=True)]
 
     def _elastic(self, problems: Sequence[Problem | None], choices: Sequence[Choice]) -> list[Choice]:
         """What takes problems of sizes that were not tuned: a tactic whose kernel need not be compiled for them, of the
@@ -193,6 +204,10 @@ class Kernels:
         name = problem.group.name
         self.fallbacks[name] = f"{choice.provider} {choice.tactic}: {reason}"
         _log.info("group `%s` at %s: %s", name, dict(problem.sizes), self.fallbacks[name])
+
+
+def _no_bench(problem: Problem, device: Device) -> NoReturn:
+    raise AssertionError("nothing is timed at effort 0")
 
 
 def _key(problem: Problem, choice: Choice) -> Key:

@@ -98,6 +98,18 @@ class Schedule:
             self.steps.append(step)
             self._bound.append(step.bind(dict(self.fixed)) if known and not step.late else None)
 
+    def launches(self) -> Callable[[], None]:
+        """All steps one after another, where every array stays where it is."""
+        runs = [run for run in self._bound if run is not None]
+        assert len(runs) == len(self.steps), "a step depends on arrays that are not there yet"
+        sizes = dict(self.sizes)
+
+        def launch() -> None:
+            for run in runs:
+                run(sizes)
+
+        return launch
+
     def run(self, table: Table) -> Sizes:
         """Run all steps. `table` has the inputs and, where they are given, the outputs' arrays by tensor id; results
         are put there. Gives the dims' values, data-dependent ones included."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Choice", "TunedPoint"]
+__all__ = ["UNTUNED", "Choice", "TunedPoint"]
+
+UNTUNED = "untuned"
+"""Stands for the tactic where the device was not there to decide it: the first one is taken when the engine runs."""
 
 
 @dataclass(frozen=True, slots=True)

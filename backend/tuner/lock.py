@@ -164,7 +164,7 @@ def read_lock(path: str | Path) -> Lock:
         elif kind == "version":
             versions.setdefault(rest[0], {})[rest[1]] = rest[2]
         elif kind == "tactic":
-            entries.setdefault(rest[0], {})[rest[2]] = Entry(*rest[1:], comment=comment)
+            entries.setdefault(rest[0], {})[rest[2]] = Entry(*rest[1:], comment)
         else:
             dependencies[kind, rest[0]] = tuple(rest[1:])
     names = [*devices, *versions, *entries]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trtn.backend.devices import Device
-from trtn.backend.evaluate import resolve_attr
+from trtn.backend.evaluate import bind_layer, resolve_attr
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.dsl.network import Tensor
 
@@ -68,6 +68,10 @@ def _evaluate_wide(problem: Problem, inputs: Sequence[Any], xp: Any) -> list[Any
     group = problem.group
     table = {id(t): _wide(t, a, xp) for t, a in zip(group.inputs, inputs, strict=True)}
     for layer in group.layers:
+        if layer.regions:
+            results = bind_layer(layer, problem.sizes, xp)(table, dict(problem.sizes))
+            table.update((id(t), _wide(t, r, xp)) for t, r in zip(layer.outputs, results, strict=True))
+            continue
         spec = layer.op.spec.inputs
         padding = [] if spec and spec[-1].variadic else [None] * (len(spec) - len(layer.inputs))
         arrays = [None if t is None else table[id(t)] for t in layer.inputs]

@@ -147,5 +147,6 @@ CODES: dict[str, Code] = _with_pages(
         "W0501": Code("weight without a hash"),
         "W0701": Code("lock of another version"),
         "W0702": Code("lock entry that nothing asks for"),
+        "W0703": Code("engine that is not tuned"),
     }
 )

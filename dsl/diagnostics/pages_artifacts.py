@@ -269,6 +269,13 @@ PAGES: dict[str, Page] = {
         example="$ trtn lock model.trtn --check    # after a profile was removed",
         cure="Run `trtn lock`: it leaves them out.",
     ),
+    "W0703": page(
+        cause="""The engine was built for a GPU that was not there, so nothing could be timed, and no lock said which
+            tactics are the fastest. It runs, by the first tactic of each step that the GPU's libraries offer.""",
+        example="$ trtn build model.trtn --device cuda:sm_90 -o model.engine    # on a machine without a GPU",
+        cure="""Build on the GPU with `--lock FILE` and commit the lock: builds with `--locked` then give the same,
+            tuned engine anywhere.""",
+    ),
     "E0801": page(
         cause="""The file can't be read as an ONNX model: it is cut short, of another format, or breaks
             ONNX's rules, such as a node that reads a value nobody computes.""",

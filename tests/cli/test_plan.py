@@ -79,6 +79,22 @@ def test_against_an_engine(trtn: Trtn, spec: Path, engine: Path) -> None:
     assert trtn("plan", str(spec), "--against", str(engine)).exit_code == 1
 
 
+def test_times_of_an_engine(trtn: Trtn, spec: Path, engine: Path) -> None:
+    measured = trtn("bench", str(engine), "--iterations", "2", "--profile-out", "times.json")
+    assert measured.exit_code == 0
+    assert "slowest of" in measured.stdout and "times.json" in measured.stderr
+    arguments = ("plan", str(spec), "--device", "cpu", "--times", "times.json")
+    shown = trtn(*arguments).stdout
+    assert "of engine tiny on cpu at B=2" in shown and " us" in shown
+    document = json.loads(trtn(*arguments, "--format", "json").stdout)
+    assert len(document["times"]["steps"]) == len(document["groups"])
+    assert document["times"]["notes"] == []
+    spec.write_text(SPEC.replace("relu(x)", "tanh(x)"))
+    assert "built from another network" in trtn(*arguments).stdout
+    assert trtn(*arguments[:-1], str(spec)).exit_code == 1
+    assert trtn("bench", str(engine), "--profile-out", "nowhere/times.json").exit_code == 2
+
+
 def test_targets_are_followed(trtn: Trtn, spec: Path) -> None:
     target = "\ntarget gpu {\n  network  tiny\n  profiles [small]\n  device   cuda:sm_90\n  precision {\n    default f16\n  }\n}\n"
     spec.write_text(SPEC + target)

@@ -21,10 +21,10 @@ TILES = tuple(
     Tile(fragments, rows, parts, octets)
     for fragments, rows, parts in (
         (1, 1, 4), (1, 1, 8), (1, 1, 2), (1, 2, 4), (1, 2, 2), (1, 4, 1), (1, 4, 2), (2, 1, 4), (2, 2, 2), (2, 2, 4), (2, 4, 1), (2, 4, 2),
-        (1, 7, 1), (1, 8, 1), (1, 1, 1),
+        (1, 7, 1), (1, 8, 1),
     )
     for octets in (4, 2)
-)  # fmt: skip
+) + (Tile(1, 1, 1, 2),)  # fmt: skip
 OFFERED = 12
 """Tiles that are timed, at the usual effort."""
 FULL = 8
@@ -128,7 +128,9 @@ def _number(group: Group, number: int) -> int:
 def _fitting(group: Group) -> list[Tile]:
     width, out_width = (_input(group, n).shape[-1] for n in (0, 2))
     assert isinstance(width, int) and isinstance(out_width, int)
-    return [tile for tile in TILES if tile.fits(width, out_width)]
+    mask = group.layers[0].inputs[3] if len(group.layers[0].inputs) > 3 else None
+    masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1 and not mask.dtype.kind == "b"
+    return [tile for tile in TILES if tile.fits(width, out_width, masks)]
 
 
 def _tactic(tile: Tile) -> Tactic:

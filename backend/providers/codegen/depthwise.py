@@ -27,7 +27,7 @@ from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.ops.windows import actual_pads
 
-__all__ = ["FAMILY", "DepthwiseFamily", "DepthwiseSpec", "Taps", "packed_taps", "taps_of"]
+__all__ = ["FAMILY", "DepthwiseFamily", "DepthwiseSpec", "Taps", "main_of", "packed_taps", "taps_of"]
 
 THREADS = 128
 STRIPS = ((8, 1), (8, 2), (8, 4), (4, 2), (4, 4), (4, 7), (2, 4), (2, 7))
@@ -259,7 +259,7 @@ class DepthwiseFamily:
     name = "depthwise"
 
     def refusal(self, group: Group) -> str:
-        main = _main(group)
+        main = main_of(group)
         conv = group.layers[main]
         if conv.op.name != "conv":
             return "it is not a convolution"
@@ -276,7 +276,7 @@ class DepthwiseFamily:
 
         if outputs[0].size == 0:
             return Plan(())
-        main = _main(group)
+        main = main_of(group)
         conv, epilogue = group.layers[main], epilogue_of(group, main)
         number = {id(t): n for n, t in enumerate(group.inputs)}
         at = number[id(group.layers[0].inputs[0])]
@@ -315,7 +315,7 @@ class DepthwiseFamily:
 FAMILY = DepthwiseFamily()
 
 
-def _main(group: Group) -> int:
+def main_of(group: Group) -> int:
     """The number of the convolution: after a bound on what it reads, if there is one."""
     return 1 if len(group.layers) > 1 and is_ceiling(group.layers[0]) else 0
 

@@ -101,15 +101,15 @@ class Tile:
     def threads(self) -> int:
         return 32 * self.rows * self.parts
 
-    def fits(self, width: int, out_width: int) -> bool:
-        """Whether registers and shared memory suffice for these widths."""
+    def fits(self, width: int, out_width: int, masks: bool = False) -> bool:
+        """Whether registers and shared memory suffice for these widths, and a mask that has 16 bits for each score."""
         rows, keys = 16 * self.fragments, 8 * self.octets
-        held = rows * (width // 2 + out_width + keys) + keys * (width + out_width) // 2
+        held = rows * (width // 2 + out_width + keys) + keys * (width + out_width) // 2 + masks * rows * keys // 2
         merged = self.threads * self.fragments * out_width * 2 + 8 * self.parts * self.queries
         return held <= 32 * HELD and (self.parts == 1 or merged <= LARGEST_MERGE)
 
 
-HELD = 224
+HELD = 200
 """Registers of a thread for fragments, what is left being addresses and the mask."""
 
 

@@ -71,7 +71,8 @@ class CodegenKernel:
         read = sorted(
             {a.index for c in self.plan.once for a in c.arguments if isinstance(a, Slot)} & {*range(len(inputs))}
         )
-        form = ";".join([*(digest(c.spec) for c in self.plan.once), *(f"{n}@{addresses[n]}" for n in read)])
+        calls = (f"{digest(c.spec)}{c.arguments}" for c in self.plan.once)
+        form = ";".join([*calls, *(f"{n}@{addresses[n]}" for n in read)])
 
         def make(_: Any) -> dict[int, Any]:
             made = {n: self._device.empty((max(self.plan.scratch[n], 1),), "uint8") for n in self._packs}

@@ -24,7 +24,7 @@ WARPS = (
     *((64, n, 4, 0, 1) for n in (16, 32, 48, 64, 96, 128, 192)), *((128, n, 8, 0, 1) for n in (32, 64, 96, 128, 192)),
 )  # fmt: skip
 """Rows and columns of a tile, warps down and across, groups of them."""
-PARTS = (1, 2, 4, 8)
+PARTS = (1, 2, 3, 4, 6, 8)
 SHARED = 227 * 1024 - 1024
 """Bytes of shared memory that a block may have, less what the barriers and the driver take."""
 WHOLE = 16
@@ -123,6 +123,8 @@ class MatmulFamily:
         product = Product(y.size // columns, columns, channels, taps)
         if tile.parts > product.stages:
             raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
+        if tile.stages == 1 and tile.parts < product.stages:
+            raise TacticError("a single stage in shared memory can't be filled while it is read")
         if x.size == 0:
             raise TacticError("there is nothing to sum up")
         written = [_matrix(o, axis) for o in (*(inputs[n] for n in epilogue.tensors), y)]
@@ -183,7 +185,8 @@ def _time(product: Product, tile: Tile) -> float:
     turns = -(-blocks // MULTIPROCESSORS)
     stages = -(-product.stages // tile.parts)
     read = turns * stages * tile.stage / 70e3
-    multiplied = turns * stages * tile.rows * tile.columns * DEPTH / 1024 / 1755 * (1.3 if tile.threads > 128 else 1.6)
+    rate = 2048 if not tile.across else 1024 / (1.3 if tile.threads > 128 else 1.6)
+    multiplied = turns * stages * tile.rows * tile.columns * DEPTH / rate / 1755
     met = (0.6 if tile.parts > 1 else 0.0) + turns * tile.groups * tile.rows * tile.columns * 4 / 400e3
     return max(read, multiplied) + 0.3 * min(read, multiplied) + met
 

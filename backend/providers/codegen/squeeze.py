@@ -1,11 +1,11 @@
 """The middle of squeeze-and-excitation blocks: convolved, squeezed, excited and scaled by one kernel, whose clusters of
-blocks hold an image each, or by the kernels of its steps where they can't.
+blocks hold an image each, by two, or by the kernels of its steps where neither can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trtn.backend.fusion.gpu.excitation import vector_product_refusal
 from trtn.backend.fusion.gpu.squeeze import gated_refusal
@@ -13,19 +13,29 @@ from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import depthwise, excitation, pointwise, reduction
 from trtn.backend.providers.codegen.chain import chained, part_of
+from trtn.backend.providers.codegen.cluster import SHARED
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.excitation import Stage
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
+from trtn.backend.providers.codegen.image_part import (
+    Extents,
+    ImagePart,
+    Split,
+    cluster_split,
+    free_split,
+    image_reach,
+    in_vectors,
+)
 from trtn.backend.providers.codegen.program import program_of
-from trtn.backend.providers.codegen.squeeze_kernel import Extents, SqueezeSpec, best_split
+from trtn.backend.providers.codegen.squeeze_kernel import THREADS, ClusterSpec, ConvolveSpec, Gate, scale_spec
 from trtn.dsl.network import Layer
 
 __all__ = ["FAMILY", "SqueezeFamily"]
 
-CLUSTERS = (8, 16, 4)
+CLUSTERS = (16, 8)
 """Blocks that share an image, to be timed."""
-UNIT = 8
-"""Channels that are moved together."""
+MOST_SUMS = 1 << 13
+"""Sums of an image's channels over parts of it, which are all read by each block that scales."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,8 @@ class SqueezeFamily:
         return ""
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        return [Tactic(name, numerics="reassociated") for name in (*(f"cluster{n}" for n in CLUSTERS), "steps")]
+        names = ("pair", *(f"cluster{n}" for n in CLUSTERS), "steps")
+        return [Tactic(name, numerics="reassociated") for name in names]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
@@ -74,8 +85,10 @@ class SqueezeFamily:
             return Plan(())
         parts = _parts(group)
         assert parts is not None
+        if tactic == "pair":
+            return _two_kernels(_Layout(group, parts, inputs, outputs))
         if tactic != "steps":
-            return _clusters(group, parts, int(tactic.removeprefix("cluster")), inputs, outputs)
+            return _one_kernel(_Layout(group, parts, inputs, outputs), int(tactic.removeprefix("cluster")))
         excited = [layer for part in parts.products for layer in part.layers]
         steps = (
             (depthwise.FAMILY, part_of("conv", parts.image.layers)),
@@ -111,71 +124,92 @@ def _parts(group: Group) -> Parts | None:
     return Parts(image, pool, (first, second), gate)
 
 
-def _clusters(group: Group, parts: Parts, blocks: int, inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Plan:
-    """One launch, a cluster an image."""
-    import numpy as np
+class _Layout:
+    """What the kernels of a group take: specs of their parts, where operands lie, weights in the forms that they read."""
 
-    number = {id(t): n for n, t in enumerate(group.inputs)}
-    conv = parts.image.layers[0]
-    at, weight_at = (number[id(t)] for t in conv.inputs[:2])
-    x, weight, (y,) = inputs[at], inputs[weight_at], outputs
-    if max(_image_reach(x), _image_reach(y)) >= 2**31:
-        raise TacticError("an image reaches over 2^31 elements or more")
-    epilogues = [epilogue_of(part) for part in parts.groups]
-    by_channel = [
-        [*(number[id(t)] for t in part.layers[0].inputs[2:] if t is not None), *epilogue.channels]
-        for part, epilogue in zip((parts.image, *parts.products), epilogues, strict=False)
-    ]
-    by_channel.append([*epilogues[-1].channels])
-    if not _in_vectors(x, UNIT) or not _in_vectors(y, 2) or any(inputs[n].align < 8 for own in by_channel for n in own):
-        raise TacticError("its channels do not lie side by side")
-    taps = depthwise.taps_of(conv.attrs, x, weight)
-    middle, channels = excitation.matrix_of(parts.products[0].layers[0])
-    split = best_split(taps, Extents(x.shape[2:], y.shape[2:], channels, middle), blocks)
+    def __init__(self, group: Group, parts: Parts, inputs: Sequence[Operand], outputs: Sequence[Operand]) -> None:
+        import numpy as np
+
+        number = {id(t): n for n, t in enumerate(group.inputs)}
+        conv = parts.image.layers[0]
+        at, weight_at = (number[id(t)] for t in conv.inputs[:2])
+        self.x, self.y, weight = inputs[at], outputs[0], inputs[weight_at]
+        image, *scales, gate = (epilogue_of(part) for part in parts.groups)
+        biases = [[number[id(t)] for t in part.layers[0].inputs[2:] if t is not None] for part in parts.groups[:3]]
+        of_image = [*biases[0], *image.channels]
+        of_gate = [
+            *(n for bias, epilogue in zip(biases[1:], scales, strict=True) for n in (*bias, *epilogue.channels)),
+            *gate.channels,
+        ]
+        if not in_vectors(self.x) or not in_vectors(self.y) or any(inputs[n].align < 16 for n in (*of_image, *of_gate)):
+            raise TacticError("its channels do not lie side by side in groups of 8")
+        if max(image_reach(self.x), image_reach(self.y)) >= 2**31:
+            raise TacticError("an image reaches over 2^31 elements or more")
+        self.taps = depthwise.taps_of(conv.attrs, self.x, weight)
+        middle, channels = excitation.matrix_of(parts.products[0].layers[0])
+        self.extents = Extents(self.x.shape[2:], self.y.shape[2:], channels, middle)
+        made, scale = parts.image.outputs[0], parts.products[1].outputs[0]
+        program = program_of(
+            parts.gate.layers, [made, scale, *(group.inputs[n] for n in gate.channels)], parts.gate.outputs
+        )
+        first, second = (Stage(bool(bias), e.program) for bias, e in zip(biases[1:], scales, strict=True))
+        self.gate = Gate(self.x.dtype.name, (first, second), program)
+        self._image = (bool(biases[0]), image.program)
+        self.packed = len(inputs) + len(outputs)
+        taps, once = depthwise.packed_taps(weight, weight_at, self.packed, self.x.dtype.name)
+        self.once, self.scratch, weights = list(once), [weight.size * weight.dtype.itemsize], [taps]
+        for part, transposed in zip(parts.products, (False, True), strict=True):
+            room = Slot(self.packed + len(self.scratch))
+            slot, size, copies = excitation.dense_weight(
+                part.layers[0], number, inputs, room, (middle, channels), transposed
+            )
+            weights.append(slot)
+            self.scratch += size
+            self.once += copies
+        self.of_x = [Slot(at), weights[0]]
+        self.of_products = weights[1:]
+        self.of_image, self.of_gate = [Slot(n) for n in of_image], [Slot(n) for n in of_gate]
+        self.result = Slot(len(inputs))
+        self.y_strides = (np.int64(self.y.strides[0]), *map(np.int32, self.y.strides[2:]))
+        self.strides = (np.int64(self.x.strides[0]), *map(np.int32, self.x.strides[2:]), *self.y_strides)
+
+    def part(self, split: Split, extents: Extents) -> ImagePart:
+        return ImagePart(self.x.dtype.name, self.taps, extents, split, *self._image)
+
+    def plan(self, *calls: Call) -> Plan:
+        return Plan(calls, tuple(self.scratch), tuple(self.once))
+
+
+def _one_kernel(layout: _Layout, blocks: int) -> Plan:
+    """A cluster of blocks an image."""
+    split = cluster_split(layout.taps, layout.extents, blocks)
     if split is None:
         raise TacticError(f"{blocks} blocks can't hold an image")
-    made, scale = parts.image.outputs[0], parts.products[1].outputs[0]
-    gate = program_of(
-        parts.gate.layers, [made, scale, *(group.inputs[n] for n in epilogues[-1].channels)], parts.gate.outputs
-    )
-    stages = [
-        Stage(len(part.layers[0].inputs) > 2, e.program) for part, e in zip(parts.products, epilogues[1:3], strict=True)
-    ]
-    spec = SqueezeSpec(
-        x.dtype.name,
-        taps,
-        Extents(x.shape[2:], y.shape[2:], channels, middle),
-        split,
-        len(conv.inputs) > 2,
-        epilogues[0].program,
-        (stages[0], stages[1]),
-        gate,
-    )
-    packed = len(inputs) + len(outputs)
-    taps_slot, calls = depthwise.packed_taps(weight, weight_at, packed, x.dtype.name)
-    weights, once = [taps_slot], list(calls)
-    scratch = [weight.size * x.dtype.itemsize]
-    for part, transposed in zip(parts.products, (False, True), strict=True):
-        slot, size, copies = excitation.dense_weight(
-            part.layers[0], number, inputs, Slot(packed + len(scratch)), (middle, channels), transposed
-        )
-        weights.append(slot)
-        scratch += size
-        once += copies
-    numbers = (
-        np.int64(x.strides[0]), *map(np.int32, x.strides[2:]), np.int64(y.strides[0]), *map(np.int32, y.strides[2:]),
-    )  # fmt: skip
-    slots = [Slot(at), *weights, *(Slot(n) for own in by_channel for n in own), Slot(len(inputs))]
-    call = Call(spec, (x.shape[0], 1, blocks), (split.threads, 1, 1), (*slots, *numbers), spec.shared)
-    return Plan((call,), tuple(scratch), tuple(once))
+    spec = ClusterSpec(layout.part(split, layout.extents), layout.gate)
+    slots = (*layout.of_x, *layout.of_products, *layout.of_image, *layout.of_gate, layout.result)
+    grid = (layout.x.shape[0], 1, blocks)
+    return layout.plan(Call(spec, grid, (split.threads, 1, 1), (*slots, *layout.strides), spec.shared))
 
 
-def _in_vectors(image: Operand, lanes: int) -> bool:
-    """Whether `lanes` channels are side by side, in reach of one access."""
-    step = lanes * image.dtype.itemsize
-    others = (s for axis, s in enumerate(image.strides) if axis != 1 and image.shape[axis] > 1)
-    return image.strides[1] == 1 and image.align >= step and all(s * image.dtype.itemsize % step == 0 for s in others)
+def _two_kernels(layout: _Layout) -> Plan:
+    """As many blocks as serve, for each of two kernels."""
+    import numpy as np
 
-
-def _image_reach(operand: Operand) -> int:
-    return sum(abs(s) * d for s, d in zip(operand.strides[1:], operand.shape[1:], strict=True))
+    images, extents = layout.x.shape[0], replace(layout.extents, middle=0)
+    split = free_split(layout.taps, extents, images, MOST_SUMS // extents.channels)
+    if split is None:
+        raise TacticError("no block can hold a part of an image")
+    places = extents.result[0] * extents.result[1]
+    scale = scale_spec(layout.gate, extents.channels, layout.extents.middle, places, split.bands, images)
+    if scale.shared > SHARED:
+        raise TacticError("a block can't hold its weights")
+    sums = Slot(layout.packed + len(layout.scratch))
+    layout.scratch.append(4 * images * split.bands * extents.channels)
+    convolve = ConvolveSpec(layout.part(split, extents))
+    slots = (*layout.of_x, *layout.of_image, layout.result, sums)
+    first = Call(convolve, (images, split.blocks, 1), (split.threads, 1, 1), (*slots, *layout.strides), convolve.shared)
+    n, *places_ = layout.y_strides
+    numbers = (n, np.int32(extents.result[1]), *places_)
+    slots = (*layout.of_products, *layout.of_gate, layout.result, sums)
+    grid = (images, scale.blocks, scale.slices)
+    return layout.plan(first, Call(scale, grid, (THREADS, 1, 1), (*slots, *numbers), scale.shared))

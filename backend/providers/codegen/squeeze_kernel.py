@@ -1,278 +1,146 @@
-"""The kernel of a squeeze-and-excitation block's middle: a cluster of blocks has one image, each block some channels of some rows
-of it.
+"""Kernels of the middle of squeeze-and-excitation blocks, which convolve an image, average it, make a scale for each channel of the
+averages, and scale the image.
 
-A block convolves its part, which stays in registers, and adds up its channels. The first product is linear in these sums, so
-each block adds its share to the vector between the products in every other block; one barrier later each has all of it, finishes
-the scales of its own channels and writes its part, scaled.
+One kernel: a cluster of blocks has an image, each block some channels of some rows, which stay in registers. The first product
+is linear in the channels' sums, so each block sends its share of the vector between the products to every other block; one
+barrier later each has all of it, finishes the scales of its own channels and writes its part, scaled.
+
+Two kernels, for images that a cluster takes long for: one convolves, on the whole GPU, and leaves sums of some rows; in the
+other every block makes the scales that it needs by itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 
 from trtn.backend.providers.codegen import cluster, expressions
-from trtn.backend.providers.codegen.depthwise import Taps
 from trtn.backend.providers.codegen.excitation import Stage
+from trtn.backend.providers.codegen.image_part import ImagePart, kernel_of, pointers_of
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
-from trtn.backend.providers.codegen.rows import ACCUMULATORS
+from trtn.backend.providers.codegen.rows import ACCUMULATORS, MULTIPROCESSORS
 
-__all__ = ["Split", "SqueezeSpec", "best_split"]
+__all__ = ["THREADS", "ClusterSpec", "ConvolveSpec", "Gate", "ScaleSpec", "scale_spec"]
 
 UNIT = 8
 """Channels that are moved together."""
-MOST_THREADS = 1024
-REGISTERS = 65536
-_WIDTHS, _HEIGHTS = (4, 5, 7, 8), (1, 2, 4)
-"""Columns and rows of a thread."""
+THREADS = 512
+"""Of a block that scales."""
+MOST_CHANNELS = 192
+MOST_TURNS = 4
+"""Channels of a block that scales, and vectors of a thread of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Extents:
-    """Sizes of the convolution: rows and columns of x and of the result, channels, elements between the products."""
-
-    image: tuple[int, int]
-    result: tuple[int, int]
-    channels: int
-    middle: int
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """How a cluster shares an image: `slices` of `channels` channels times `bands` of `rows` rows. A thread makes two
-    channels of `height` rows and `width` columns."""
-
-    slices: int
-    bands: int
-    channels: int
-    rows: int
-    width: int
-    height: int
-    across: int
-    down: int
-
-    @property
-    def blocks(self) -> int:
-        return self.slices * self.bands
-
-    @property
-    def strips(self) -> int:
-        """Parts of a channel that a block's threads take."""
-        return self.across * self.down
-
-    @property
-    def threads(self) -> int:
-        """Of a block. Each thread also takes one of the channels, or one of the elements between the products."""
-        return -(-max(self.channels // 2 * self.strips, self.channels) // 32) * 32
-
-    def tile(self, taps: Taps) -> tuple[int, int]:
-        """Rows and columns of x that a block reads."""
-        return (
-            (self.down * self.height - 1) * taps.strides[0] + taps.kernel[0],
-            taps.columns(self.across * self.width),
-        )
-
-    def shared(self, taps: Taps, middle: int) -> int:
-        """Bytes of shared memory."""
-        high, wide = self.tile(taps)
-        weights = taps.kernel[0] * taps.kernel[1] + 2 * middle
-        floats = (self.strips + 1) * self.channels + (self.blocks + 1) * middle
-        return 2 * self.channels * (high * wide + weights) + 4 * floats
-
-    def registers(self, taps: Taps) -> int:
-        """Of a thread, roughly."""
-        return 2 * (self.width * self.height + taps.columns(self.width) + taps.kernel[1]) + 28
-
-    def cycles(self, taps: Taps, middle: int) -> float:
-        """A guess at how long a block takes: reading its part, its arithmetic (of all warps, of one), what follows."""
-        high, wide = self.tile(taps)
-        reads = taps.columns(self.width)
-        turn = self.height * taps.kernel[0] * (2 * self.width * taps.kernel[1] + 3 * reads) + 2 * taps.kernel[0] * taps.kernel[1]
-        arithmetic = max(self.threads / 32 * turn / 4, 1.5 * turn)
-        return high * wide * self.channels / 24 + arithmetic + 8 * self.height * self.width + 2 * self.strips + 4 * middle
-
-
-def best_split(taps: Taps, extents: Extents, blocks: int) -> Split | None:
-    """The likeliest way to share an image among some blocks, None where they can't hold it."""
-    best: tuple[float, Split] | None = None
-    octets, (high, wide) = extents.channels // UNIT, extents.result
-    for slices in (n for n in range(1, blocks + 1) if blocks % n == 0):
-        bands = blocks // slices
-        if slices > octets or bands > high:
-            continue
-        channels, rows = UNIT * -(-octets // slices), -(-high // bands)
-        for width, height in product(_WIDTHS, _HEIGHTS):
-            split = Split(slices, bands, channels, rows, width, height, -(-wide // width), -(-rows // height))
-            fits = split.shared(taps, extents.middle) <= cluster.SHARED and extents.middle <= split.threads <= MOST_THREADS
-            if fits and split.registers(taps) * split.threads <= REGISTERS:
-                guess = split.cycles(taps, extents.middle)
-                best = min(best or (guess, split), (guess, split), key=lambda found: found[0])
-    return best and best[1]
-
-
-@dataclass(frozen=True, slots=True)
-class SqueezeSpec:
-    """Weights lie as [taps, channels], [middle, channels] and [middle, channels]. `gate` is a program over an element,
-    its channel's scale and constants by channel."""
+class Gate:
+    """What makes scales of averages: two products with what follows them; and a program over an element, its channel's scale and
+    constants by channel."""
 
     dtype: str
-    taps: Taps
-    extents: Extents
-    split: Split
-    bias: bool
-    epilogue: Program
     stages: tuple[Stage, Stage]
-    gate: Program
+    program: Program
+
+    def operands(self) -> dict[str, str]:
+        """Constants by channel of the program, with their C++ types."""
+        return {f"g{n}": C_TYPES[d] for n, d in enumerate(self.program.inputs[2:])}
+
+    def pointers(self) -> list[str]:
+        vectors = (p for n, stage in enumerate(self.stages) for p in stage.pointers(n, C_TYPES[self.dtype]))
+        return [*vectors, *(f"const {kind}* __restrict__ {n}" for n, kind in self.operands().items())]
+
+    def begin(self) -> list[str]:
+        """A thread's constants: of one element between the products, and of one channel of the block."""
+        first, second = (stage.operands(n) for n, stage in enumerate(self.stages))
+        return [
+            "const int own_m = lower((int)threadIdx.x, M - 1), own_c = lower(c0 + (int)threadIdx.x, C - 1);",
+            *(f"const float {n}_v = load({n} + own_m);" for n in first),
+            *(f"const float {n}_v = load({n} + own_c);" for n in second),
+        ]
+
+    def between(self, total: str) -> list[str]:
+        """Thread m's element between the products, of the sum `total`."""
+        return self._stage(0, total, "middle")
+
+    def scales(self, total: str) -> list[str]:
+        """Thread k's scale, of the sum `total`."""
+        return self._stage(1, total, "scale")
+
+    def _stage(self, number: int, total: str, to: str) -> list[str]:
+        stage = self.stages[number]
+        names = [f"{n}_v" for n in stage.operands(number)]
+        statements, (value,) = stage.epilogue.statements([f"t{number}", *names[stage.bias :]], prefix=f"v{number}_")
+        sum_ = " + ".join([total, *names[: stage.bias]])
+        return [f"const float t{number} = {sum_};", *statements, f"{to}[threadIdx.x] = {value};"]
+
+    def apply(self, constant: str) -> tuple[str, str]:
+        """Statements over `h` and `s`, and the value that they make."""
+        statements, (value,) = self.program.statements(["h", "s", *(f"{n}_v[{constant}]" for n in self.operands())])
+        return " ".join(statements), value
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """One kernel. Weights lie as [taps, channels], [middle, channels] and [middle, channels]."""
+
+    part: ImagePart
+    gate: Gate
 
     @property
     def cluster(self) -> int:
-        return self.split.blocks
+        return self.part.split.blocks
 
     @property
     def shared(self) -> int:
-        return self.split.shared(self.taps, self.extents.middle)
+        return self.part.split.shared(self.part.taps, self.part.extents.middle)
 
     def source(self) -> str:
-        stored, split, taps = C_TYPES[self.dtype], self.split, self.taps
-        pointers = [f"const {stored}* __restrict__ {n}" for n in ("x", "w", "w0", "w1")]
-        pointers += [f"const {kind}* __restrict__ {n}" for n, kind in self._image_operands().items()]
-        pointers += [p for n, stage in enumerate(self.stages) for p in stage.pointers(n, stored)]
-        pointers += [f"const {kind}* __restrict__ {n}" for n, kind in self._gate_operands().items()]
-        strides = "const i64 xn, const int xh, const int xw, const i64 yn, const int yh, const int yw"
-        high, wide = split.tile(taps)
-        sizes = {
-            "C": self.extents.channels, "M": self.extents.middle, "H": self.extents.image[0], "W": self.extents.image[1],
-            "P": self.extents.result[0], "Q": self.extents.result[1], "OWN": split.channels, "SLICES": split.slices,
-            "BLOCKS": split.blocks, "ROWS": split.rows, "TW": split.width, "TH": split.height, "ACROSS": split.across,
-            "STRIPS": split.strips, "HIGH": high, "WIDE": wide, "IW": taps.columns(split.width), "KH": taps.kernel[0],
-            "KW": taps.kernel[1], "SH": taps.strides[0], "SW": taps.strides[1], "THREADS": split.threads,
-        }  # fmt: skip
-        return "\n".join(
-            [
-                PRELUDE,
-                expressions.LIBRARY,
-                ACCUMULATORS,
-                cluster.LIBRARY,
-                f'extern "C" __global__ void CLUSTER({split.blocks}) __launch_bounds__({split.threads}, 1) '
-                f"kernel({', '.join(pointers)}, {stored}* __restrict__ y, {strides}) {{",
-                f"  typedef {stored} T;",
-                f"  constexpr int {', '.join(f'{n} = {v}' for n, v in sizes.items())};",
-                *(f"  {line}" for line in self._begin()),
-                *(f"  {line}" for line in self._convolve()),
-                *(f"  {line}" for line in self._squeeze()),
-                *(f"  {line}" for line in self._excite()),
-                *(f"  {line}" for line in self._write()),
-                "}",
-                "",
-            ]
+        part, gate = self.part, self.gate
+        pointers = [
+            *pointers_of(part, ("x", "w", "w0", "w1")),
+            *gate.pointers(),
+            f"{C_TYPES[part.dtype]}* __restrict__ y",
+        ]
+        where = (
+            "row < KH * KW ? w + row * C : row < KH * KW + M ? w0 + (row - KH * KW) * C : w1 + (row - KH * KW - M) * C"
         )
-
-    def _image_operands(self) -> dict[str, str]:
-        """Constants by channel of the convolution and its epilogue, with their C++ types."""
-        constants = {f"e{n}": C_TYPES[d] for n, d in enumerate(self.epilogue.inputs[1:])}
-        return {**({"bias": C_TYPES[self.dtype]} if self.bias else {}), **constants}
-
-    def _gate_operands(self) -> dict[str, str]:
-        return {f"g{n}": C_TYPES[d] for n, d in enumerate(self.gate.inputs[2:])}
-
-    def _begin(self) -> list[str]:
-        """Weights and constants are asked for before the kernels before this one are done; then the part of x."""
-        constants = [*self._image_operands(), *self._gate_operands()]
-        vectors = [[n for n in stage.operands(number)] for number, stage in enumerate(self.stages)]
-        return [
+        statements, value = gate.apply("e")
+        body = [
             "LET_NEXT_START();",
-            "SHARED_MEMORY(memory);",
-            "T* const tile = (T*)memory;  // [HIGH][WIDE][OWN]",
-            "T* const weights = tile + HIGH * WIDE * OWN;  // [KH * KW + M + M][OWN]",
-            "float* const sums = (float*)(weights + (KH * KW + 2 * M) * OWN);  // [STRIPS][OWN]",
+            "cluster_arrive();",
+            *part.begin("cluster_rank()", "KH * KW + 2 * M", where),
             "float* const scale = sums + STRIPS * OWN;  // [OWN]: first the channels' sums",
             "float* const shares = scale + OWN;  // [BLOCKS][M]",
             "float* const middle = shares + BLOCKS * M;  // [M]",
-            "const int rank = cluster_rank(), c0 = rank % SLICES * OWN, p0 = rank / SLICES * ROWS;",
-            "const int pair = threadIdx.x % (OWN / 2), strip = threadIdx.x / (OWN / 2);",
-            "const int q0 = strip % ACROSS * TW, r0 = strip / ACROSS * TH, rows = lower(ROWS, P - p0);",
-            "const bool inside = strip < STRIPS && c0 + 2 * pair < C;",
-            "const int c = inside ? c0 + 2 * pair : 0;",
-            "cluster_arrive();",
-            "#pragma unroll 4",
-            "for (int k = threadIdx.x; k < (KH * KW + 2 * M) * (OWN / 8); k += THREADS) {",
-            "  const int row = k / (OWN / 8), at = c0 + k % (OWN / 8) * 8;",
-            "  const T* from = row < KH * KW ? w + row * C : row < KH * KW + M ? w0 + (row - KH * KW) * C : w1 + (row - KH * KW - M) * C;",
-            "  copy_16(weights + k * 8, at < C ? from + at : from, at < C);",
-            "}",
-            *(f"float {n}_v[2]; load<2>({n} + c, {n}_v);" for n in constants),
-            "const int own_m = lower((int)threadIdx.x, M - 1), own_c = lower(c0 + (int)threadIdx.x, C - 1);",
-            *(f"const float {n}_v = load({n} + own_m);" for n in vectors[0]),
-            *(f"const float {n}_v = load({n} + own_c);" for n in vectors[1]),
+            *gate.begin(),
+            *(f"float {n}_v[2]; load<2>({n} + c, {n}_v);" for n in gate.operands()),
             "WAIT_FOR_INPUTS();",
-            "x += blockIdx.x * xn;",
-            "#pragma unroll 4",
-            "for (int k = threadIdx.x; k < HIGH * WIDE * (OWN / 8); k += THREADS) {",
-            "  const int at = c0 + k % (OWN / 8) * 8, place = k / (OWN / 8);",
-            f"  const int h = p0 * SH - {self.taps.before[0]} + place / WIDE, w_ = place % WIDE - {self.taps.before[1]};",
-            "  const bool there = (u32)h < (u32)H && (u32)w_ < (u32)W && at < C;",
-            "  copy_16(tile + k * 8, there ? x + (h * xh + w_ * xw + at) : x, there);",
-            "}",
-            "copies_done();",
+            *part.read(),
+            *part.convolve(),
+            *part.add_up("scale[threadIdx.x] = all;"),
             "__syncthreads();",
-        ]
-
-    def _convolve(self) -> list[str]:
-        start = [f"bias_v[{k}]" if self.bias else "0.0f" for k in range(2)]
-        unroll = "#pragma unroll" if self.taps.kernel[0] * self.split.height * self.split.width <= 48 else "#pragma unroll 1"
-        operands = [n for n in self._image_operands() if n != "bias"]
-        statements, (value,) = self.epilogue.statements(["made[r][j][e]", *(f"{n}_v[e]" for n in operands)])
-        return [
-            "float made[TH][TW][2], total[2] = {};",
-            "u32 held[TH][TW];",
-            "#pragma unroll",
-            f"for (int r = 0; r < TH; r++) for (int j = 0; j < TW; j++) {{ made[r][j][0] = {start[0]}; made[r][j][1] = {start[1]}; }}",
-            "if (inside) {",
-            "  const T* from = tile + (r0 * SH * WIDE + q0 * SW) * OWN + 2 * pair;",
-            f"  {unroll}",
-            "  for (int kh = 0; kh < KH; kh++) {",
-            "    float tap[KW][2];",
-            "    #pragma unroll",
-            "    for (int k = 0; k < KW; k++) load<2>(weights + (kh * KW + k) * OWN + 2 * pair, tap[k]);",
-            "    #pragma unroll",
-            "    for (int r = 0; r < TH; r++) {",
-            "      float row[IW][2];",
-            "      #pragma unroll",
-            "      for (int j = 0; j < IW; j++) load<2>(from + ((r * SH + kh) * WIDE + j) * OWN, row[j]);",
-            "      #pragma unroll",
-            "      for (int j = 0; j < TW; j++)",
-            "        #pragma unroll",
-            "        for (int k = 0; k < KW; k++)",
-            "          for (int e = 0; e < 2; e++) made[r][j][e] += row[j * SW + k][e] * tap[k][e];",
-            "    }",
-            "  }",
+            "cluster_wait();  // the others have begun",
+            *self._share(),
+            "if (threadIdx.x < M) {",
+            "  float all = 0.0f;",
             "  #pragma unroll",
-            "  for (int r = 0; r < TH; r++)",
-            "    #pragma unroll",
-            "    for (int j = 0; j < TW; j++) {",
-            "      float v[2];",
-            "      #pragma unroll",
-            f"      for (int e = 0; e < 2; e++) {{ {' '.join(statements)} v[e] = {value}; }}",
-            "      held[r][j] = narrow2(v[0], v[1], T());",
-            "      if (r0 + r < rows && q0 + j < Q) { total[0] += v[0]; total[1] += v[1]; }",
-            "    }",
+            "  for (int k = 0; k < BLOCKS; k++) all += shares[k * M + threadIdx.x];",
+            *(f"  {line}" for line in gate.between("all * (1.0f / (P * Q))")),
             "}",
-        ]
-
-    def _squeeze(self) -> list[str]:
-        """The channels' sums, and this block's share of the first product, to all blocks."""
-        return [
-            "if (strip < STRIPS) for (int e = 0; e < 2; e++) sums[strip * OWN + 2 * pair + e] = total[e];",
             "__syncthreads();",
             "if (threadIdx.x < OWN) {",
             "  float all = 0.0f;",
             "  #pragma unroll 8",
-            "  for (int k = 0; k < STRIPS; k++) all += sums[k * OWN + threadIdx.x];",
-            "  scale[threadIdx.x] = all;",
+            "  for (int m = 0; m < M; m++) all += load(weights + (KH * KW + M + m) * OWN + threadIdx.x) * middle[m];",
+            *(f"  {line}" for line in gate.scales("all")),
             "}",
             "__syncthreads();",
-            "cluster_wait();  // the others have begun",
+            *part.write(value, f"const float s = scale[2 * pair + e]; {statements}"),
+        ]
+        return kernel_of(part, pointers, body, f"CLUSTER({part.split.blocks}) ")
+
+    def _share(self) -> list[str]:
+        """This block's share of the first product, to all blocks."""
+        return [
             "const int lane = threadIdx.x % 32;",
             "#pragma unroll 4",
             "for (int m = threadIdx.x / 32; m < M; m += THREADS / 32) {",
@@ -289,50 +157,172 @@ class SqueezeSpec:
             "cluster_wait();",
         ]
 
-    def _excite(self) -> list[str]:
-        (first, between), (second, after) = (
-            stage.epilogue.statements([f"t{n}", *(f"{o}_v" for o in stage.operands(n)[stage.bias :])], prefix=f"v{n}_")
-            for n, stage in enumerate(self.stages)
+
+@dataclass(frozen=True, slots=True)
+class ConvolveSpec:
+    """The first of two kernels: the image as it is, and its channels' sums over the rows of each block, as f32[N, bands, C]."""
+
+    part: ImagePart
+
+    @property
+    def shared(self) -> int:
+        return self.part.split.shared(self.part.taps, 0)
+
+    def source(self) -> str:
+        part = self.part
+        pointers = [
+            *pointers_of(part, ("x", "w")),
+            f"{C_TYPES[part.dtype]}* __restrict__ y",
+            "float* __restrict__ made_sums",
+        ]
+        leave = "if (c0 + threadIdx.x < C) made_sums[((i64)blockIdx.x * (BLOCKS / SLICES) + rank / SLICES) * C + c0 + threadIdx.x] = all;"
+        body = [
+            "LET_NEXT_START();",
+            *part.begin("blockIdx.y", "KH * KW", "w + row * C"),
+            "WAIT_FOR_INPUTS();",
+            *part.read(),
+            *part.convolve(),
+            *part.write("h"),
+            *part.add_up(leave),
+        ]
+        return kernel_of(part, pointers, body)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleSpec:
+    """The second: each block scales `turns` times THREADS groups of 8 channels of one of `slices` parts of the channels. The sums of
+    `bands` parts of an image lie as f32[N, bands, C]."""
+
+    gate: Gate
+    channels: int
+    middle: int
+    places: int
+    bands: int
+    slices: int
+    turns: int
+
+    @property
+    def own(self) -> int:
+        """Channels of a block."""
+        return UNIT * -(-self.channels // UNIT // self.slices)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: both weights, the averages, the vector between, the scales."""
+        return 2 * self.middle * (self.channels + self.own) + 4 * (self.channels + self.own + self.middle)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that share a part of the channels of an image."""
+        return -(-self.places * (self.own // UNIT) // (THREADS * self.turns))
+
+    def source(self) -> str:
+        gate, stored = self.gate, C_TYPES[self.gate.dtype]
+        pointers = [
+            f"const {stored}* __restrict__ w0", f"const {stored}* __restrict__ w1", *gate.pointers(), f"{stored}* y",
+            "const float* sums",
+        ]  # fmt: skip
+        sizes = {
+            "C": self.channels, "M": self.middle, "PLACES": self.places, "BANDS": self.bands, "OWN": self.own, "TURNS": self.turns,
+            "THREADS": THREADS,
+        }  # fmt: skip
+        statements, value = gate.apply("e")
+        return "\n".join(
+            [
+                PRELUDE,
+                expressions.LIBRARY,
+                ACCUMULATORS,
+                cluster.LIBRARY,
+                f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(pointers)}, const i64 yn, const int wide, '
+                "const int yh, const int yw) {",
+                f"  typedef {stored} T;",
+                f"  constexpr int {', '.join(f'{n} = {v}' for n, v in sizes.items())};",
+                "  SHARED_MEMORY(memory);",
+                "  LET_NEXT_START();",
+                "  T* const first = (T*)memory;  // [M][C]",
+                "  T* const second = first + M * C;  // [M][OWN]",
+                "  float* const means = (float*)(second + M * OWN);  // [C]",
+                "  float* const scale = means + C;  // [OWN]",
+                "  float* const middle = scale + OWN;  // [M]",
+                "  const int c0 = blockIdx.z * OWN;",
+                "  #pragma unroll 4",
+                "  for (int k = threadIdx.x; k < M * (C / 8); k += THREADS) copy_16(first + k * 8, w0 + k * 8, true);",
+                "  for (int k = threadIdx.x; k < M * (OWN / 8); k += THREADS) {",
+                "    const int at = c0 + k % (OWN / 8) * 8;",
+                "    copy_16(second + k * 8, at < C ? w1 + (k / (OWN / 8) * C + at) : w1, at < C);",
+                "  }",
+                *(f"  {line}" for line in gate.begin()),
+                "  WAIT_FOR_INPUTS();",
+                "  y += blockIdx.x * yn + c0;",
+                "  Lanes<T, 8> held[TURNS];",
+                "  int offsets[TURNS];",
+                "  #pragma unroll",
+                "  for (int t = 0; t < TURNS; t++) {",
+                "    const int k = (blockIdx.y * TURNS + t) * THREADS + threadIdx.x, place = k / (OWN / 8), at = k % (OWN / 8) * 8;",
+                "    offsets[t] = place < PLACES && c0 + at < C ? place / wide * yh + place % wide * yw + at : -1;",
+                "    if (offsets[t] >= 0) fetch_lanes<8>((const T*)y + offsets[t], held[t]);",
+                "  }",
+                "  sums += (i64)blockIdx.x * BANDS * C;",
+                "  for (int k = threadIdx.x; k < C; k += THREADS) {",
+                "    float all = 0.0f;",
+                "    #pragma unroll 16",
+                "    for (int b = 0; b < BANDS; b++) all += sums[b * C + k];",
+                "    means[k] = all * (1.0f / PLACES);",
+                "  }",
+                "  copies_done();",
+                "  __syncthreads();",
+                *(f"  {line}" for line in self._products()),
+                "  #pragma unroll",
+                "  for (int t = 0; t < TURNS; t++) if (offsets[t] >= 0) {",
+                "    const int at = ((blockIdx.y * TURNS + t) * THREADS + threadIdx.x) % (OWN / 8) * 8;",
+                *(f"    float {n}_v[8]; load<8>({n} + c0 + at, {n}_v);" for n in gate.operands()),
+                "    float v[8];",
+                "    #pragma unroll",
+                "    for (int e = 0; e < 8; e++) {",
+                f"      const float h = widen(held[t].at[e]), s = scale[at + e]; {statements} v[e] = {value};",
+                "    }",
+                "    store<8>(y + offsets[t], v);",
+                "  }",
+                "}",
+                "",
+            ]
         )
-        biases = [f" + bias{n}_v" if stage.bias else "" for n, stage in enumerate(self.stages)]
+
+    def _products(self) -> list[str]:
+        """A warp makes an element between the products, a thread a scale."""
         return [
+            "const int lane = threadIdx.x % 32;",
+            "#pragma unroll 2",
+            "for (int m = threadIdx.x / 32; m < M; m += THREADS / 32) {",
+            "  Sum<float> share = {0.0f};",
+            "  #pragma unroll 4",
+            "  for (int k = lane; k < C / 2; k += 32) {",
+            "    float v[2]; load<2>(first + m * C + 2 * k, v);",
+            "    share.v += v[0] * means[2 * k] + v[1] * means[2 * k + 1];",
+            "  }",
+            "  share = over_team<32>(share, (Sum<float>*)0);",
+            "  if (lane == 0) middle[m] = share.v;",
+            "}",
+            "__syncthreads();",
             "if (threadIdx.x < M) {",
-            "  float all = 0.0f;",
-            "  #pragma unroll",
-            "  for (int k = 0; k < BLOCKS; k++) all += shares[k * M + threadIdx.x];",
-            f"  const float t0 = all * (1.0f / (P * Q)){biases[0]};",
-            f"  {' '.join(first)}",
-            f"  middle[threadIdx.x] = {between[0]};",
+            "  const float all = middle[threadIdx.x];",
+            *(f"  {line}" for line in self.gate.between("all")),
             "}",
             "__syncthreads();",
             "if (threadIdx.x < OWN) {",
             "  float all = 0.0f;",
             "  #pragma unroll 8",
-            "  for (int m = 0; m < M; m++) all += load(weights + (KH * KW + M + m) * OWN + threadIdx.x) * middle[m];",
-            f"  const float t1 = all{biases[1]};",
-            f"  {' '.join(second)}",
-            f"  scale[threadIdx.x] = {after[0]};",
+            "  for (int m = 0; m < M; m++) all += load(second + m * OWN + threadIdx.x) * middle[m];",
+            *(f"  {line}" for line in self.gate.scales("all")),
             "}",
             "__syncthreads();",
         ]
 
-    def _write(self) -> list[str]:
-        operands = [f"{n}_v[e]" for n in self._gate_operands()]
-        statements, (value,) = self.gate.statements(["h", "s", *operands])
-        return [
-            "if (!inside) return;",
-            "y += blockIdx.x * yn + c;",
-            "#pragma unroll",
-            "for (int r = 0; r < TH; r++)",
-            "  #pragma unroll",
-            "  for (int j = 0; j < TW; j++) if (r0 + r < rows && q0 + j < Q) {",
-            "    Lanes<T, 2> lanes; lanes.word[0] = held[r][j];",
-            "    float v[2];",
-            "    #pragma unroll",
-            "    for (int e = 0; e < 2; e++) {",
-            "      const float h = widen(lanes.at[e]), s = scale[2 * pair + e];",
-            f"      {' '.join(statements)} v[e] = {value};",
-            "    }",
-            "    store<2>(y + ((p0 + r0 + r) * yh + (q0 + j) * yw), v);",
-            "  }",
-        ]
+
+def scale_spec(gate: Gate, channels: int, middle: int, places: int, bands: int, images: int) -> ScaleSpec:
+    """The kernel for images of so many places: a vector of channels a thread, more where that fills the GPU anyway."""
+    slices = -(-channels // MOST_CHANNELS)
+    spec = ScaleSpec(gate, channels, middle, places, bands, slices, 1)
+    while spec.turns < MOST_TURNS and images * slices * spec.blocks > 2 * MULTIPROCESSORS:
+        spec = replace(spec, turns=2 * spec.turns)
+    return spec

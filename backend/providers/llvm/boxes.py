@@ -48,7 +48,9 @@ def raw_type(dtype: DType) -> Any:
 
 
 @contextmanager
-def loops(e: Emitter, shape: Sequence[int], arrays: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[list[Any]]:
+def loops(
+    e: Emitter, shape: Sequence[int], arrays: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> Iterator[list[Any]]:
     """Loops over `shape` as `walk` orders them; gives where the element of each array lies."""
     plan = walk(shape, arrays)
     strides = [given_strides(e, own) for own in plan.strides]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,9 @@ def write_view(problem: Problem) -> Written:
     source = box_of(0, problem.inputs[0])
     e = _emitter(problem)
     element = raw_type(problem.inputs[0].dtype)
-    targets = {id(t): box_of(1 + n, o) for n, (t, o) in enumerate(zip(problem.group.outputs, problem.outputs, strict=True))}
+    targets = {
+        id(t): box_of(1 + n, o) for n, (t, o) in enumerate(zip(problem.group.outputs, problem.outputs, strict=True))
+    }
     if layer.op.view == "always":
         for tensor, shown in zip(layer.outputs, _shown(problem, layer, source), strict=True):
             if id(tensor) in targets:

@@ -193,12 +193,16 @@ class Emitter:
         """A vector with a value in all lanes."""
         kind = ir.VectorType(value.type, lanes)
         single = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
-        return self.b.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None))
+        return self.b.shuffle_vector(
+            single, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None)
+        )
 
 
 def _size(element: Any) -> int:
     """Bytes of a number of some type."""
-    return int(element.width) // 8 if isinstance(element, ir.IntType) else 8 if isinstance(element, ir.DoubleType) else 4
+    return (
+        int(element.width) // 8 if isinstance(element, ir.IntType) else 8 if isinstance(element, ir.DoubleType) else 4
+    )
 
 
 def _suffix(kind: Any) -> str:

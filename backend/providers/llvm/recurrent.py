@@ -61,7 +61,9 @@ class _Writer:
         self.layer = layer
         self.hidden = layer.attrs["hidden"]
         self.width = blocks_of(4 * self.hidden) * BLOCK
-        self.backwards = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[layer.attrs["direction"]]
+        self.backwards = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[
+            layer.attrs["direction"]
+        ]
         group = problem.group
         self.arrays = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
         x = self._layout(_X)
@@ -263,4 +265,3 @@ class _Writer:
         if direction:
             place = b.add(place, self.e.given(strides[side]))
         return b.add(place, b.mul(unit, I64(strides[2])))
-

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from trtn.backend.evaluate import resolve_attr
+from trtn.backend.group import Group
 from trtn.backend.providers.base import Launch
 from trtn.backend.providers.onednn.memory import MemoryDesc
 from trtn.backend.providers.onednn.program import Lookup, Program, Unfit, Value
 from trtn.dsl.network import Layer
 
-__all__ = ["plan_cast", "plan_copy"]
+__all__ = ["is_cast", "plan_cast", "plan_copy"]
 
 
 def plan_copy(program: Program) -> None:
@@ -25,14 +26,17 @@ def plan_copy(program: Program) -> None:
             raise Unfit(f"no primitive for `{layer.op.name}`")
 
 
-def plan_cast(program: Program) -> None:
-    """From one float to another."""
-    group = program.problem.group
+def is_cast(group: Group) -> bool:
+    """Whether a group is one cast, from a float to another."""
     layer = group.layers[0]
-    x = layer.inputs[0]
-    if len(group.layers) > 1 or layer.op.name != "cast" or x is None or not x.dtype.is_float:
-        raise Unfit("more than a cast of floats")
-    program.copy(program.value(x), program.value(group.outputs[0]))
+    x = layer.inputs[0] if layer.inputs else None
+    alone = len(group.layers) == 1 and layer.op.name == "cast"
+    return alone and x is not None and x.dtype.is_float and layer.output.dtype.is_float
+
+
+def plan_cast(program: Program) -> None:
+    group = program.problem.group
+    program.copy(program.value(group.inputs[0]), program.value(group.outputs[0]))
 
 
 def _concat(program: Program, layer: Layer) -> None:

@@ -13,7 +13,7 @@ from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.onednn import library
 from trtn.backend.providers.onednn.attention import plan_attention
 from trtn.backend.providers.onednn.conv import plan_conv
-from trtn.backend.providers.onednn.copies import plan_cast, plan_copy
+from trtn.backend.providers.onednn.copies import is_cast, plan_cast, plan_copy
 from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul
 from trtn.backend.providers.onednn.library import OneDnnError
 from trtn.backend.providers.onednn.pointwise import plan_pointwise
@@ -37,13 +37,18 @@ ONE_RESULT = ("attention", "conv", "gemm")
 SMALL = 1 << 16
 """Bytes of a problem that fewer calls are guessed to help more than better kernels."""
 
+
+def _plan_pointwise(program: Program) -> None:
+    (plan_cast if is_cast(program.problem.group) else plan_pointwise)(program)
+
+
 TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
     "attention": {"products": plan_attention},
     "conv": {"direct": plan_conv},
     "copy": {"parts": plan_copy},
     "gemm": {"inner_product": plan_inner_product, "matmul": plan_matmul},
     "normalisation": {"rows": plan_normalisation},
-    "pointwise": {"cast": plan_cast, "chains": plan_pointwise},
+    "pointwise": {"chains": _plan_pointwise},
     "pooling": {"windows": plan_pooling},
     "recurrent": {"cells": plan_recurrent},
     "reduction": {

@@ -182,7 +182,7 @@ function tensorCards(numbers) {
   return numbers.map((t) => {
     const { name, type, place, decided_by: by, nbytes } = plan.tensors[t];
     const maker = makerOf(t);
-    const label = maker === null ? code(name) : goTo(maker, name);
+    const label = maker === null ? code(name || "a constant of the text") : goTo(maker, name);
     return `<div class="card">${label}<br>${code(type)} <span class="why">${html(place)}, ${bytes(nbytes)}</span><p>dtype: ${html(by)}</p></div>`;
   }).join("");
 }

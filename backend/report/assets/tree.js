@@ -90,7 +90,7 @@ function addBodies(node, number, step) {
     Object.assign(made, { layer: number, steps: [step], reads, makes });
   };
   for (const body of bodies) {
-    const inside = node.add(new Node("body", body.label, name));
+    const inside = node.add(new Node("body", body.label, `${name}: ${body.label}`));
     inside.id = `body:${number}:${body.label}`;
     Object.assign(inside, { layer: number, steps: [step] });
     if (body.inputs.length) leaf(inside, "argument", "each turn", inputs, body.inputs);

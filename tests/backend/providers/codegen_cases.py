@@ -456,7 +456,7 @@ def _depthwise() -> Iterator[Case]:
         conv("f16", 1, 16, 13, 13, kernel=(5, 5), pads=(1, 1, 2, 2), strides=(2, 2)),
         layouts=last,
     )
-    yield case("depthwise_first", conv("f16", 2, 24, 9, 11, **same))
+    yield case("depthwise_first", conv("f16", 2, 24, 9, 11, **same), family="depthwise")
     yield case("depthwise_odd", conv("f16", 1, 21, 9, 11, **same), layouts=last, tactic="auto")
     yield case(
         "depthwise_line",
@@ -624,7 +624,15 @@ def _excitations() -> Iterator[Case]:
 
 def _squeezes() -> Iterator[Case]:
     def squeeze(
-        dtype: str, channels: int, middle: int, high: int, wide: int, kernel: int = 3, *, after: str = "silu", **attrs: Any
+        dtype: str,
+        channels: int,
+        middle: int,
+        high: int,
+        wide: int,
+        kernel: int = 3,
+        *,
+        after: str = "silu",
+        **attrs: Any,
     ) -> Callable[[Net], Tensor]:
         """With other activations as in MobileNetV3, whose images are scaled before they are activated."""
 
@@ -650,7 +658,7 @@ def _squeezes() -> Iterator[Case]:
     yield case("squeeze_five", squeeze("f16", 72, 4, 9, 14, 5, pads=two), **settings)
     stride = squeeze("bf16", 24, 6, 13, 12, 5, pads=two, strides=(2, 2), after="swish")
     yield case("squeeze_stride", stride, tactic="cluster8", **settings)
-    yield case("squeeze_few", squeeze("f16", 8, 6, 5, 5, pads=one), tactic="cluster4", **settings)
+    yield case("squeeze_few", squeeze("f16", 8, 6, 5, 5, pads=one), tactic="pair", **settings)
 
 
 def _few_rows() -> Iterator[Case]:
@@ -672,7 +680,9 @@ def _few_rows() -> Iterator[Case]:
     yield case("gemv_plain", product("bf16", "N", 1024, columns=24), sizes={"N": 1}, accumulated=200)
     yield case("gemv_odd", product("f16", "N", 75, columns=10, after="gelu"), sizes={"N": 2}, accumulated=60)
     yield case(
-        "gemv_cast", lambda n: n.cast(product("f16", 3, 136, columns=21, after="gelu")(n), to=BY_NAME["f32"], name="y"), accumulated=2e4
+        "gemv_cast",
+        lambda n: n.cast(product("f16", 3, 136, columns=21, after="gelu")(n), to=BY_NAME["f32"], name="y"),
+        accumulated=2e4,
     )
     yield case("gemv_step", product("f16", "N", 1, 64, columns=40, after="residual"), sizes={"N": 4}, accumulated=60)
 
@@ -683,7 +693,14 @@ def _attention() -> Iterator[Case]:
     heads = dict.fromkeys(("q", "k", "v", "y"), "inside slice")
 
     def attention(
-        dtype: str, width: int, heads: int = 2, shared: int = 2, out: int = 0, mask: str = "", shape: Sequence[Any] = (), **attrs: Any
+        dtype: str,
+        width: int,
+        heads: int = 2,
+        shared: int = 2,
+        out: int = 0,
+        mask: str = "",
+        shape: Sequence[Any] = (),
+        **attrs: Any,
     ) -> Callable[[Net], Tensor]:
         def make(n: Net) -> Tensor:
             q = n.x(dtype, "B", heads, "S", width, name="q")
@@ -699,16 +716,35 @@ def _attention() -> Iterator[Case]:
 
     loose = {"accumulated": 2.0**14}
     yield case("attention_plain", attention("f16", 64), sizes=sizes(37, 70), **loose)
-    yield case("attention_inside", attention("f16", 64), sizes=sizes(33, 96, 2), layouts=heads, tactic="q16x1.k32x4", **loose)
-    yield case("attention_bf16", attention("bf16", 32, scale=0.3), sizes=sizes(20, 45), tactic="q32x2.k32x2", accumulated=2.0**17)
+    yield case(
+        "attention_inside", attention("f16", 64), sizes=sizes(33, 96, 2), layouts=heads, tactic="q16x1.k32x4", **loose
+    )
+    yield case(
+        "attention_bf16",
+        attention("bf16", 32, scale=0.3),
+        sizes=sizes(20, 45),
+        tactic="q32x2.k32x2",
+        accumulated=2.0**17,
+    )
     yield case("attention_widest", attention("f16", 128, out=48), sizes=sizes(18, 67), tactic="q16x1.k16x4", **loose)
     yield case("attention_narrow", attention("f16", 80, out=112), sizes=sizes(40, 25), tactic="q16x2.k16x2", **loose)
-    yield case("attention_least", attention("f16", 16, 1, 1), sizes=sizes(1, 1), tactic="q16x1.k32x1", **loose)
-    yield case("attention_shared", attention("f16", 48, 6, 2, 16), sizes=sizes(20, 33, 2), tactic="q16x2.k32x4", **loose)
-    yield case("attention_below_zero", attention("f16", 64, scale=-0.2), sizes=sizes(20, 40), tactic="q16x1.k16x2", **loose)
+    yield case("attention_least", attention("f16", 16, 1, 1), sizes=sizes(1, 1), tactic="q16x1.k16x1", **loose)
+    yield case(
+        "attention_shared", attention("f16", 48, 6, 2, 16), sizes=sizes(20, 33, 2), tactic="q16x2.k32x4", **loose
+    )
+    yield case(
+        "attention_below_zero", attention("f16", 64, scale=-0.2), sizes=sizes(20, 40), tactic="q16x1.k16x2", **loose
+    )
     for queries, keys, tile in ((70, 70, "q16x2.k32x2"), (20, 75, "q32x1.k16x4"), (60, 24, "q16x4.k32x1")):
         causal = attention("f16", 64, causal=True)
-        yield case(f"attention_causal_{queries}_{keys}", causal, sizes=sizes(queries, keys), tactic=tile, layouts=heads, **loose)
+        yield case(
+            f"attention_causal_{queries}_{keys}",
+            causal,
+            sizes=sizes(queries, keys),
+            tactic=tile,
+            layouts=heads,
+            **loose,
+        )
     hidden = attention("f16", 64, mask="bool", shape=("B", 1, 1, "L"))
     yield case("attention_padded", hidden, sizes=sizes(19, 72, 2), data=_some_hidden, tactic="q16x1.k32x4", **loose)
     pairs = attention("f16", 64, mask="bool", shape=("B", 2, "S", "L"), causal=True)
@@ -716,7 +752,14 @@ def _attention() -> Iterator[Case]:
     added = attention("f16", 64, mask="f16", shape=(2, "S", "L"), scale=0.25)
     yield case("attention_added", added, sizes=sizes(21, 64, 2), tactic="q16x2.k32x4", **loose)
     added = attention("bf16", 32, mask="bf16", shape=("S", "L"))
-    yield case("attention_added_odd", added, sizes=sizes(17, 35), layouts={"mask": "odd"}, tactic="q16x1.k16x2", accumulated=2.0**17)
+    yield case(
+        "attention_added_odd",
+        added,
+        sizes=sizes(17, 35),
+        layouts={"mask": "odd"},
+        tactic="q16x1.k16x2",
+        accumulated=2.0**17,
+    )
 
 
 def _some_hidden(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(library.unavailable() is not None, reason=str(li
 
 SPECS = Path(__file__).resolve().parents[3] / "specs"
 LARGEST = 1e-4
+BF16_LARGEST = 2e-2
 SIZES = {"N": 1, "B": 1, "S": 16}
 
 
@@ -99,6 +100,20 @@ def test_shapes_that_come_and_go(net: Network) -> None:
     assert {c.provider for c in plain.choices} == {"reference"}
     for n, s in ((1, 8), (4, 3), (1, 8), (2, 1)):
         assert_close(context.run(feeds(n, s)), plain.run(feeds(n, s)))
+
+
+def test_bf16(net: Network) -> None:
+    """To bf16's rounding (2^-9), which has room to grow; where the CPU has instructions for it, nothing is left to the
+    reference. Without them it is the f32 engine."""
+    plain, engine = (trtn.build(net, device="cpu", precision=p, providers=["onednn"]) for p in ("f32", "bf16"))
+    expected, found = plain.run(feeds(3, 7)), engine.run(feeds(3, 7))
+    for name, array in expected.items():
+        assert np.abs(found[name] - array).max() <= BF16_LARGEST * np.abs(array).max(), name
+    if library.has_bf16():
+        assert "bf16" in {g.outputs[0].dtype.name for g in engine.groups}
+        assert set(steps_of(engine)) <= {"view"} and not engine.kernels.fallbacks
+    else:
+        assert_close(found, expected)
 
 
 def test_bound_buffers(net: Network) -> None:

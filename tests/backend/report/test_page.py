@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,12 @@ from tests.backend.harness import network
 from tests.backend.report.browser import Browser, find_chromium
 from trtn.backend.report import plan_build
 from trtn.backend.report.page import page
+from trtn.backend.runtime.profiler import StepProfile
+from trtn.dsl.load import load
 from trtn.dsl.network import Network
 
+SPECS = Path(__file__).parents[3] / "specs"
+ALL = sorted(p.stem for p in SPECS.glob("*.trtn") if not p.stem.endswith(".weights"))
 DEEP = 1500
 SPEC = """
 block ffn(x: T[B, 8], *, p: weights) -> T[B, 8] {
@@ -183,6 +188,98 @@ def test_a_deep_flat_network_can_be_read(browser: Browser, tmp_path: Path) -> No
     browser.value(f"show(nodes.get('step:s{DEEP - 7}'))")
     assert browser.value("document.querySelector('.node.on').dataset.name") == f"s{DEEP - 7}"
     assert len(drawn(browser)) < 150
+    assert browser.problems == []
+
+
+CONTROL = """
+network accumulate {
+  dim N in 1..8
+  input x: f32[5, N, 8]
+  input quick: bool[]
+  output y: f32[N, 8]
+  start = reduce_sum(x, axes=[0], keepdims=false)
+  total, sums = scan over row = x carry state = start {
+    z = softmax(row * 0.5, axis=1)
+    state = tanh(state + z)
+    yield relu(state)
+  }
+  best = if quick {
+    yield relu(total)
+  } else {
+    e = softmax(reduce_sum(sums, axes=[0], keepdims=false), axis=1)
+    yield tanh(e)
+  }
+  y = softmax(best, axis=1)
+}"""
+
+
+def test_bodies_of_control_flow_are_drawn(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "control.html"
+    path.write_text(page(plan_build(network(CONTROL, tmp_path), device="cpu")), encoding="utf-8")
+    browser.open(path)
+    before = drawn(browser)
+    assert not [i for i in before if i.startswith(("body:", "layer:"))]
+    for step in ("total", "best"):
+        browser.value(f"setOpen([...stepNodes.values()].find((n) => plan.layers[n.layer]?.name === '{step}'), true)")
+    labels = sorted(i.split(":")[-1] for i in drawn(browser) if i.startswith("body:"))
+    assert labels == ["body", "else", "then"]
+    for body in [i for i in drawn(browser) if i.startswith("body:")]:
+        browser.value(f"fit(); centre(nodes.get('{body}'), 1)")
+        browser.click(f"[data-toggle='{body}']")
+    inside = browser.value(
+        "Object.fromEntries([...shown.values()].filter((s) => s.node.kind === 'body').map((s) => [s.node.label,"
+        " s.node.children.map((c) => c.kind === 'layer' ? plan.layers[c.layer].op : c.kind)]))"
+    )
+    assert inside == {
+        "body": ["argument", "mul", "softmax", "add", "tanh", "relu"],
+        "then": ["relu"],
+        "else": ["reduce_sum", "softmax", "tanh"],
+    }
+    wires = browser.value("nodes.get([...nodes.keys()].find((k) => k.endsWith(':body'))).layout.wires.length")
+    assert wires >= 6, "what is read from outside, each turn's values, each layer's result"
+    browser.value("search.value = 'tanh'; seek(); take(0)")
+    panel = browser.value("document.getElementById('panel').innerText")
+    assert "state = tanh(state + z)" in panel and "body: 5 layers" in panel
+    assert browser.problems == []
+
+
+def test_times_are_shown(browser: Browser, tmp_path: Path) -> None:
+    net = network(SPEC, tmp_path, WEIGHTS)
+    steps = {g.name: 0.5 for g in plan_build(net, device="cpu").groups} | {"y": 3.0, "gone": 1.0}
+    profile = StepProfile("net", "sha256:0", "cpu", {"B": 2}, 7, sum(steps.values()), steps)
+    path = tmp_path / "times.html"
+    path.write_text(page(plan_build(net, device="cpu", profile=profile)), encoding="utf-8")
+    browser.open(path)
+    panel = browser.value("document.getElementById('panel').innerText")
+    assert f"{profile.total:.3g}" in browser.value("document.getElementById('facts').innerText")
+    for text in ("at B = 2", "7 runs", "another network", "1 of its steps are not in the plan", "3.00 ms"):
+        assert text in panel
+    browser.value("mode = 'time'; recolour()")
+    assert "over 10 %" in browser.value("document.getElementById('legend').innerText")
+    before = browser.value("canvas.toDataURL()")
+    browser.click("#modes button:last-child")
+    assert browser.value("canvas.toDataURL()") != before
+    browser.value("show([...nodes.values()].find((n) => n.label.startsWith('stage[4]')))")
+    assert "ms" in browser.value("document.querySelector('#panel table').innerText")
+    assert browser.problems == []
+
+
+@pytest.mark.parametrize("name", ALL if os.environ.get("TRTN_FULL_TESTS") else ["lenet"])
+def test_specs(browser: Browser, tmp_path: Path, name: str) -> None:
+    """Each spec's graph is drawn; a block is folded and unfolded, a layer found. All take half a minute."""
+    browser.open(text_of(load(SPECS / f"{name}.trtn"), tmp_path))
+    assert browser.value("document.querySelectorAll('#graph .node').length") > 5
+    assert browser.value("document.querySelectorAll('#graph .wire').length") > 5
+    browser.click("#fold")
+    folded = drawn(browser)
+    browser.click("#unfold")
+    if any(not i.startswith(("step:", "input:", "output:")) for i in folded):
+        assert len(drawn(browser)) > len(folded)
+    last = browser.value("plan.layers[plan.groups.at(-1).layers.at(-1)].name")
+    browser.value("search.focus()")
+    browser.type(last)
+    browser.key("Enter", 13)
+    assert browser.value("document.querySelector('.node.on').dataset.name") == last
     assert browser.problems == []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.backend.harness import network
 from trtn.backend.build import build
-from trtn.backend.providers import find_provider
+from trtn.backend.providers import discover
 from trtn.backend.report import Plan, plan_build
 from trtn.backend.report.model import GroupPlan
 from trtn.dsl.dtypes import BY_NAME
@@ -92,9 +92,9 @@ def test_no_device_is_needed(net: Network) -> None:
 
 
 def test_what_this_machine_lacks_is_no_taker_on_its_own_device(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    onednn = find_provider("onednn")
-    assert onednn is not None
-    monkeypatch.setattr(type(onednn), "unavailable", lambda self, device: "it was uninstalled")
+    for provider in discover():
+        if not provider.is_reference:
+            monkeypatch.setattr(type(provider), "unavailable", lambda self, device: "it was uninstalled")
     plan = plan_build(net, device="cpu")
     assert {p for g in plan.groups for p in g.providers} == {"reference"}
     assert "it was uninstalled" in {r.reason for g in plan.groups for r in g.refusals}
@@ -112,7 +112,7 @@ def test_products_with_generated_epilogues_are_cublaslt_s_even_where_nothing_can
 
 
 def test_the_deciders_of_dtypes(net: Network) -> None:
-    plan = plan_build(net, device="cpu", precision=HALF, target="t")
+    plan = plan_build(net, device="cuda:sm_90", precision=HALF, target="t")
     by = {t.name: t.decided_by for t in plan.tensors}
     assert by["x"] == "the spec: an input keeps its dtype"
     assert by["h"] == "default f16 (target t)"
@@ -152,6 +152,12 @@ def test_reasons(tmp_path: Path, body: str, pair: tuple[str, str], reason: str) 
     found = reasons(plan)
     assert pair in found, found
     assert reason in found[pair]
+
+
+def test_a_cpu_computes_narrow_floats_in_f32(net: Network) -> None:
+    by = {t.name: t.decided_by for t in plan_build(net, device="cpu", precision=HALF).tensors}
+    assert by["h"] == "the CPU: it has no kernels for `relu` over f16"
+    assert by["s"] == "@precision(f32)"
 
 
 def test_lines_of_the_spec(net: Network) -> None:
@@ -203,7 +209,7 @@ def test_against_another_engine(net: Network, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     older = network(SPEC.replace("relu(mid)", "gelu(mid)"), tmp_path / "old", WEIGHTS)
     engine = build(older, device="cpu", providers=())
-    found = plan_build(net, device="cpu", precision="f16", against=engine).against
+    found = plan_build(net, device="cpu", precision="f64", against=engine).against
     assert found is not None and not found.is_same
     assert "built from another network" in found.notes
     assert any("gelu" in line for line in found.network)

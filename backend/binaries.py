@@ -38,7 +38,6 @@ class Binaries:
 
     def __init__(self) -> None:
         self._held: Mapping[BinaryKey, memoryview] = {}
-        self._known: dict[BinaryKey, bytes] = {}
 
     def hold(self, held: Mapping[BinaryKey, memoryview]) -> None:
         """Take what a trusted engine file has."""
@@ -46,13 +45,8 @@ class Binaries:
 
     def find(self, key: BinaryKey) -> bytes | None:
         """The binary of a key, None where there is none, or a damaged one."""
-        known = self._known.get(key)
-        if known is None:
-            held = self._held.get(key)
-            known = _read(key) if held is None else bytes(held)
-            if known is not None:
-                self._known[key] = known
-        return known
+        held = self._held.get(key)
+        return _read(key) if held is None else bytes(held)
 
     def keep(self, binaries: Mapping[BinaryKey, bytes]) -> None:
         """Put what is not there yet into the user's cache folder. One that can't be written is said so in the log, and

@@ -100,39 +100,35 @@ def build(
     network = replace(network, graph=replace(network.graph, layers=tuple(layer for g in groups for layer in g.layers)))
     held = _held(network, lock, locked)
     section = target or name
-    entries = held.section(section).entries
+    entries, level = held.section(section).entries, tuning_effort(effort, name)
+    tuner: Tuner | AheadTuner
     if chosen is None:
-        ahead = AheadTuner(_providers(providers), name, entries, locked=locked)
-        points = _tune(ahead, network, groups, report)
-        provenance = _provenance(name, digest, ahead.versions, lock)
-        engine = Engine(network, groups, points, provenance)
-        if engine.untuned:
-            (diagnose or _log_warning)(untuned_warning(engine))
-        return engine
-    kept_under, bench = conditions(chosen, network)
-    tuner = Tuner(
-        _providers(providers),
-        chosen,
-        bench,
-        cache=TimingCache(cache_folder(), kept_under),
-        lock=entries,
-        effort=tuning_effort(effort, name),
-        locked=locked,
-        workspace=workspace,
-        reduced=tf32,
-    )
-    with chosen.running(compiled=True, arrays=False):
+        tuner = AheadTuner(_providers(providers), name, entries, locked=locked)
         points = _tune(tuner, network, groups, report)
-    for warning in tuner.warnings:
-        (diagnose or _log_warning)(warning)
-    if lock is not None and not locked:
-        versions = {"trtn": VERSION, **tuner.versions}
-        held = held.with_section(section, Section(name, versions, tuner.entries))
-        write_lock(lock, held.with_dependencies(network.dependencies))
-    provenance = _provenance(name, digest, tuner.versions, lock)
-    engine = Engine(network, groups, points, provenance, hardware=chosen)
+    else:
+        kept_under, bench = conditions(chosen, network)
+        tuner = Tuner(
+            _providers(providers),
+            chosen,
+            bench,
+            cache=TimingCache(cache_folder(), kept_under),
+            lock=entries,
+            effort=level,
+            locked=locked,
+            workspace=workspace,
+            reduced=tf32,
+        )
+        with chosen.running(compiled=True, arrays=False):
+            points = _tune(tuner, network, groups, report)
+        if lock is not None and not locked:
+            versions = {"trtn": VERSION, **tuner.versions}
+            held = held.with_section(section, Section(name, versions, tuner.entries))
+            write_lock(lock, held.with_dependencies(network.dependencies))
+    engine = Engine(network, groups, points, _provenance(name, digest, tuner.versions, lock), hardware=chosen)
     engine.kernels.adopt(tuner.prepared)
     _check_workspace(engine, workspace)
+    for warning in (*tuner.warnings, *([untuned_warning(engine)] if engine.untuned else [])):
+        (diagnose or _log_warning)(warning)
     return engine
 
 

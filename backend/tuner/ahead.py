@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from trtn.backend.devices.cuda import CudaDevice
 from trtn.backend.problem import Problem
-from trtn.backend.providers import AssistedProvider, Provider
+from trtn.backend.providers import AssistedProvider, Prepared, Provider
 from trtn.backend.tuner.choice import UNTUNED, Choice
 from trtn.backend.tuner.lock import Entries
-from trtn.backend.tuner.lock_check import missing_entries
+from trtn.backend.tuner.lock_check import missing_entries, stale_entries
 from trtn.backend.tuner.tuner import NO_KERNEL
+from trtn.dsl.diagnostics import Diagnostic
 
 __all__ = ["AheadTuner"]
 
@@ -38,6 +39,9 @@ class AheadTuner:
         self._locked = locked
         self.versions = {p.name: p.version() for p in suited if p.unavailable(device) is None}
         """Of the providers whose libraries are here."""
+        self.prepared: dict[tuple[str, str, str], Prepared] = {}
+        self.warnings: list[Diagnostic] = []
+        """What was found about the lock."""
 
     def choose(
         self,
@@ -52,6 +56,7 @@ class AheadTuner:
         if self._locked and missed:
             total = len({p.key for p in problems if p is not None})
             raise missing_entries([*missed.values()], total, self._lock, self.versions)
+        self.warnings += stale_entries([self._lock[key] for key in missed if key in self._lock], self.versions)
         return found
 
     @property

@@ -81,6 +81,20 @@ PAGES: dict[str, Page] = {
             """,
         cure="Rename the value.",
     ),
+    "L0106": page(
+        cause="""A manifest has tensors that no network of the file reads. They are hashed, shipped and reviewed for
+            nothing. A manifest that several specs share may say so on its line: `# trtn: allow(L0106)`.""",
+        example="""
+            trtn 1
+            weights w = "net.weights.trtn"
+            network net {
+              input  x: f32[4]
+              output y: f32[4]
+              y = x * w.scale
+            }
+            """,
+        cure="Take the tensors out of the manifest.",
+    ),
     "L0111": page(
         cause="A cast to the dtype that the value has, or back to it after a cast that lost nothing.",
         example="""
@@ -164,5 +178,18 @@ PAGES: dict[str, Page] = {
             """,
         cure="""Keep the ops in f32 (`keep f32 for [softmax]`), or measure that it does not matter and allow the rule:
             `# trtn: allow(L0131)`.""",
+    ),
+    "L0132": page(
+        cause="""The spec itself computes softmax, a normalisation, a sum or an exponential over values of 16 bits. In f16
+            sums overflow above 65,504, and in either dtype long sums lose most of their bits.""",
+        example="""
+            trtn 1
+            network net {
+              input  x: f16[4, 512]
+              output y: f16[4, 512]
+              y = softmax(x)
+            }
+            """,
+        cure="Write `@precision(f32)` above the statement; `@precision(f16)` says that it is meant.",
     ),
 }

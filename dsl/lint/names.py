@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from os.path import normpath
+from pathlib import PurePath
 
+from trtn.dsl.dependencies import Manifest
 from trtn.dsl.diagnostics import Source
 from trtn.dsl.lint.base import Edit, Finding, Subject, rule
 from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.walk import nodes
 
 __all__: list[str] = []
+
+NAMED = 4
+"""Tensors that a finding lists."""
 
 
 @rule("L0101")
@@ -86,6 +92,25 @@ def shadowing(subject: Subject) -> Iterator[Finding]:
             if name in outer:
                 span = subject.source.span(start, start + len(name))
                 yield Finding(f"`{name}` is also the name of a {outer[name]} of this file", span, "rename it")
+
+
+@rule("L0106")
+def unused_weight(subject: Subject) -> Iterator[Finding]:
+    """Tensors of a manifest that no network of the file reads are shipped for nothing."""
+    networks = subject.networks.values()
+    tables = {d.name: d.table for n in networks for d in n.dependencies or () if isinstance(d, Manifest)}
+    read = {id(t.weight) for n in networks for t in n.weights}
+    mentioned = _mentioned(subject.module.items)
+    for item in subject.module.items:
+        if not isinstance(item, ast.WeightsDecl) or item.alias not in mentioned:
+            continue
+        table = tables.get(PurePath(normpath(item.path)).as_posix(), {})
+        unread = [name for name, weight in table.items() if id(weight) not in read]
+        if unread and networks:
+            listed = ", ".join(f"`{name}`" for name in unread[:NAMED]) + (", .." if len(unread) > NAMED else "")
+            what = f"{len(unread)} of {len(table)} tensors of the manifest `{item.alias}`"
+            span = subject.source.span(item.start, item.end)
+            yield Finding(f"no network reads {what}: {listed}", span, "take them out, unless other specs read them")
 
 
 def _assignments(members: Iterable[ast.Node]) -> Iterator[ast.Assign]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trtn.dsl.diagnostics import Span
 from trtn.dsl.lint.base import Finding, Subject, rule
 from trtn.dsl.network import Network, Target, walk
 from trtn.dsl.syntax import ast
@@ -31,6 +32,22 @@ def narrow_sum(subject: Subject) -> Iterator[Finding]:
                 listed = ", ".join(f"`{op}`" for op in at_risk)
                 cure = f"`keep f32 for [{', '.join(at_risk)}]`, or measure with `trtn verify` and allow it"
                 yield Finding(f"target `{target.name}` computes {listed} in {target.precision.default}", span, cure)
+
+
+@rule("L0132")
+def narrow_layer(subject: Subject) -> Iterator[Finding]:
+    """A softmax, norm or sum is written over values of 16 bits, without `@precision` that says it is meant."""
+    seen: set[Span] = set()
+    for network in subject.networks.values():
+        for layer in walk(network.graph):
+            given = layer.inputs[0]
+            if given is None or given.dtype.name not in NARROW or layer.op.name not in SENSITIVE:
+                continue
+            span = layer.origin.span
+            if layer.origin.precision is None and span is not None and span not in seen:
+                seen.add(span)
+                cure = f"`@precision(f32)` above it, or `@precision({given.dtype})` where it is meant"
+                yield Finding(f"`{layer.op.name}` computes in {given.dtype}", span, cure)
 
 
 def _at_risk(network: Network, target: Target) -> list[str]:

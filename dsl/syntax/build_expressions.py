@@ -22,7 +22,8 @@ class ExpressionBuilder(Reader):
     # --- types -----------------------------------------------------------------------------------------------------
 
     def plain_type(self, items: Items) -> ast.TypeExpr:
-        return self.read_plain_type(items[0])
+        token: Token = items[0]
+        return self.read_plain_type(str(token), token.start_pos)
 
     def full_type(self, items: Items) -> ast.TypeExpr:
         dims = tuple(d if type(d) is ast.DimType else ast.DimType(d.start, d.end, d) for d in items[1:-1])
@@ -42,9 +43,9 @@ class ExpressionBuilder(Reader):
         if kind == "PATH":
             return self.read_ref(token)
         if kind == "NUMBER":
-            return self.read_number(token)
+            return self.read_number(str(token), token.start_pos)
         if kind == "INTS":
-            return self.read_ints(token)
+            return self.read_ints(str(token), token.start_pos)
         start, end = token.start_pos, token.end_pos
         if kind == "STRING":
             return ast.StrLit(start, end, self.read_string(token))

@@ -13,8 +13,9 @@ from trtn.dsl.syntax.tokens import Token
 __all__ = ["ManifestBuilder"]
 
 GENERATORS = frozenset({"zeros", "ones", "full", "normal", "uniform", "inline"})
+_KEY = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _ROW = re.compile(
-    rf"tensor\s+({PATH_PATTERN}):\s+([^\]]+\])\s+=\s+(({NAME_PATTERN})(?:\[(\".*\")\])?(\s+transpose)?)\s+(sha256:\w+)"
+    rf"tensor\s+({PATH_PATTERN}):\s+([^\]]+\])\s+=\s+(({NAME_PATTERN})(?:\[{_KEY}\])?(\s+transpose)?)\s+(sha256:\w+)"
 )
 """The parts of a ROW: name, type, source (file, key, `transpose`), hash."""
 
@@ -67,7 +68,7 @@ class ManifestBuilder(ExpressionBuilder):
         return file
 
     def size(self, items: Items) -> _Size:
-        value = self.read_number(items[1])
+        value = self.read_number(str(items[1]), items[1].start_pos)
         if isinstance(value, ast.SizeLit | ast.IntLit):
             return _Size(value)
         self.problem("E0101", value.start, value.end, "expected a size such as `438MB` or a number of bytes")
@@ -77,16 +78,18 @@ class ManifestBuilder(ExpressionBuilder):
         token: Token = items[0]
         match = _ROW.fullmatch(token)
         assert match is not None
-        start = token.start_pos
-        name, type_, _, file, key, transpose, digest = match.groups()
-        entry = ast.TensorEntry(
-            start, token.end_pos, unquote_path(name),
-            self.read_plain_type(Token.of("TYPE", type_, start + match.start(2))),
-            digest=digest, name_end=start + match.end(1), source_start=start + match.start(3),
-            source_end=start + match.end(3), digest_start=start + match.start(7), digest_end=token.end_pos,
-        )  # fmt: skip
-        path = self.read_string(Token.of("STRING", key, start + match.start(5))) if key else None
-        _refer(entry, unquote_path(file), path, transpose is not None)
+        start, end = token.start_pos, token.end_pos
+        name, written_type, _, file, key, transpose, digest = match.groups()
+        if "`" in token:
+            name, file = unquote_path(name), unquote_path(file)
+        if key is not None:
+            key = self.read_text(key, start + match.start(5))
+        type_ = self.read_plain_type(written_type, start + match.start(2))
+        entry = ast.TensorEntry(start, end, name, type_)
+        entry.name_end = start + match.end(1)
+        entry.source_start, entry.source_end = start + match.start(3), start + match.end(3)
+        entry.digest, entry.digest_start, entry.digest_end = digest, start + match.start(7), end
+        _refer(entry, file, key, transpose is not None)
         return entry
 
     def tensor(self, items: Items) -> ast.TensorEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from trtn.dsl.syntax import ast
@@ -10,6 +11,10 @@ from trtn.dsl.syntax.names import unquote_path
 from trtn.dsl.syntax.tokens import Token
 
 __all__ = ["StatementBuilder"]
+
+
+_ATTRIBUTE = re.compile(r", (\w+)=(\[[^\]]*\]|\"(?:[^\"\\]|\\.)*\"|[^,]+)")
+"""Name and value, inside of a LAYER."""
 
 
 class _Body(NamedTuple):
@@ -50,6 +55,27 @@ class StatementBuilder(ExpressionBuilder):
         targets = tuple([self.read_target(token) for token in items[:count]])
         last = items[-1]
         return ast.Assign(targets[0].start, last.end, targets, items[count], tuple(items[count + 1 :]))
+
+    def layer(self, items: Items) -> ast.Assign:
+        token: Token = items[0]
+        start, end = token.start_pos, token.end_pos
+        equals = token.index(" = ")
+        opening, closing = token.index("(", equals), token.rindex(")")
+        attribute = token.find("=", opening, closing)
+        names_end = closing if attribute < 0 else token.rindex(", ", opening, attribute)
+        args = []
+        at = opening + 1
+        for name in token[at:names_end].split(", "):
+            args.append(self.read_plain(name, start + at))
+            at += len(name) + 2
+        kwargs = []
+        for part in _ATTRIBUTE.finditer(token, names_end, closing):
+            value = self.read_literal(part[2], start + part.start(2))
+            kwargs.append(ast.Kwarg(start + part.start(1), value.end, part[1], value, start + part.end(1)))
+        callee = ast.Ref(start + equals + 3, start + opening, token[equals + 3 : opening])
+        call = ast.Call(callee.start, start + closing + 1, callee, tuple(args), tuple(kwargs))
+        types = (self.read_plain_type(token[closing + 4 :], start + closing + 4),) if token[-1] == "]" else ()
+        return ast.Assign(start, end, (ast.TargetName(start, start + equals, token[:equals]),), call, types)
 
     def repeat(self, items: Items) -> ast.Repeat:
         keyword, variable, _, low, high, *rest = items

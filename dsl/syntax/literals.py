@@ -123,6 +123,22 @@ class Reader:
             refs.append(self.read_path(begin, name) if literal is None else literal(begin))
         return refs
 
+    def read_plain(self, text: str, start: int) -> ast.Expr:
+        """As `read_paths`, of one name that needs no backticks."""
+        literal = _LITERALS.get(text)
+        return ast.Ref(start, start + len(text), text) if literal is None else literal(start)
+
+    def read_literal(self, text: str, start: int) -> ast.Expr:
+        """An attribute's value: a number, perhaps negative, a list of integers, a string or a name."""
+        first, end = text[0], start + len(text)
+        if first == "[":
+            return self.read_ints(text, start)
+        if first == '"':
+            return ast.StrLit(start, end, self.read_text(text[1:-1], start + 1))
+        if first == "-":
+            return ast.Unary(start, end, "-", self.read_number(text[1:], start + 1))
+        return self.read_number(text, start) if first.isdigit() else self.read_plain(text, start)
+
     def read_target(self, token: Token) -> ast.TargetName:
         start, end = token.start_pos, token.end_pos
         if is_plain_path(token):
@@ -136,9 +152,8 @@ class Reader:
 
     # --- values ----------------------------------------------------------------------------------------------------
 
-    def read_number(self, token: Token) -> ast.IntLit | ast.FloatLit | ast.SizeLit:
-        start, end = token.start_pos, token.end_pos
-        text = str(token)
+    def read_number(self, text: str, start: int) -> ast.IntLit | ast.FloatLit | ast.SizeLit:
+        end = start + len(text)
         if text.isdigit() and len(text) <= INT_DIGITS_LIMIT:
             return ast.IntLit(start, end, int(text))
         if text.replace("_", "").isdigit():
@@ -179,41 +194,44 @@ class Reader:
         return "names do not begin with a digit; foreign names go in backticks"
 
     def read_int(self, token: Token) -> int:
-        value = self.read_number(token)
+        value = self.read_number(str(token), token.start_pos)
         if isinstance(value, ast.IntLit):
             return value.value
         self.problem("E0101", value.start, value.end, f"expected an integer, found `{token}`")
         return 0
 
     def read_string(self, token: Token) -> str:
-        text, bad = unescape(token[1:-1])
+        return self.read_text(token[1:-1], token.start_pos + 1)
+
+    def read_text(self, quoted: str, start: int) -> str:
+        """What stands between quotes, with its escapes resolved."""
+        if "\\" not in quoted:
+            return quoted
+        text, bad = unescape(quoted)
         for offset, length in bad:
-            start = token.start_pos + 1 + offset
-            self._bad_escape(start, token[1 + offset : 1 + offset + length])
+            self._bad_escape(start + offset, quoted[offset : offset + length])
         return text
 
-    def read_plain_type(self, token: Token) -> ast.TypeExpr:
-        start, text = token.start_pos, str(token)
+    def read_plain_type(self, text: str, start: int) -> ast.TypeExpr:
         dtype = text.partition("[")[0]
         if _is_plain_type(text):
-            return ast.TypeExpr(start, token.end_pos, dtype, plain=text)
+            return ast.TypeExpr(start, start + len(text), dtype, (), text)
         dims = []
         for begin, end, word in type_words(text)[1:]:
-            piece = Token.of("NUMBER", word, start + begin)
-            value = self.read_number(piece) if word[0].isdigit() else self.read_ref(piece)
+            read = self.read_number if word[0].isdigit() else self.read_plain
+            value = read(word, start + begin)
             dims.append(ast.DimType(start + begin, start + end, value))
-        return ast.TypeExpr(start, token.end_pos, dtype, tuple(dims))
+        return ast.TypeExpr(start, start + len(text), dtype, tuple(dims))
 
-    def read_ints(self, token: Token) -> ast.ListLit:
-        start = token.start_pos
+    def read_ints(self, text: str, start: int) -> ast.ListLit:
         items: list[ast.Expr] = []
-        for match in _INT.finditer(token):
-            text, begin, end = match.group(), start + match.start(), start + match.end()
-            digits = text.lstrip("-")
+        for match in _INT.finditer(text):
+            item, begin, end = match.group(), start + match.start(), start + match.end()
+            digits = item.lstrip("-")
             fits = len(digits) <= INT_DIGITS_LIMIT or self._check_digits(begin, end)
             literal = ast.IntLit(end - len(digits), end, int(digits) if fits else 0)
-            items.append(ast.Unary(begin, end, "-", literal) if text[0] == "-" else literal)
-        return ast.ListLit(start, token.end_pos, tuple(items))
+            items.append(ast.Unary(begin, end, "-", literal) if item[0] == "-" else literal)
+        return ast.ListLit(start, start + len(text), tuple(items))
 
     # --- findings --------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,21 @@ def test_build(trtn: Trtn, spec: Path, tmp_path: Path) -> None:
     assert (tmp_path / "tiny.engine").read_bytes() == first
 
 
+def test_build_for_a_gpu_that_is_not_here(trtn: Trtn, spec: Path) -> None:
+    result = trtn("build", "tiny.trtn", "--device", "cuda:sm_90", "-o", "tiny.engine")
+    if "W0703" not in result.stderr:
+        pytest.skip("there is such a GPU")
+    assert result.exit_code == 0
+    assert "build it on that device" in result.stderr
+    report = json.loads(trtn("inspect", "tiny.engine", "--format", "json").stdout)
+    assert report["device"] == "cuda:sm_90"
+    assert {s["tactic"] for s in report["steps"]} == {"untuned"}
+    result = trtn("run", "tiny.engine", "--random", "0")
+    assert result.exit_code == 1
+    assert "error[E0702]" in result.stderr
+    assert trtn("build", "tiny.trtn", "--device", "cuda:sm_x", "-o", "b.engine").exit_code == 1
+
+
 def test_build_of_a_bad_spec(trtn: Trtn, tmp_path: Path) -> None:
     (tmp_path / "bad.trtn").write_text(SPEC.replace("relu(x)", "rlu(x)"))
     (tmp_path / "old.engine").write_text("old")

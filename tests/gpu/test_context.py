@@ -1,10 +1,12 @@
 """Engines on a GPU: the CPU's results, whatever way the feeds come and the outputs go.
 
-How fast an engine is does not matter here, so little is timed: the tuner has tests of its own.
+How fast an engine is does not matter here, so little is timed: the tuner has tests of its own. TRTN_FULL_TESTS takes
+the large specs, too.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -12,10 +14,9 @@ import numpy as np
 import pytest
 
 import trtn
-from tests.gpu.nets import SPECS, assert_close, fixed_at, make_feeds
+from tests.gpu.nets import assert_close, fixed_at, load, make_feeds
 from trtn.backend.runtime import Engine
 from trtn.dsl.load import load_text
-from trtn.dsl.network import Network
 
 RTOL = 2e-4
 """Of the reference's norm: float32 sums in other orders, through up to 160 layers."""
@@ -23,16 +24,15 @@ CASES: dict[str, dict[str, int]] = {
     "lenet": {"N": 3},
     "mobilenet_v2": {"N": 2},
     "resnet50": {"N": 2},
-    "bert_base": {"B": 2, "S": 16},
-    "gpt2_small": {"B": 1, "S": 24},
+    "encoder": {"B": 2, "S": 16},
+    "decoder": {"B": 1, "S": 24},
 }
+LARGE = {"bert_base": {"B": 2, "S": 16}, "gpt2_small": {"B": 1, "S": 24}}
+"""More than 100 million weights, which take seconds to be made up."""
+if os.environ.get("TRTN_FULL_TESTS"):
+    CASES |= LARGE
 HALF_RTOL = {"mobilenet_v2": 2e-2}
 """Of f16 engines where it is not 5e-3: random weights lose more through 52 convolutions."""
-
-
-@cache
-def load(spec: str) -> Network:
-    return trtn.load(SPECS / f"{spec}.trtn")
 
 
 @cache

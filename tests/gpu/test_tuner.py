@@ -62,7 +62,7 @@ def tuned(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tu
     folder = tmp_path_factory.mktemp("tuned")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRTN_CACHE", str(folder / "cache"))
-        engine = f16(net, lock=folder / "n.lock")
+        engine = f16(net, lock=folder / "n.lock", effort=2)
         engine.save(folder / "n.engine")
         yield Tuned(engine, folder / "cache", folder / "n.lock", folder / "n.engine")
 
@@ -77,7 +77,7 @@ def test_tactics_are_timed(tuned: Tuned) -> None:
 
 
 def test_two_builds_with_one_cache_are_the_same_to_the_byte(net: Network, tuned: Tuned, tmp_path: Path) -> None:
-    second = f16(net, lock=tmp_path / "n.lock")
+    second = f16(net, lock=tmp_path / "n.lock", effort=2)
     second.save(tmp_path / "b")
     assert tuned.file.read_bytes() == (tmp_path / "b").read_bytes()
     origins = {c.origin for c in second.choices}

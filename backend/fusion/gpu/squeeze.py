@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from trtn.backend.fusion.epilogue import with_epilogue
 from trtn.backend.fusion.gpu.depthwise import depthwise_refusal
 from trtn.backend.fusion.gpu.excitation import excitation_of, with_constants
 from trtn.backend.fusion.index import GraphIndex

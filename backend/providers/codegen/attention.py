@@ -8,8 +8,9 @@ from typing import Any
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
+from trtn.backend.providers.codegen.attention_keys import Tile
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
-from trtn.backend.providers.codegen.flash_attention import LOG2E, FlashAttentionSpec, Tile
+from trtn.backend.providers.codegen.flash_attention import LOG2E, FlashAttentionSpec
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.dsl.network import Tensor
 
@@ -17,14 +18,26 @@ __all__ = ["FAMILY", "AttentionFamily"]
 
 DTYPES = ("f16", "bf16")
 WIDTHS = range(16, 129, 16)
-TILES = tuple(
-    Tile(fragments, rows, parts, octets)
-    for fragments, rows, parts in (
-        (1, 1, 4), (1, 1, 8), (1, 1, 2), (1, 2, 4), (1, 2, 2), (1, 4, 1), (1, 4, 2), (2, 1, 4), (2, 2, 2), (2, 2, 4), (2, 4, 1), (2, 4, 2),
-        (1, 7, 1), (1, 8, 1),
-    )
-    for octets in (4, 2)
-) + (Tile(1, 1, 1, 2),)  # fmt: skip
+TILES = (
+    *(
+        Tile(fragments, rows, parts, octets)
+        for fragments, rows, parts in (
+            (1, 1, 4), (1, 1, 8), (1, 1, 2), (1, 2, 4), (1, 2, 2), (1, 4, 1), (1, 4, 2), (2, 1, 4), (2, 2, 2), (2, 2, 4), (2, 4, 1),
+            (2, 4, 2), (1, 7, 1), (1, 8, 1),
+        )
+        for octets in (4, 2)
+    ),
+    Tile(1, 1, 1, 2),
+    *(
+        Tile(*numbers)
+        for numbers in (
+            (1, 4, 1, 4, 4), (1, 4, 1, 8, 3), (1, 8, 1, 4, 4), (1, 8, 1, 8, 3), (2, 4, 1, 4, 4), (2, 4, 1, 8, 3), (2, 8, 1, 4, 4),
+            (1, 4, 2, 4, 3), (1, 4, 2, 8, 2), (2, 2, 2, 4, 3), (2, 4, 2, 4, 3), (1, 4, 4, 4, 2), (1, 4, 4, 4, 4), (1, 4, 4, 2, 4),
+            (1, 2, 4, 4, 4), (1, 2, 4, 2, 4), (1, 2, 8, 4, 2), (2, 2, 4, 4, 2), (2, 2, 4, 4, 4), (2, 1, 8, 4, 2),
+        )
+    ),
+)  # fmt: skip
+"""The last ones go through shared memory: for many keys, or many queries that share them."""
 OFFERED = 12
 """Tiles that are timed, at the usual effort."""
 FULL = 8
@@ -42,7 +55,7 @@ class AttentionFamily:
         layer = group.layers[0]
         if len(group.layers) != 1 or layer.op.name != "attention":
             return "it is not attention"
-        q, k, v = (_input(group, n) for n in range(3))
+        q, v = _input(group, 0), _input(group, 2)
         if q.dtype.name not in DTYPES:
             return f"generated attention doesn't take {q.dtype}"
         if q.rank > 4:
@@ -59,7 +72,7 @@ class AttentionFamily:
     ) -> Sequence[Tactic]:
         """The likeliest tiles for a problem, by how they fill the GPU."""
         (y,) = outputs
-        *lead, queries, _ = y.shape
+        queries = y.shape[-2]
         keys = inputs[_number(group, 1)].shape[-2]
         heads = y.size // max(1, queries * y.shape[-1])
         tiles = sorted(_fitting(group), key=lambda tile: _rounds(tile, heads, queries, keys))
@@ -107,7 +120,7 @@ class AttentionFamily:
             *map(Slot, (*slots, len(inputs))),
             *map(np.int32, (queries, keys, *[heads // k.shape[1]] * spec.shared)), np.float32(scale * LOG2E), *strides,
         )  # fmt: skip
-        return Plan((Call(spec, (heads, down, batch), (tile.threads, 1, 1), arguments),))
+        return Plan((Call(spec, (heads, down, batch), (tile.threads, 1, 1), arguments, spec.dynamic_shared),))
 
 
 FAMILY = AttentionFamily()
@@ -129,7 +142,7 @@ def _fitting(group: Group) -> list[Tile]:
     width, out_width = (_input(group, n).shape[-1] for n in (0, 2))
     assert isinstance(width, int) and isinstance(out_width, int)
     mask = group.layers[0].inputs[3] if len(group.layers[0].inputs) > 3 else None
-    masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1 and not mask.dtype.kind == "b"
+    masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1 and mask.dtype.kind != "b"
     return [tile for tile in TILES if tile.fits(width, out_width, masks)]
 
 

@@ -19,99 +19,12 @@ from itertools import groupby
 from math import log2
 
 from trtn.backend.providers.codegen import stem
+from trtn.backend.providers.codegen.attention_keys import LIBRARY, STAGING, Reads, Tile, direct, staged
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 
-__all__ = ["LOG2E", "FlashAttentionSpec", "Tile"]
+__all__ = ["LOG2E", "FlashAttentionSpec"]
 
 LOG2E = log2(2.718281828459045)
-LARGEST_MERGE = 47 << 10
-"""Bytes of shared memory for what warps merge."""
-
-LIBRARY = r"""
-// What thread t of four has of a row of D terms: 8 neighbours of each 32, 4 of a last 16. `from` is the first of them.
-template <int D, typename T> DEVICE void fetch_terms(const T* from, int t, u32 (&words)[D / 8]) {
-  #pragma unroll
-  for (int i = 0; i < D / 32; i++) {
-    Lanes<T, 8> some;
-    fetch_lanes<8>(from + 32 * i, some);
-    #pragma unroll
-    for (int k = 0; k < 4; k++) words[4 * i + k] = some.word[k];
-  }
-  if constexpr (D % 32 != 0) {
-    Lanes<T, 4> some;
-    fetch_lanes<4>(from + (D / 32 * 32 - 4 * t), some);
-    words[D / 8 - 2] = some.word[0]; words[D / 8 - 1] = some.word[1];
-  }
-}
-// What thread g of eight has of a row of E columns: 8 neighbours of each 64, 4 of 32 that are left, 2 of 16 that are left.
-template <int E, typename T> DEVICE void fetch_columns(const T* from, int g, u32 (&words)[E / 16]) {
-  #pragma unroll
-  for (int i = 0; i < E / 64; i++) {
-    Lanes<T, 8> some;
-    fetch_lanes<8>(from + 64 * i, some);
-    #pragma unroll
-    for (int k = 0; k < 4; k++) words[4 * i + k] = some.word[k];
-  }
-  if constexpr (E % 64 >= 32) {
-    Lanes<T, 4> some;
-    fetch_lanes<4>(from + (E / 64 * 64 - 4 * g), some);
-    words[E / 64 * 4] = some.word[0]; words[E / 64 * 4 + 1] = some.word[1];
-  }
-  if constexpr (E % 32 != 0) {
-    Lanes<T, 2> some;
-    fetch_lanes<2>(from + (E / 32 * 32 - 6 * g), some);
-    words[E / 16 - 1] = some.word[0];
-  }
-}
-// Strides of q, k, v and y count bytes: an address is then two additions away.
-template <typename T> DEVICE const T* further(const T* from, i64 bytes) { return (const T*)((const u8*)from + bytes); }
-template <typename T> DEVICE const T* further(const T* from, u32 bytes) { return (const T*)((const u8*)from + bytes); }
-template <typename T> DEVICE T* further(T* from, i64 bytes) { return (T*)((u8*)from + bytes); }
-// The lower or the upper halves of two words.
-DEVICE u32 halves(u32 x, u32 y, int upper) { return __byte_perm(x, y, upper ? 0x7632 : 0x5410); }
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """How a block divides the work. The text form names a tactic."""
-
-    fragments: int
-    """16 queries each, of a warp."""
-    rows: int
-    """Warps with different queries."""
-    parts: int
-    """Warps that share the keys of the same queries."""
-    octets: int
-    """Keys that a warp takes at a time, in eights: 2 or 4."""
-
-    def __str__(self) -> str:
-        return f"q{16 * self.fragments}x{self.rows}.k{8 * self.octets}x{self.parts}"
-
-    @staticmethod
-    def parse(text: str) -> Tile:
-        (queries, rows), (keys, parts) = (part[1:].split("x") for part in text.split("."))
-        return Tile(int(queries) // 16, int(rows), int(parts), int(keys) // 8)
-
-    @property
-    def queries(self) -> int:
-        return 16 * self.fragments * self.rows
-
-    @property
-    def threads(self) -> int:
-        return 32 * self.rows * self.parts
-
-    def fits(self, width: int, out_width: int, masks: bool = False) -> bool:
-        """Whether registers and shared memory suffice for these widths, and a mask that has 16 bits for each score."""
-        rows, keys = 16 * self.fragments, 8 * self.octets
-        held = rows * (width // 2 + out_width + keys) + keys * (width + out_width) // 2 + masks * rows * keys // 2
-        merged = self.threads * self.fragments * out_width * 2 + 8 * self.parts * self.queries
-        return held <= 32 * HELD and (self.parts == 1 or merged <= LARGEST_MERGE)
-
-
-HELD = 200
-"""Registers of a thread for fragments, what is left being addresses and the mask."""
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -145,49 +58,63 @@ class FlashAttentionSpec:
         """Whether scores are scaled only as they become exponents."""
         return self.positive and not self.mask
 
+    @property
+    def machine(self) -> str:
+        """What depends on the machine beside `stem.LIBRARY`."""
+        return STAGING if self.tile.stages else ""
+
+    @property
+    def dynamic_shared(self) -> int:
+        """Bytes of shared memory that a launch asks for."""
+        return self.tile.shared(self.width, self.out_width) if self.tile.stages else 0
+
     def source(self) -> str:
-        stored, tile = C_TYPES[self.dtype], self.tile
+        stored, tile, reads = C_TYPES[self.dtype], self.tile, self._reads()
         mask = [f"const {C_TYPES[self.mask]}* __restrict__ mask"] if self.mask else []
         pointers = [*(f"const {stored}* __restrict__ {n}" for n in "qkv"), *mask, f"{stored}* __restrict__ y"]
         strides = [f"const {kind} {n}{axis}" for n in "qkvy" for kind, axis in (("i64", "n"), ("i64", "h"), ("u32", "s"))]
         strides += ["const i64 mn", "const i64 mh", "const i64 ms", "const int ml"] if self.mask else []
         numbers = ["const int queries", "const int keys", *["const int sharing"] * self.shared, "const float scale"]
+        # With a causal mask the blocks with the most keys come first.
         block = "gridDim.y - 1 - blockIdx.y" if self.causal else "blockIdx.y"
         return "\n".join(
             [
                 PRELUDE,
                 stem.LIBRARY,
                 LIBRARY,
+                self.machine,
                 f'extern "C" __global__ void __launch_bounds__({tile.threads}) kernel({", ".join([*pointers, *numbers, *strides])}) {{',
                 f"  constexpr int D = {self.width}, E = {self.out_width}, M = {tile.fragments}, ROWS = {tile.rows}, PARTS = {tile.parts};",
-                f"  constexpr int TILES = {tile.octets}, KEYS = 8 * TILES, OWN = 2 * TILES;",
+                f"  constexpr int TILES = {tile.octets}, KEYS = 8 * TILES, OWN = 2 * TILES, STAGES = {tile.stages}, THREADS = {tile.threads};",
                 "  LET_NEXT_START();",
                 "  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;",
                 # Uniform, which the compiler can't see otherwise.
-                "  const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0);",
-                "  const int part = warp % PARTS, head = blockIdx.x;",
-                # With causal masks the blocks with the most keys come first.
-                f"  const int first = ({block}) * (16 * M * ROWS) + warp / PARTS * (16 * M), row = first + g;",
+                "  const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), part = warp % PARTS;",
+                f"  const int start = ({block}) * (16 * M * ROWS), first = start + warp / PARTS * (16 * M), row = first + g;",
+                f"  const int head = blockIdx.x, other = head{' / sharing' if self.shared else ''};",
                 "  const i64 sample = blockIdx.z;",
-                f"  const int other = head{' / sharing' if self.shared else ''};",
                 "  q = further(q, sample * qn + head * qh) + 8 * t; y = further(y, sample * yn + head * yh);",
-                "  k = further(k, sample * kn + other * kh) + 8 * t; v = further(v, sample * vn + other * vh) + 8 * g;",
-                *(["  mask += sample * mn + head * mh;"] if self.mask else []),
-                *self._reach(),
-                *self._fetches(stored),
-                "  WAIT_FOR_INPUTS();",
-                "  u32 terms[M][2][D / 8];",
+                "  k = further(k, sample * kn + other * kh); v = further(v, sample * vn + other * vh);",
+                "  u32 to_row[2 * M], terms[M][2][D / 8], key[TILES][D / 8], value[TILES / 2][4][E / 16];",
                 "  #pragma unroll",
-                "  for (int n = 0; n < 2 * M; n++) fetch_terms<D>(further(q, to_row[n]), t, terms[n / 2][n % 2]);",
-                "  if (part < blocks) { fetch_keys(part); fetch_values(part); }",
+                "  for (int n = 0; n < 2 * M; n++) to_row[n] = lower(row + 8 * n, queries - 1) * qs;",
+                *["  const int ahead = keys - queries;"] * self.causal,
+                f"  const int blocks = {self._blocks('first + 16 * M')};",
+                *self._mask_fetch(),
+                *reads.declared,
+                "  WAIT_FOR_INPUTS();",
+                "  #pragma unroll",
+                "  for (int n = 0; n < 2 * M; n++) fetch_terms<D>(further(q, to_row[n]), t, 0, terms[n / 2][n % 2]);",
+                *reads.begun,
                 "  float sums[M][E / 8][4] = {}, top[M][2], total[M][2] = {};",
                 "  #pragma unroll",
                 "  for (int m = 0; m < M; m++) top[m][0] = top[m][1] = -infinity();",
-                "  #pragma unroll 1",
-                "  for (int block = part; block < blocks; block += PARTS) {",
+                *reads.loop,
                 *self._scores(stored),
+                *reads.scored,
                 *self._weights(stored),
-                "  }",
+                *reads.entered,
+                *reads.ended,
                 "  #pragma unroll",
                 "  for (int m = 0; m < M; m++)",
                 "    #pragma unroll",
@@ -195,65 +122,29 @@ class FlashAttentionSpec:
                 "      total[m][h] += __shfl_xor_sync(~0u, total[m][h], 1);",
                 "      total[m][h] += __shfl_xor_sync(~0u, total[m][h], 2);",
                 "    }",
-                *(self._finish() if tile.parts == 1 else self._merge()),
+                *(self._finish() if tile.parts == 1 else self._merge(reads)),
                 "}",
                 "",
             ]
         )
 
-    def _reach(self) -> list[str]:
-        """How many blocks of keys the warp's queries look at."""
-        if not self.causal:
-            return ["  const int blocks = (keys + KEYS - 1) / KEYS;"]
-        return [
-            "  const int ahead = keys - queries, seen = lower(keys, lower(first + 16 * M, queries) + ahead);",
-            "  const int blocks = seen > 0 ? (seen + KEYS - 1) / KEYS : 0;",
-        ]
+    def _reads(self) -> Reads:
+        stored, mask = C_TYPES[self.dtype], bool(self.mask)
+        if not self.tile.stages:
+            return direct(stored, mask=mask)
+        return staged(stored, mask=mask, blocks=self._blocks("start + 16 * M * ROWS"))
 
-    def _fetches(self, stored: str) -> list[str]:
-        """What reads a block of keys and its part of the mask, or its rows of v, into registers."""
-        lines = [
-            "  u32 key[TILES][D / 8], value[TILES / 2][4][E / 16];",
-            "  u32 to_row[2 * M], to_key[TILES], to_value[OWN];",
-            "  #pragma unroll",
-            "  for (int n = 0; n < 2 * M; n++) to_row[n] = lower(row + 8 * n, queries - 1) * qs;",
-            "  #pragma unroll",
-            "  for (int j = 0; j < TILES; j++) to_key[j] = (OWN * (g / 2) + 2 * j + g % 2) * ks;",
-            "  #pragma unroll",
-            "  for (int s = 0; s < OWN; s++) to_value[s] = (OWN * t + s) * vs;",
-            "  auto fetch_values = [&](int block) {",
-            f"    const {stored}* from = further(v, block * KEYS * vs);",
-            "    if ((block + 1) * KEYS <= keys) {",
-            "      #pragma unroll",
-            "      for (int s = 0; s < OWN; s++) fetch_columns<E>(further(from, to_value[s]), g, value[s / 4][s % 4]);",
-            "    } else {",
-            "      #pragma unroll",
-            "      for (int s = 0; s < OWN; s++) {",
-            "        for (int i = 0; i < E / 16; i++) value[s / 4][s % 4][i] = 0;",
-            "        if (block * KEYS + OWN * t + s < keys) fetch_columns<E>(further(from, to_value[s]), g, value[s / 4][s % 4]);",
-            "      }",
-            "    }",
-            "  };",
-        ]
-        if self.mask:
-            lines.append(f"  Lanes<{C_TYPES[self.mask]}, OWN> own[{'M][2' if self.mask_by_query else '1][1'}];")
-        lines += [
-            "  auto fetch_keys = [&](int block) {",
-            f"    const {stored}* from = further(k, block * KEYS * ks);",
-            # The scores of keys beyond the last are thrown away: they may be the last one's.
-            "    const u32 last = (keys - 1 - block * KEYS) * ks;",
-            "    #pragma unroll",
-            "    for (int j = 0; j < TILES; j++) fetch_terms<D>(further(from, lower(to_key[j], last)), t, key[j]);",
-            *self._mask_fetch(),
-            "  };",
-        ]
-        return lines
+    def _blocks(self, query: str) -> str:
+        """How many blocks of keys the queries before one look at; less than 0 for none, too."""
+        seen = f"lower(keys, lower({query}, queries) + ahead)" if self.causal else "keys"
+        return f"({seen} + KEYS - 1) / KEYS"
 
     def _mask_fetch(self) -> list[str]:
+        """`fetch_mask`: a block's part of the mask, into registers."""
         if not self.mask:
             return []
         loops = ["    {", "      const int m = 0, h = 0;"]
-        place = "mask"
+        place, held = "mask", "[1][1]"
         if self.mask_by_query:
             loops = [
                 "    #pragma unroll",
@@ -261,15 +152,19 @@ class FlashAttentionSpec:
                 "      #pragma unroll",
                 "      for (int h = 0; h < 2; h++) {",
             ]
-            place = "mask + lower(row + 16 * m + 8 * h, queries - 1) * ms"
-        one_by_one = "for (int c = 0; c < OWN; c++) if (at + c < keys) own[m][h].at[c] = from[(i64)(at + c) * ml];"
+            place, held = "mask + lower(row + 16 * m + 8 * h, queries - 1) * ms", "[M][2]"
+        read = "for (int c = 0; c < OWN; c++) if (at + c < keys) own[m][h].at[c] = from[(i64)(at + c) * ml];"
         if self.mask_in_vectors:
-            one_by_one = f"if (at + OWN <= keys) fetch_lanes<OWN>(from + at, own[m][h]); else {one_by_one}"
+            read = f"if (at + OWN <= keys) fetch_lanes<OWN>(from + at, own[m][h]); else {read}"
         return [
+            "  mask += sample * mn + head * mh;",
+            f"  Lanes<{C_TYPES[self.mask]}, OWN> own{held};",
+            "  auto fetch_mask = [&](int block) {",
             *loops,
             f"        const int at = block * KEYS + OWN * t; const {C_TYPES[self.mask]}* from = {place};",
-            f"        {one_by_one}",
+            f"        {read}",
             "      }",
+            "  };",
         ]
 
     def _scores(self, stored: str) -> list[str]:
@@ -311,7 +206,6 @@ class FlashAttentionSpec:
             f"            if ({hidden}) score[m][j][c] = -infinity();",
             "          }",
             "    }",
-            "    if (block + PARTS < blocks) fetch_keys(block + PARTS);",
         ]
 
     def _weights(self, stored: str) -> list[str]:
@@ -358,7 +252,6 @@ class FlashAttentionSpec:
             "        #pragma unroll",
             f"        for (int m = 0; m < M; m++) multiply(sums[m][i], weight[m][s], b0, b1, {stored}());",
             "      }",
-            "    if (block + PARTS < blocks) fetch_values(block + PARTS);",
         ]
 
     def _columns(self) -> Iterator[Columns]:
@@ -388,11 +281,10 @@ class FlashAttentionSpec:
             ]
         return [*lines, "      }", "    }"]
 
-    def _merge(self) -> list[str]:
+    def _merge(self, reads: Reads) -> list[str]:
         """What the parts have meets in shared memory, as it lies in registers; then each part finishes some columns of some rows."""
         lines = [
-            "  __shared__ float tops[PARTS][16 * M * ROWS], totals[PARTS][16 * M * ROWS];",
-            "  __shared__ float held[PARTS][ROWS][M][E / 8][4][32];",
+            *reads.merging,
             "  const int rows = warp / PARTS;",
             "  #pragma unroll",
             "  for (int m = 0; m < M; m++) {",

@@ -20,6 +20,10 @@ from trtn.backend.providers.codegen.walk import Geometry, join, vector_width
 __all__ = ["FAMILY", "GemvFamily", "GemvSpec"]
 
 
+MOST_HELD = 128
+"""Elements of the weight that a lane holds at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class GemvSpec:
     """The weight lies as [columns, inner]."""
@@ -31,6 +35,8 @@ class GemvSpec:
     bias: bool
     epilogue: Program
     channel_operands: int
+    held: int = 0
+    """Vectors of the weight that a lane asks for before the kernels before this one are done; 0: it reads them as it goes."""
 
     def source(self) -> str:
         stored = C_TYPES[self.dtype]
@@ -55,15 +61,14 @@ class GemvSpec:
                 ACCUMULATORS,
                 f'extern "C" __global__ void __launch_bounds__({32 * self.warps}) kernel({", ".join([*pointers, *sizes])}) {{',
                 f"  constexpr int M = {self.rows}, V = {self.vector};",
-                "  LET_NEXT_START();",
                 f"  const int lane = threadIdx.x % 32, column = blockIdx.x * {self.warps} + threadIdx.x / 32;",
+                "  w += (i64)lower(column, columns - 1) * inner;",
+                *self._ask(stored),
                 "  WAIT_FOR_INPUTS();",
+                "  LET_NEXT_START();",
                 "  if (column >= columns) return;",
-                "  w += (i64)column * inner;",
                 "  float sums[M] = {};",
-                f"  #pragma unroll {max(1, 8 // self.rows)}",
-                "  for (int k = lane * V; k < inner; k += 32 * V) {",
-                "    float v[V]; load<V>(w + k, v);",
+                *self._each(),
                 "    #pragma unroll",
                 "    for (int m = 0; m < M; m++) {",
                 "      float u[V]; load<V>(x + m * xm + k, u);",
@@ -86,6 +91,28 @@ class GemvSpec:
                 "",
             ]
         )
+
+    def _ask(self, stored: str) -> list[str]:
+        if not self.held:
+            return []
+        return [
+            f"  Lanes<{stored}, V> held[{self.held}];",
+            "  #pragma unroll",
+            f"  for (int n = 0; n < {self.held}; n++) if ((n * 32 + lane) * V < inner) fetch_lanes<V>(w + (n * 32 + lane) * V, held[n]);",
+        ]
+
+    def _each(self) -> list[str]:
+        """The head of a loop over the lane's vectors `v` of the weight, at `k`."""
+        if not self.held:
+            unroll = f"  #pragma unroll {max(1, 8 // self.rows)}"
+            return [unroll, "  for (int k = lane * V; k < inner; k += 32 * V) {", "    float v[V]; load<V>(w + k, v);"]
+        return [
+            "  #pragma unroll",
+            f"  for (int n = 0; n < {self.held}; n++) if (const int k = (n * 32 + lane) * V; k < inner) {{",
+            "    float v[V];",
+            "    #pragma unroll",
+            "    for (int j = 0; j < V; j++) v[j] = widen(held[n].at[j]);",
+        ]
 
 
 class GemvFamily:
@@ -132,7 +159,14 @@ class GemvFamily:
         vector = vector_width(walk, [x.dtype.itemsize] * 2, [x.align, weight.align if is_turned else 16])
         warps = int(tactic.removeprefix("warps"))
         spec = GemvSpec(
-            x.dtype.name, rows.count, vector, warps, bool(bias_at), epilogue.program, len(epilogue.channels)
+            x.dtype.name,
+            rows.count,
+            vector,
+            warps,
+            bool(bias_at),
+            epilogue.program,
+            len(epilogue.channels),
+            _held(inner, vector),
         )
         slots = (at, weight_at if is_turned else packed, *bias_at, *epilogue.channels, *epilogue.tensors, len(inputs))
         numbers = (np.int32(inner), np.int32(columns), *(np.int64(own[0]) for own in rows.strides))
@@ -141,3 +175,9 @@ class GemvFamily:
 
 
 FAMILY = GemvFamily()
+
+
+def _held(inner: int, vector: int) -> int:
+    """Vectors of a column that a lane can hold, in 64 registers; 0 where they are too many."""
+    count = -(-inner // (32 * vector))
+    return count if count * max(vector, 2) <= MOST_HELD else 0

@@ -32,7 +32,7 @@ UNIT = 8
 """Channels that are moved together."""
 MOST_THREADS = 1024
 REGISTERS = 65536
-_WIDTHS, _HEIGHTS = (4, 5, 7, 8), (1, 2, 4)
+_WIDTHS, _HEIGHTS = (4, 5, 7, 8, 14), (1, 2, 4)
 """Columns and rows of a thread."""
 _SECTOR = 16
 """Elements of 16 bits that memory gives at once."""
@@ -88,7 +88,7 @@ class Split:
         """Bytes of shared memory."""
         high, wide = self.tile(taps)
         weights = taps.kernel[0] * taps.kernel[1] + 2 * middle
-        floats = (self.strips + 1) * self.channels + (self.blocks + 1) * middle
+        floats = (self.strips + 1) * self.channels + (self.blocks + 2) * padded(middle) + 2
         return 2 * self.channels * (high * wide + weights) + 4 * floats
 
     def registers(self, taps: Taps) -> int:
@@ -96,13 +96,12 @@ class Split:
         return 2 * (self.width * self.height + taps.columns(self.width) + taps.kernel[1]) + 28
 
     def cycles(self, taps: Taps, middle: int) -> float:
-        """A guess at how long a block takes: reading its part, its arithmetic (of all warps, of one), what follows."""
+        """A guess at how long a block takes: reading its part, its arithmetic (of all warps, of one; an activation takes about
+        as long as a dozen products), what follows."""
         high, wide = self.tile(taps)
         reads = taps.columns(self.width)
-        turn = (
-            self.height * taps.kernel[0] * (2 * self.width * taps.kernel[1] + 3 * reads)
-            + 2 * taps.kernel[0] * taps.kernel[1]
-        )
+        turn = self.height * taps.kernel[0] * (2 * self.width * taps.kernel[1] + 3 * reads)
+        turn += 2 * taps.kernel[0] * taps.kernel[1] + 24 * self.width * self.height
         arithmetic = max(self.threads / 32 * turn / 4, 1.5 * turn)
         return (
             high * wide * max(self.channels, _SECTOR) / 24
@@ -111,6 +110,11 @@ class Split:
             + 2 * self.strips
             + 4 * middle
         )
+
+
+def padded(middle: int) -> int:
+    """Elements between the products in whole vectors of 4."""
+    return -(-middle // 4) * 4
 
 
 def cluster_split(taps: Taps, extents: Extents, blocks: int) -> Split | None:
@@ -199,7 +203,7 @@ class ImagePart:
         ]
 
     def read(self) -> list[str]:
-        """The part of x, zeros where there is none."""
+        """The part of x, zeros where there is none. Only then may the next kernel come: its blocks would take this one's places."""
         return [
             "x += blockIdx.x * xn;",
             "#pragma unroll 4",
@@ -209,6 +213,7 @@ class ImagePart:
             "  const bool there = (u32)h < (u32)H && (u32)w_ < (u32)W && at < C;",
             "  copy_16(tile + k * 8, there ? x + (h * xh + w_ * xw + at) : x, there);",
             "}",
+            "LET_NEXT_START();",
             "copies_done();",
             "__syncthreads();",
         ]

@@ -41,15 +41,16 @@ class CodegenKernel:
         self._offsets = [0, *accumulate(sizes)]
         self.workspace = self._offsets[-1]
         try:
-            for call in (*plan.once, *plan.calls):
-                load_kernel(call.spec, self._architecture, device.binaries)
+            self._functions = {
+                call.spec: load_kernel(call.spec, self._architecture, device.binaries)
+                for call in (*plan.once, *plan.calls)
+            }
         except CompileError as e:
             raise TacticError(f"a generated kernel does not compile: {e}") from None
 
     def binaries(self) -> Mapping[BinaryKey, bytes]:
-        specs = {call.spec for call in (*self.plan.once, *self.plan.calls)}
         architecture, found = self._architecture, self._device.binaries
-        return {binary_key(spec, architecture): cubin_of(spec, architecture, found) for spec in specs}
+        return {binary_key(spec, architecture): cubin_of(spec, architecture, found) for spec in self._functions}
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         addresses = [int(a.data.ptr) for a in (*inputs, *outputs)]
@@ -86,7 +87,7 @@ class CodegenKernel:
 
     def _bind_call(self, call: Call, addresses: Sequence[int]) -> Launch:
         arguments = [addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in call.arguments]
-        function = load_kernel(call.spec, self._architecture, self._device.binaries)
+        function = self._functions[call.spec]
         cluster.allow(function, getattr(call.spec, "cluster", 1))
         return bind_launch(function, call.grid, call.block, call.shared, arguments, self._architecture)
 

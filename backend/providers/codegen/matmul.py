@@ -11,19 +11,18 @@ from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
-from trtn.backend.providers.codegen.gemm_mma import DEPTH, GemmSpec, PackSpec, Taps, Tile
+from trtn.backend.providers.codegen.gemm_wgmma import DEPTH, GemmSpec, PackSpec, Taps, Tile
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.windows import actual_pads
 
 __all__ = ["FAMILY", "MatmulFamily", "parse_tile", "tiles_for"]
 
-WARPS = (
-    (64, 64, 2, 2, 1), (64, 64, 2, 2, 2), (64, 32, 2, 2, 1), (64, 32, 2, 2, 2), (128, 64, 4, 2, 1), (64, 128, 2, 4, 1),
-    (128, 128, 4, 2, 1), (32, 64, 1, 4, 1), (32, 64, 1, 4, 2), (128, 32, 4, 1, 1), (32, 32, 2, 2, 1), (32, 32, 2, 2, 2),
-    *((64, n, 4, 0, 1) for n in (16, 32, 48, 64, 96, 128, 192)), *((128, n, 8, 0, 1) for n in (32, 64, 96, 128, 192)),
-)  # fmt: skip
-"""Rows and columns of a tile, warps down and across, groups of them."""
+SHAPES = (
+    *((64, columns) for columns in (16, 32, 48, 64, 96, 128, 192)),
+    *((128, columns) for columns in (32, 64, 96, 128, 192)),
+)
+"""Rows and columns of a tile."""
 PARTS = (1, 2, 3, 4, 6, 8)
 SHARED = 227 * 1024 - 1024
 """Bytes of shared memory that a block may have, less what the barriers and the driver take."""
@@ -35,7 +34,7 @@ FEWEST_ROWS = 9
 """Fewer are a matter of reading the weight (`gemv`)."""
 MOST_WORK = 1 << 32
 """Multiplications from which on a product is a matter of throughput, and so for libraries."""
-_NAME = re.compile(r"(\d+)x(\d+)\.(?:w(\d+)x(\d+)x(\d+)|g)\.c(\d+)\.s(\d+)")
+_NAME = re.compile(r"(\d+)x(\d+)\.c(\d+)\.s(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +90,14 @@ class MatmulFamily:
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         stages = Product(1, *_weight_sizes(group.layers[0])).stages
-        tiles = (Tile(*w, parts, 4) for parts in PARTS if parts <= stages for w in WARPS)
+        tiles = (Tile(*shape, parts, 4) for parts in PARTS if parts <= stages for shape in SHAPES)
         return [Tactic(str(t), numerics="reassociated") for t in tiles]
 
     def tactics_for(
         self, group: Group, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand], effort: int
     ) -> Sequence[Tactic]:
         """The likeliest ways for a problem, by a model of their times."""
-        (y,) = outputs
-        columns, channels, taps = _weight_sizes(group.layers[0])
-        product = Product(y.size // columns, columns, channels, taps)
+        product = _product(group.layers[0], outputs[0])
         if not FEWEST_ROWS <= product.rows or product.work > MOST_WORK:
             return ()
         return [Tactic(str(t), numerics="reassociated") for t in tiles_for(product)[: OFFERED * effort // 3]]
@@ -119,8 +116,8 @@ class MatmulFamily:
         number = {id(t): n for n, t in enumerate(group.inputs)}
         at, weight_at, *bias_at = (number[id(t)] for t in main.inputs if t is not None)
         x, weight = inputs[at], inputs[weight_at]
-        columns, channels, taps = _weight_sizes(main)
-        product = Product(y.size // columns, columns, channels, taps)
+        product = _product(main, y)
+        columns, channels = product.columns, product.channels
         if tile.parts > product.stages:
             raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
         if tile.stages == 1 and tile.parts < product.stages:
@@ -131,8 +128,10 @@ class MatmulFamily:
         window = _window(main, x, y)
         given = (_matrix(x, axis),) if window is None else _image(x)
         packed = len(inputs) + len(outputs)
+        taps = window and window[0]
+        whole = -(-product.stages // tile.parts) <= tile.stages
         spec = GemmSpec(
-            x.dtype.name, tile, window and window[0], bool(bias_at), epilogue.program, len(epilogue.channels)
+            x.dtype.name, tile, whole, taps, bool(bias_at), epilogue.program, len(epilogue.channels)
         )
         places = [*y.shape[2:], *window[1]] if window else []
         numbers = [product.rows, columns, channels, product.octets, product.stages]
@@ -153,9 +152,8 @@ def parse_tile(name: str) -> Tile:
     found = _NAME.fullmatch(name)
     if found is None:
         raise TacticError(f"`{name}` names no tile")
-    rows, columns, down, across, groups, parts, stages = (int(v or 0) for v in found.groups())
-    tile = Tile(rows, columns, down or rows // 16, across, groups or 1, parts, stages)
-    if (tile.rows, tile.columns, tile.down, tile.across, tile.groups) not in WARPS or tile.parts not in PARTS:
+    tile = Tile(*map(int, found.groups()))
+    if (tile.rows, tile.columns) not in SHAPES or tile.parts not in PARTS:
         raise TacticError(f"`{name}` is not among the tiles that there are")
     if not 0 < tile.stages <= WHOLE or tile.shared > SHARED:
         raise TacticError(f"`{name}` has too many stages")
@@ -169,14 +167,14 @@ def tiles_for(product: Product) -> list[Tile]:
 
 def _candidates(product: Product) -> Iterator[Tile]:
     """As many parts as leave each a stage, and stages for all of a part, or for a few of it."""
-    for warps in WARPS:
+    for shape in SHAPES:
         for parts in PARTS:
             if parts > product.stages:
                 continue
             part = -(-product.stages // parts)
-            fits = SHARED // Tile(*warps, parts, 1).stage
-            for stages in {min(part, fits, WHOLE), min(part, 4)}:
-                yield Tile(*warps, parts, stages)
+            fits = SHARED // (Tile(*shape, parts, 1).stage + 16)
+            for stages in sorted({min(part, fits, WHOLE), min(part, 4)}, reverse=True):
+                yield Tile(*shape, parts, stages)
 
 
 def _time(product: Product, tile: Tile) -> float:
@@ -185,9 +183,8 @@ def _time(product: Product, tile: Tile) -> float:
     turns = -(-blocks // MULTIPROCESSORS)
     stages = -(-product.stages // tile.parts)
     read = turns * stages * tile.stage / 70e3
-    rate = 2048 if not tile.across else 1024 / (1.3 if tile.threads > 128 else 1.6)
-    multiplied = turns * stages * tile.rows * tile.columns * DEPTH / rate / 1755
-    met = (0.6 if tile.parts > 1 else 0.0) + turns * tile.groups * tile.rows * tile.columns * 4 / 400e3
+    multiplied = turns * stages * tile.rows * tile.columns * DEPTH / 2048 / 1755
+    met = (0.6 if tile.parts > 1 else 0.0) + turns * tile.rows * tile.columns * 4 / 400e3
     return max(read, multiplied) + 0.3 * min(read, multiplied) + met
 
 
@@ -201,6 +198,11 @@ def _weight_sizes(main: Layer) -> tuple[int, int, int]:
     assert weight is not None and weight.weight is not None
     shape = weight.weight.shape
     return (shape[0], shape[1], shape[2] * shape[3]) if main.op.name == "conv" else (shape[1], shape[0], 1)
+
+
+def _product(main: Layer, y: Operand) -> Product:
+    columns, channels, taps = _weight_sizes(main)
+    return Product(y.size // columns, columns, channels, taps)
 
 
 def _matrix(operand: Operand, axis: int) -> int:

@@ -107,4 +107,5 @@ def _load(cubin: bytes) -> Any:
 
 @lru_cache(maxsize=4096)
 def _compile(spec: KernelSpec, architecture: str) -> bytes:
-    return compile_cubin(spec.source(), architecture)[0]
+    suffix = "a" if getattr(spec, "accelerated", False) else ""
+    return compile_cubin(spec.source(), architecture + suffix)[0]

@@ -2,8 +2,7 @@
 averages, and scale the image.
 
 One kernel: a cluster of blocks has an image, each block some channels of some rows, which stay in registers. The first product
-is linear in the channels' sums, so each block sends its share of the vector between the products to every other block; one
-barrier later each has all of it, finishes the scales of its own channels and writes its part, scaled.
+is linear in the channels' sums, so each block sends its share of the vector between the products to every other block; once they are there, each has all of it, finishes the scales of its own channels and writes its part, scaled.
 
 Two kernels, for images that a cluster takes long for: one convolves, on the whole GPU, and leaves sums of some rows; in the
 other every block makes the scales that it needs by itself.
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from trtn.backend.providers.codegen import cluster, expressions
 from trtn.backend.providers.codegen.excitation import Stage
-from trtn.backend.providers.codegen.image_part import ImagePart, kernel_of, pointers_of
+from trtn.backend.providers.codegen.image_part import ImagePart, kernel_of, padded, pointers_of
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
 from trtn.backend.providers.codegen.rows import ACCUMULATORS, MULTIPROCESSORS
@@ -49,28 +48,55 @@ class Gate:
         return [*vectors, *(f"const {kind}* __restrict__ {n}" for n, kind in self.operands().items())]
 
     def begin(self) -> list[str]:
-        """A thread's constants: of one element between the products, and of one channel of the block."""
+        """A thread's constants: of one element between the products, and of the channel whose scale it makes."""
         first, second = (stage.operands(n) for n, stage in enumerate(self.stages))
         return [
-            "const int own_m = lower((int)threadIdx.x, M - 1), own_c = lower(c0 + (int)threadIdx.x, C - 1);",
+            "const int own_m = lower((int)threadIdx.x, M - 1), own_c = lower(c0 + (int)threadIdx.x / BY_CHANNEL, C - 1);",
             *(f"const float {n}_v = load({n} + own_m);" for n in first),
             *(f"const float {n}_v = load({n} + own_c);" for n in second),
         ]
 
+    def first_product(self, weights: str, given: str, count: str, to: str) -> list[str]:
+        """Sums over `count` channels for each element between the products, by some lanes of a warp each."""
+        return [
+            "{",
+            "  const int m = lower((int)threadIdx.x / BY_MIDDLE, M - 1), part = threadIdx.x % BY_MIDDLE;",
+            "  Sum<float> own = {0.0f};",
+            "  #pragma unroll 8",
+            f"  for (int k = part; k < {count} / 2; k += BY_MIDDLE) {{",
+            f"    float v[2], u[2]; load<2>({weights} + m * {count} + 2 * k, v); load<2>({given} + 2 * k, u);",
+            "    own.v += v[0] * u[0] + v[1] * u[1];",
+            "  }",
+            "  own = over_team<BY_MIDDLE>(own, (Sum<float>*)0);",
+            f"  if (part == 0 && threadIdx.x / BY_MIDDLE < M) {to}[m] = own.v;",
+            "}",
+        ]
+
+    def second_product(self, weights: str) -> list[str]:
+        """The scales of the block's channels, by some lanes of a warp each."""
+        return [
+            "{",
+            "  const int k = lower((int)threadIdx.x / BY_CHANNEL, OWN - 1), part = threadIdx.x % BY_CHANNEL;",
+            "  Sum<float> own = {0.0f};",
+            "  #pragma unroll 12",
+            f"  for (int m = part; m < M; m += BY_CHANNEL) own.v += load({weights} + m * OWN + k) * middle[m];",
+            "  own = over_team<BY_CHANNEL>(own, (Sum<float>*)0);",
+            *(f"  {line}" for line in self._stage(1, "own.v")[0]),
+            f"  if (part == 0 && threadIdx.x / BY_CHANNEL < OWN) scale[k] = {self._stage(1, 'own.v')[1]};",
+            "}",
+        ]
+
     def between(self, total: str) -> list[str]:
         """Thread m's element between the products, of the sum `total`."""
-        return self._stage(0, total, "middle")
+        statements, value = self._stage(0, total)
+        return [*statements, f"middle[threadIdx.x] = {value};"]
 
-    def scales(self, total: str) -> list[str]:
-        """Thread k's scale, of the sum `total`."""
-        return self._stage(1, total, "scale")
-
-    def _stage(self, number: int, total: str, to: str) -> list[str]:
+    def _stage(self, number: int, total: str) -> tuple[list[str], str]:
         stage = self.stages[number]
         names = [f"{n}_v" for n in stage.operands(number)]
         statements, (value,) = stage.epilogue.statements([f"t{number}", *names[stage.bias :]], prefix=f"v{number}_")
         sum_ = " + ".join([total, *names[: stage.bias]])
-        return [f"const float t{number} = {sum_};", *statements, f"{to}[threadIdx.x] = {value};"]
+        return [f"const float t{number} = {sum_};", *statements], value
 
     def apply(self, constant: str) -> tuple[str, str]:
         """Statements over `h` and `s`, and the value that they make."""
@@ -105,12 +131,14 @@ class ClusterSpec:
         )
         statements, value = gate.apply("e")
         body = [
-            "LET_NEXT_START();",
-            "cluster_arrive();",
             *part.begin("cluster_rank()", "KH * KW + 2 * M", where),
             "float* const scale = sums + STRIPS * OWN;  // [OWN]: first the channels' sums",
-            "float* const shares = scale + OWN;  // [BLOCKS][M]",
-            "float* const middle = shares + BLOCKS * M;  // [M]",
+            "float* const shares = scale + OWN;  // [BLOCKS][MP]",
+            "float* const share = shares + BLOCKS * MP;  // [MP]",
+            "float* const middle = share + MP;  // [MP]",
+            "u64* const arrived = (u64*)(middle + MP);",
+            "if (threadIdx.x == 0) expect_bytes(arrived, 4 * BLOCKS * MP);",
+            "cluster_arrive();",
             *gate.begin(),
             *(f"float {n}_v[2]; load<2>({n} + c, {n}_v);" for n in gate.operands()),
             "WAIT_FOR_INPUTS();",
@@ -118,44 +146,28 @@ class ClusterSpec:
             *part.convolve(),
             *part.add_up("scale[threadIdx.x] = all;"),
             "__syncthreads();",
+            *gate.first_product("weights + KH * KW * OWN", "scale", "OWN", "share"),
+            "__syncthreads();",
             "cluster_wait();  // the others have begun",
-            *self._share(),
+            "for (int k = threadIdx.x; k < BLOCKS * (MP / 4); k += THREADS) {",
+            "  const int four = k % (MP / 4) * 4;",
+            "  float v[4]; load<4>(share + four, v);",
+            "  send(shares + rank * MP + four, k / (MP / 4), v, arrived);",
+            "}",
+            "wait_for_bytes(arrived);",
             "if (threadIdx.x < M) {",
             "  float all = 0.0f;",
             "  #pragma unroll",
-            "  for (int k = 0; k < BLOCKS; k++) all += shares[k * M + threadIdx.x];",
+            "  for (int k = 0; k < BLOCKS; k++) all += shares[k * MP + threadIdx.x];",
             *(f"  {line}" for line in gate.between("all * (1.0f / (P * Q))")),
             "}",
             "__syncthreads();",
-            "if (threadIdx.x < OWN) {",
-            "  float all = 0.0f;",
-            "  #pragma unroll 8",
-            "  for (int m = 0; m < M; m++) all += load(weights + (KH * KW + M + m) * OWN + threadIdx.x) * middle[m];",
-            *(f"  {line}" for line in gate.scales("all")),
-            "}",
+            *gate.second_product("weights + (KH * KW + M) * OWN"),
             "__syncthreads();",
             *part.write(value, f"const float s = scale[2 * pair + e]; {statements}"),
         ]
-        return kernel_of(part, pointers, body, f"CLUSTER({part.split.blocks}) ")
-
-    def _share(self) -> list[str]:
-        """This block's share of the first product, to all blocks."""
-        return [
-            "const int lane = threadIdx.x % 32;",
-            "#pragma unroll 4",
-            "for (int m = threadIdx.x / 32; m < M; m += THREADS / 32) {",
-            "  Sum<float> share = {0.0f};",
-            "  #pragma unroll",
-            "  for (int k = lane; k < OWN / 2; k += 32) {",
-            "    float v[2]; load<2>(weights + (KH * KW + m) * OWN + 2 * k, v);",
-            "    share.v += v[0] * scale[2 * k] + v[1] * scale[2 * k + 1];",
-            "  }",
-            "  share = over_team<32>(share, (Sum<float>*)0);",
-            "  if (lane < BLOCKS) put_remote(shares + rank * M + m, lane, share.v);",
-            "}",
-            "cluster_arrive();",
-            "cluster_wait();",
-        ]
+        teams = _teams(part.extents.middle, part.split.channels, part.split.threads)
+        return kernel_of(part, pointers, [teams, *body], f"CLUSTER({part.split.blocks}) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +189,6 @@ class ConvolveSpec:
         ]
         leave = "if (c0 + threadIdx.x < C) made_sums[((i64)blockIdx.x * (BLOCKS / SLICES) + rank / SLICES) * C + c0 + threadIdx.x] = all;"
         body = [
-            "LET_NEXT_START();",
             *part.begin("blockIdx.y", "KH * KW", "w + row * C"),
             "WAIT_FOR_INPUTS();",
             *part.read(),
@@ -207,9 +218,15 @@ class ScaleSpec:
         return UNIT * -(-self.channels // UNIT // self.slices)
 
     @property
+    def parts(self) -> int:
+        """Threads that add up a channel's sums."""
+        return min(self.bands, max(1, THREADS // self.channels))
+
+    @property
     def shared(self) -> int:
-        """Bytes of shared memory: both weights, the averages, the vector between, the scales."""
-        return 2 * self.middle * (self.channels + self.own) + 4 * (self.channels + self.own + self.middle)
+        """Bytes of shared memory: both weights, the averages and their parts, the vector between, the scales."""
+        floats = (1 + self.parts) * self.channels + self.own + self.middle
+        return 2 * self.middle * (self.channels + self.own) + 4 * floats
 
     @property
     def blocks(self) -> int:
@@ -224,7 +241,7 @@ class ScaleSpec:
         ]  # fmt: skip
         sizes = {
             "C": self.channels, "M": self.middle, "PLACES": self.places, "BANDS": self.bands, "OWN": self.own, "TURNS": self.turns,
-            "THREADS": THREADS,
+            "PARTS": self.parts, "THREADS": THREADS,
         }  # fmt: skip
         statements, value = gate.apply("e")
         return "\n".join(
@@ -237,13 +254,14 @@ class ScaleSpec:
                 "const int yh, const int yw) {",
                 f"  typedef {stored} T;",
                 f"  constexpr int {', '.join(f'{n} = {v}' for n, v in sizes.items())};",
+                f"  {_teams(self.middle, self.own, THREADS)}",
                 "  SHARED_MEMORY(memory);",
-                "  LET_NEXT_START();",
                 "  T* const first = (T*)memory;  // [M][C]",
                 "  T* const second = first + M * C;  // [M][OWN]",
                 "  float* const means = (float*)(second + M * OWN);  // [C]",
                 "  float* const scale = means + C;  // [OWN]",
                 "  float* const middle = scale + OWN;  // [M]",
+                "  float* const partial = middle + M;  // [PARTS][C]",
                 "  const int c0 = blockIdx.z * OWN;",
                 "  #pragma unroll 4",
                 "  for (int k = threadIdx.x; k < M * (C / 8); k += THREADS) copy_16(first + k * 8, w0 + k * 8, true);",
@@ -262,13 +280,8 @@ class ScaleSpec:
                 "    offsets[t] = place < PLACES && c0 + at < C ? place / wide * yh + place % wide * yw + at : -1;",
                 "    if (offsets[t] >= 0) fetch_lanes<8>((const T*)y + offsets[t], held[t]);",
                 "  }",
-                "  sums += (i64)blockIdx.x * BANDS * C;",
-                "  for (int k = threadIdx.x; k < C; k += THREADS) {",
-                "    float all = 0.0f;",
-                "    #pragma unroll 16",
-                "    for (int b = 0; b < BANDS; b++) all += sums[b * C + k];",
-                "    means[k] = all * (1.0f / PLACES);",
-                "  }",
+                "  LET_NEXT_START();",
+                *(f"  {line}" for line in self._means()),
                 "  copies_done();",
                 "  __syncthreads();",
                 *(f"  {line}" for line in self._products()),
@@ -288,35 +301,46 @@ class ScaleSpec:
             ]
         )
 
-    def _products(self) -> list[str]:
-        """A warp makes an element between the products, a thread a scale."""
+    def _means(self) -> list[str]:
+        """The averages, of sums that all threads read side by side."""
         return [
-            "const int lane = threadIdx.x % 32;",
-            "#pragma unroll 2",
-            "for (int m = threadIdx.x / 32; m < M; m += THREADS / 32) {",
-            "  Sum<float> share = {0.0f};",
-            "  #pragma unroll 4",
-            "  for (int k = lane; k < C / 2; k += 32) {",
-            "    float v[2]; load<2>(first + m * C + 2 * k, v);",
-            "    share.v += v[0] * means[2 * k] + v[1] * means[2 * k + 1];",
+            "sums += (i64)blockIdx.x * BANDS * C;",
+            "for (int k = threadIdx.x; k < PARTS * C; k += THREADS) {",
+            "  float all = 0.0f;",
+            "  #pragma unroll 16",
+            "  for (int b = k / C; b < BANDS + k / C; b += PARTS) {",
+            "    const float own = sums[lower(b, BANDS - 1) * C + k % C];",
+            "    all += b < BANDS ? own : 0.0f;",
             "  }",
-            "  share = over_team<32>(share, (Sum<float>*)0);",
-            "  if (lane == 0) middle[m] = share.v;",
+            "  partial[k] = all;",
             "}",
+            "__syncthreads();",
+            "for (int k = threadIdx.x; k < C; k += THREADS) {",
+            "  float all = 0.0f;",
+            "  #pragma unroll",
+            "  for (int p = 0; p < PARTS; p++) all += partial[p * C + k];",
+            "  means[k] = all * (1.0f / PLACES);",
+            "}",
+        ]
+
+    def _products(self) -> list[str]:
+        return [
+            *self.gate.first_product("first", "means", "C", "middle"),
             "__syncthreads();",
             "if (threadIdx.x < M) {",
             "  const float all = middle[threadIdx.x];",
             *(f"  {line}" for line in self.gate.between("all")),
             "}",
             "__syncthreads();",
-            "if (threadIdx.x < OWN) {",
-            "  float all = 0.0f;",
-            "  #pragma unroll 8",
-            "  for (int m = 0; m < M; m++) all += load(second + m * OWN + threadIdx.x) * middle[m];",
-            *(f"  {line}" for line in self.gate.scales("all")),
-            "}",
+            *self.gate.second_product("second"),
             "__syncthreads();",
         ]
+
+
+def _teams(middle: int, channels: int, threads: int) -> str:
+    """The declaration of how many lanes share an element between the products, and a scale."""
+    by_middle, by_channel = (min(32, 1 << (threads // n).bit_length() - 1) for n in (middle, channels))
+    return f"constexpr int BY_MIDDLE = {by_middle}, BY_CHANNEL = {by_channel}, MP = {padded(middle)};"
 
 
 def scale_spec(gate: Gate, channels: int, middle: int, places: int, bands: int, images: int) -> ScaleSpec:

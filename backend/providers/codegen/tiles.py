@@ -40,7 +40,6 @@ class TileSpec:
     def source(self) -> str:
         part = self.part
         body = [
-            "LET_NEXT_START();",
             *part.begin("blockIdx.y", "KH * KW", "w + row * C"),
             "WAIT_FOR_INPUTS();",
             *part.read(),

@@ -94,10 +94,12 @@ class CublasLtProvider:
 
     def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
         """The library's own guess for these sizes, which beats what is best for others. Attention is several products:
-        nothing for whom another way was faster."""
-        if problem.group.kind == "attention":
+        nothing for whom another way was faster. In f32 another one's may have been allowed to use TF32."""
+        if problem.group.kind == "attention" or (chosen is None and problem.outputs[0].dtype.name == "f32"):
             return chosen
-        return next((t for t in self.tactics(problem, device, 0) if t.numerics != "reduced"), None)
+        in_tf32 = chosen is not None and chosen.name.startswith("tf32.")
+        alike = (t for t in self.tactics(problem, device, 0) if t.name.startswith("tf32.") == in_tf32)
+        return next(alike, chosen)
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> Prepared:
         reason = self.refusal(problem.group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from trtn.backend.providers.cudnn.handles import handle_of
 from trtn.backend.providers.cudnn.rules import DTYPES
 from trtn.backend.providers.cudnn.spec import GraphSpec, PlanName, TensorSpec
 
-__all__ = ["CudnnError", "Plan", "build_plan", "list_plans", "read_plan"]
+__all__ = ["CudnnError", "Plan", "build_plan", "list_plans", "read_plan", "without_count"]
 
 OWN_ENGINES = 10_000
 """Engines from this number on are not the library's: the frontend compiles them with tools of its own."""
@@ -61,7 +62,7 @@ class Plan:
         import cudnn
 
         try:
-            return bytes(self.graph.serialize(as_bytes=True))
+            return without_count(bytes(self.graph.serialize(as_bytes=True)))
         except (RuntimeError, ValueError, TypeError, cudnn.cudnnGraphNotSupportedError) as e:
             raise CudnnError(_first_line(e)) from None
 
@@ -95,6 +96,16 @@ def read_plan(data: bytes, stream: int) -> Plan:
         return Plan(graph, 0, graph.get_workspace_size())
     except (RuntimeError, ValueError, TypeError, cudnn.cudnnGraphNotSupportedError) as e:
         raise CudnnError(_first_line(e)) from None
+
+
+def without_count(data: bytes) -> bytes:
+    """A written plan without the number of graphs that the process had made before it, which the frontend notes (as
+    `gid`, in UBJSON, and prints in its log): the same plan is the same bytes whoever built it."""
+    found = _COUNT.findall(data)
+    return _COUNT.sub(b"\\1i\x01", data) if len(found) == 1 else data
+
+
+_COUNT = re.compile(rb"(i\x03gid)(?:[iU].|I..|l.{4}|L.{8})", re.DOTALL)
 
 
 def _graph(spec: GraphSpec, stream: int) -> Any:

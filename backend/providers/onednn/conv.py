@@ -13,7 +13,7 @@ from trtn.backend.providers.onednn.program import Program, Value
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.windows import actual_pads
 
-__all__ = ["plan_conv"]
+__all__ = ["plan_conv", "weight_form", "window_of"]
 
 
 def plan_conv(program: Program) -> None:
@@ -27,11 +27,11 @@ def plan_conv(program: Program) -> None:
     biases = program.value(bias) if bias is not None else None
     result = MemoryDesc.channels_last(target.desc.shape, target.desc.dtype)
     wanted = MemoryDesc.channels_last(source.desc.shape, source.desc.dtype)
-    window = _window(program, layer)
+    window = window_of(program, layer)
     spatial = _spatial(source, filters, target, window)
     epilogue = read_epilogue(group)
     attributes, operands = epilogue.attributes(program, result, lambda desc: _with_spatial(desc, 2, spatial))
-    grouped = _grouped(layer, filters)
+    grouped = filters.seen_as(weight_form(layer, filters.desc))
     grouped = grouped.seen_as(_with_spatial(grouped.desc, len(grouped.desc.shape) - len(window[0]), spatial))
     inside, outside = _with_spatial(wanted, 2, spatial), _with_spatial(result, 2, spatial)
     primitive = Primitive(
@@ -75,10 +75,10 @@ def _with_spatial(desc: MemoryDesc, lead: int, spatial: list[int]) -> MemoryDesc
     return MemoryDesc.strided([desc.shape[a] for a in axes], desc.dtype, [desc.strides[a] for a in axes])
 
 
-def _grouped(layer: Layer, filters: Value) -> Value:
-    """The weight as oneDNN has it: [O, I, *k], or [G, O / G, I / G, *k]. Ours is the same for conv; of deconv it is
+def weight_form(layer: Layer, plain: MemoryDesc) -> MemoryDesc:
+    """The weight of a layer as oneDNN has it: [O, I, *k], or [G, O / G, I / G, *k]. Ours is the same for conv; of deconv it is
     [I, O / G, *k]."""
-    shape, strides = filters.desc.shape, filters.desc.strides
+    shape, strides = plain.shape, plain.strides
     assert strides is not None
     groups = layer.attrs["groups"]
     lead, step = shape[0], strides[0]
@@ -90,10 +90,10 @@ def _grouped(layer: Layer, filters: Value) -> Value:
         view_strides = (lead // groups * step, step, *strides[1:])
     if groups == 1:
         view_shape, view_strides = view_shape[1:], view_strides[1:]
-    return filters.seen_as(MemoryDesc.strided(view_shape, filters.desc.dtype, view_strides))
+    return MemoryDesc.strided(view_shape, plain.dtype, view_strides)
 
 
-def _window(program: Program, layer: Layer) -> tuple[list[int], list[int], list[int], list[int]]:
+def window_of(program: Program, layer: Layer) -> tuple[list[int], list[int], list[int], list[int]]:
     """Strides, dilations (0 is none), padding before, padding after."""
     attrs = {name: resolve_attr(value, program.problem.sizes) for name, value in layer.attrs.items()}
     x, weight = layer.inputs[:2]
@@ -102,7 +102,7 @@ def _window(program: Program, layer: Layer) -> tuple[list[int], list[int], list[
     kernel = program.value(weight).desc.shape[2:]
     strides, dilations = list(attrs["strides"]), list(attrs["dilations"])
     count = len(spatial)
-    if layer.op.name == "conv":
+    if layer.op.name != "deconv":
         pads = list(actual_pads(spatial, kernel, strides, attrs["pads"], dilations, attrs["auto_pad"]))
         before = pads[:count]
         out = program.problem.layout(program.problem.group.outputs[0]).shape[2:]

@@ -1,21 +1,39 @@
-"""Matrix products with their epilogues: by inner_product where a constant matrix multiplies rows, else by matmul."""
+"""Matrix products with their epilogues: by inner_product, or as a convolution over an image of one column, where a
+constant matrix multiplies rows; else by matmul."""
 
 from __future__ import annotations
 
 from math import prod
 
-from trtn.backend.providers.onednn.enums import Arg, Prop
+from trtn.backend.providers.onednn.enums import Alg, Arg, Prop
 from trtn.backend.providers.onednn.epilogue import read_epilogue
-from trtn.backend.providers.onednn.memory import MemoryDesc
+from trtn.backend.providers.onednn.memory import MemoryDesc, dims
 from trtn.backend.providers.onednn.primitive import Primitive
 from trtn.backend.providers.onednn.program import Program, Unfit, Value
 from trtn.dsl.network import Layer, Tensor
 
-__all__ = ["plan_inner_product", "plan_matmul"]
+__all__ = ["plan_inner_product", "plan_matmul", "plan_pixels"]
+
+WIDENS = 2
+"""How many times as wide as its rows a result is that the kernels of convolutions are guessed to be faster for: by 3 to
+15 % from there on, for 32 rows or more, with AVX2. Below, none is faster throughout."""
+ROWS = 32
 
 
 def plan_inner_product(program: Program) -> None:
     """x[.., K] by a constant [K, N]: all rows at once, the weight packed as the primitive likes it."""
+    _plan_rows(program, as_image=False)
+
+
+def plan_pixels(program: Program) -> None:
+    """The same as a convolution of one pixel's reach, the rows as pixels."""
+    _plan_rows(program, as_image=True)
+    source, result = program.problem.inputs[0], program.problem.outputs[0]
+    inner, outer = source.shape[-1], result.shape[-1]
+    program.is_favourite = outer >= WIDENS * inner and prod(result.shape[:-1]) >= ROWS
+
+
+def _plan_rows(program: Program, *, as_image: bool) -> None:
     group = program.problem.group
     x, weight, bias = _operands(group.layers[0])
     if weight.weight is None or weight.rank != 2:
@@ -24,29 +42,35 @@ def plan_inner_product(program: Program) -> None:
     inner, outer = matrix.desc.shape
     rows = prod(source.desc.shape[:-1])
     assert matrix.desc.strides is not None
-    turned = matrix.seen_as(MemoryDesc.strided((outer, inner), matrix.desc.dtype, matrix.desc.strides[::-1]))
-    flat = MemoryDesc.dense((rows, outer), target.desc.dtype)
+    turned = matrix.seen_as(
+        MemoryDesc.strided(
+            (outer, inner, *_pixel(as_image)), matrix.desc.dtype, (*matrix.desc.strides[::-1], *_pixel(as_image))
+        )
+    )
+    flat = _rows(rows, outer, target.desc.dtype, as_image=as_image)
     result = MemoryDesc.dense(target.desc.shape, target.desc.dtype)
     epilogue = read_epilogue(group)
 
     def joined(desc: MemoryDesc) -> MemoryDesc:
         """An operand's rows: all of them, or the one that every row takes."""
         whole = desc.shape == result.shape
-        return MemoryDesc.dense(flat.shape if whole else (1, desc.shape[-1]), desc.dtype)
+        return _rows(rows if whole else 1, desc.shape[-1], desc.dtype, as_image=as_image)
 
     attributes, operands = epilogue.attributes(program, result, joined)
     biases = program.value(bias) if bias is not None else None
+    given = _rows(rows, inner, source.desc.dtype, as_image=as_image)
     primitive = Primitive(
-        "inner_product_forward",
-        int(Prop.FORWARD_INFERENCE),
-        MemoryDesc.dense((rows, inner), source.desc.dtype),
-        MemoryDesc.any((outer, inner), matrix.desc.dtype),
+        "convolution_forward" if as_image else "inner_product_forward",
+        *(int(Prop.FORWARD_INFERENCE), *((int(Alg.CONV_DIRECT),) if as_image else ())),
+        given,
+        MemoryDesc.any((outer, inner, *_pixel(as_image)), matrix.desc.dtype),
         biases.desc if biases is not None else None,
         flat,
+        *((dims([1]), dims([0]), dims([0]), dims([0])) if as_image else ()),
         attributes=attributes,
     )
     dense = program.arranged(source, MemoryDesc.dense(source.desc.shape, source.desc.dtype))
-    operands[Arg.SRC] = dense.seen_as(MemoryDesc.dense((rows, inner), source.desc.dtype))
+    operands[Arg.SRC] = dense.seen_as(given)
     operands[Arg.WEIGHTS] = program.arranged(turned, primitive.memory_desc(Arg.WEIGHTS))
     if biases is not None:
         operands[Arg.BIAS] = biases
@@ -55,6 +79,18 @@ def plan_inner_product(program: Program) -> None:
     if into is not target:
         program.copy(into, target)
     epilogue.finish(program)
+
+
+def _pixel(as_image: bool) -> tuple[int, ...]:
+    """The shape of a kernel of one pixel, and its strides."""
+    return (1,) if as_image else ()
+
+
+def _rows(count: int, width: int, dtype: str, *, as_image: bool) -> MemoryDesc:
+    """Rows that lie dense, [count, width], or the same as pixels of an image, [1, width, count]."""
+    if as_image:
+        return MemoryDesc.channels_last((1, width, count), dtype)
+    return MemoryDesc.dense((count, width), dtype)
 
 
 def plan_matmul(program: Program) -> None:

@@ -92,6 +92,8 @@ class Program:
         self.problem = problem
         self.workspace = 0
         """Bytes of scratch memory: values between the steps, and the primitives' own."""
+        self.is_favourite = False
+        """Whether the family guesses that it is faster than its other programs for the problem."""
         self._device = device
         self._steps: list[_Step | Callable[[Lookup], Launch]] = []
         self._packings: dict[tuple[int, str], _Packing] = {}

@@ -14,7 +14,8 @@ from trtn.backend.providers.onednn import library
 from trtn.backend.providers.onednn.attention import plan_attention
 from trtn.backend.providers.onednn.conv import plan_conv
 from trtn.backend.providers.onednn.copies import is_cast, plan_cast, plan_copy
-from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul
+from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul, plan_pixels
+from trtn.backend.providers.onednn.integers import plan_integers
 from trtn.backend.providers.onednn.library import OneDnnError
 from trtn.backend.providers.onednn.pointwise import plan_pointwise
 from trtn.backend.providers.onednn.pooling import plan_pooling
@@ -42,11 +43,16 @@ def _plan_pointwise(program: Program) -> None:
     (plan_cast if is_cast(program.problem.group) else plan_pointwise)(program)
 
 
+def _plan_single(program: Program) -> None:
+    op = program.problem.group.layers[0].op.name
+    (plan_resampling if op == "resize" else plan_integers)(program)
+
+
 TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
     "attention": {"products": plan_attention},
     "conv": {"direct": plan_conv},
     "copy": {"parts": plan_copy},
-    "gemm": {"inner_product": plan_inner_product, "matmul": plan_matmul},
+    "gemm": {"inner_product": plan_inner_product, "matmul": plan_matmul, "pixels": plan_pixels},
     "normalisation": {"rows": plan_normalisation},
     "pointwise": {"chains": _plan_pointwise},
     "pooling": {"windows": plan_pooling},
@@ -56,7 +62,7 @@ TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
         "axes": plan_reduction,
         "windows": plan_reduction_by_windows,
     },
-    "reference": {"resampling": plan_resampling},
+    "reference": {"primitive": _plan_single},
     "softmax": {"rows": plan_softmax},
 }
 """What writes the program of each tactic, by kind of group; the best guess first."""
@@ -66,7 +72,7 @@ _OPS = {
     "pooling": ("avg_pool", "global_avg_pool", "global_max_pool", "max_pool"),
     "recurrent": ("gru", "lstm"),
     "reduction": ("reduce_max", "reduce_mean", "reduce_min", "reduce_sum"),
-    "reference": ("resize",),
+    "reference": ("conv_integer", "matmul_integer", "resize"),
     "softmax": ("log_softmax", "softmax"),
 }
 
@@ -94,7 +100,7 @@ class OneDnnProvider:
         if group.kind in ONE_RESULT and len(group.outputs) != 1:
             return "more than one result"
         dtype = group.outputs[0].dtype.name
-        if dtype not in DTYPES:
+        if dtype not in DTYPES and not (group.kind == "reference" and dtype == "i32"):
             return f"{dtype}: kernels are for {', '.join(DTYPES)}"
         if dtype == "bf16" and not library.has_bf16():
             return "this CPU has no instructions for bf16"
@@ -103,7 +109,7 @@ class OneDnnProvider:
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
         """Those that can be prepared: whether a primitive has a kernel for a problem, only making it tells. The library
         keeps what it has compiled, so that it is not compiled again by `prepare`."""
-        found: list[tuple[int, Tactic]] = []
+        found: list[tuple[Program, Tactic]] = []
         for name in () if self.refusal(problem.group) else TACTICS[problem.group.kind]:
             tactic = Tactic(name, numerics="reassociated")
             try:
@@ -111,10 +117,11 @@ class OneDnnProvider:
             except TacticError as e:
                 _log.debug("%s %s: %s", problem, name, e)
             else:
-                found.append((len(program), replace(tactic, workspace=program.workspace)))
+                found.append((program, replace(tactic, workspace=program.workspace)))
+        found.sort(key=lambda pair: not pair[0].is_favourite)
         layouts = (*problem.inputs, *problem.outputs)
         if sum(each.nbytes for each in layouts if not each.constant) <= SMALL:
-            found.sort(key=lambda pair: pair[0])
+            found.sort(key=lambda pair: len(pair[0]))
         return [tactic for _, tactic in found]
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> Program:

@@ -13,6 +13,7 @@ from trtn.backend.passes.batch_norm import PASS as BATCH_NORM
 from trtn.backend.passes.dead import PASS as DEAD
 from trtn.backend.passes.norms import PASS as NORMS
 from trtn.backend.passes.recognise import PASS as RECOGNISE
+from trtn.backend.passes.stacked import PASS as STACKED
 from trtn.dsl.network import Network, Tensor
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -175,3 +176,32 @@ def test_a_mean_over_other_axes_is_no_layer_norm() -> None:
     network = b.done(b.of("div", d, root))
     assert network.outputs[0].shape == (N, 3, 6)
     assert NORMS.run(network) is None
+
+
+def _stacked(
+    b: Net, *, order: tuple[int, ...] = (0, 1, 2), weights: int = 1, sizes: tuple[int, ...] = (1, 1, 1)
+) -> Network:
+    """The slices of x along axis 1, each times a weight, side by side in an order."""
+    parts = b.layer("split", b.x(sum(sizes), 5), name="parts", axis=1, sizes=sizes)
+    w, bias = [b.c(5, 4) for _ in range(weights)], b.c(4)
+    rows = []
+    for n, part in enumerate(parts):
+        flat = b.of("squeeze", part, axes=(1,)) if sizes[n] == 1 else part
+        y = b.of("linear", flat, w[n % weights], bias)
+        rows.append(b.of("unsqueeze", y, axes=(1,)) if sizes[n] == 1 else y)
+    return b.done(b.of("concat", *(rows[n] for n in order), axis=1))
+
+
+def test_slices_are_multiplied_together() -> None:
+    network = rewritten(_stacked(Net()), STACKED, DEAD, **CLOSE)
+    assert ops(network) == ["linear"]
+    assert only(network, "linear").output.shape == (N, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"order": (0, 2, 1)}, {"order": (0, 1)}, {"weights": 3}, {"sizes": (1, 2, 1)}],
+    ids=["another order", "one missing", "several weights", "a slice of two"],
+)
+def test_slices_that_are_not_the_whole(how: Any) -> None:
+    assert STACKED.run(_stacked(Net(), **how)) is None

@@ -745,6 +745,17 @@ def _attention() -> Iterator[Case]:
             layouts=heads,
             **loose,
         )
+    for width, out, tile in (
+        (64, 64, "q16x4.k32x1.s4"),
+        (128, 48, "q16x2.k16x4.s4"),
+        (80, 112, "q16x8.k32x1.s4"),
+        (32, 96, "q32x2.k32x4.s2"),
+    ):
+        staged = attention("f16", width, out=out)
+        yield case(f"attention_staged_{width}", staged, sizes=sizes(50, 300), tactic=tile, layouts=heads, **loose)
+    causal = attention("bf16", 64, 4, 2, mask="bool", shape=("S", "L"), causal=True)
+    staged_causal = {"tactic": "q16x4.k64x2.s2", "data": _some_hidden, "accumulated": 2.0**17}
+    yield case("attention_staged_causal", causal, sizes=sizes(100, 290), **staged_causal)
     hidden = attention("f16", 64, mask="bool", shape=("B", 1, 1, "L"))
     yield case("attention_padded", hidden, sizes=sizes(19, 72, 2), data=_some_hidden, tactic="q16x1.k32x4", **loose)
     pairs = attention("f16", 64, mask="bool", shape=("B", 2, "S", "L"), causal=True)
@@ -767,7 +778,7 @@ def _some_hidden(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random
     if name != "mask":
         return None
     mask = rng.random(shape) < 0.6
-    mask[0, ..., 0, :] = False
+    mask[(0,) * (mask.ndim - 1)] = False
     return mask
 
 

@@ -173,10 +173,11 @@ alignas(1024) static u8 shared_memory[16][228 * 1024];
 struct Arrivals { u16 count, left, phase; };
 static void start_barrier(u64* barrier, u32 count) { *(Arrivals*)barrier = {(u16)count, (u16)count, 0}; }
 static void publish_barriers() {}
-static void arrive_copied(u64* barrier) {
+static void arrive_at(u64* barrier) {
   Arrivals* a = (Arrivals*)barrier;
   if (--a->left == 0) { a->left = a->count; a->phase ^= 1; }
 }
+static void arrive_copied(u64* barrier) { arrive_at(barrier); }
 static void wait_at(u64* barrier, u32 parity) { while (((volatile Arrivals*)barrier)->phase == parity) yield_fiber(); }
 static void copy_bytes(void* to, const void* from, u32 bytes, u64* barrier) { std::memcpy(to, from, bytes); arrive_copied(barrier); }
 static void copy_16(void* to, const void* from, bool there) {
@@ -189,7 +190,6 @@ static void read_fragments(u32 (&to)[4], const void* row) {
   for (int k = 0; k < 4; k++) to[k] = ((const u32*)fibers[base + 8 * k + lane / 4]->given)[lane % 4];
   __syncwarp();
 }
-static void sync_cluster() { wait_at(everybody); }
 static void read_other(const float* from, u32 rank, float (&to)[4]) {
   std::memcpy(to, shared_memory[rank] + ((const u8*)from - shared_memory[fibers[current]->rank]), 16);
 }
@@ -200,10 +200,18 @@ static void cluster_arrive() {
   everybody.release();
 }
 static void cluster_wait() { while (everybody.generation == fibers[current]->seen) yield_fiber(); }
-static void put_remote(float* own, u32 rank, float x) {
-  *(float*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank])) = x;
+template <typename T> static T* at_block(T* own, u32 rank) {
+  return (T*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank]));
+}
+static void expect_bytes(u64* barrier, u32 bytes) { *barrier = bytes; }
+static void wait_for_bytes(u64* barrier) { while (*(volatile u64*)barrier) yield_fiber(); }
+static void send(float* own, u32 rank, const float (&x)[4], u64* barrier) {
+  std::memcpy(at_block(own, rank), x, 16);
+  *at_block(barrier, rank) -= 16;
 }
 static void copies_done() {}
+static void close_copies() {}
+template <int N> static void await_copies() {}
 static void begin_products() {}
 static void end_products() {}
 template <int N> static void wait_products() {}

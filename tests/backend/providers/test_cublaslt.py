@@ -204,6 +204,19 @@ def test_a_tactic_of_one_size_is_tried_at_another(bench: Bench) -> None:
         check(large, bench.run(large, tactic))
 
 
+@pytest.mark.parametrize("name", ["linear-f16", "linear-f32"])
+def test_sizes_that_were_not_timed_get_the_library_s_guess(name: str, bench: Bench) -> None:
+    """In the precision that was chosen for others. Where another provider was chosen in f32, it may have been in TF32."""
+    found = case(name)
+    elastic = bench.provider.elastic
+    for chosen in bench.tactics(found, 5):
+        tactic = elastic(found.problem, chosen, bench.device)
+        assert tactic is not None
+        assert tactic.numerics == chosen.numerics
+        check(found, bench.run(found, tactic), reduced=tactic.numerics == "reduced")
+    assert (elastic(found.problem, None, bench.device) is None) == (name == "linear-f32")
+
+
 def test_split_sums_of_halves_are_kept_in_f32(bench: Bench) -> None:
     wanted = {"linear-f16": {2}, "linear-bf16": {2}, "linear-f32": {7}, "linear-f64": {7}, "integers": {7}}
     for name, masks in wanted.items():

@@ -22,7 +22,7 @@ from trtn.backend.providers import TacticError
 from trtn.backend.providers.cudnn import plans
 from trtn.backend.providers.cudnn.builders import Pool
 from trtn.backend.providers.cudnn.graphs import forms_of, graph_of
-from trtn.backend.providers.cudnn.library import CudnnError
+from trtn.backend.providers.cudnn.library import CudnnError, without_count
 from trtn.backend.providers.cudnn.rules import refusal
 from trtn.backend.providers.cudnn.spec import GraphSpec, NodeSpec, PlanName, TensorSpec
 
@@ -211,6 +211,14 @@ def test_cancelled_jobs_are_nobodys() -> None:
     pool = Pool(jobs(1, 2), [sys.executable, "-c", "import time; time.sleep(0.3)"], most=1)
     pool.cancel()
     assert pool.result(jobs(2)[0]) is None
+
+
+def test_written_plans_do_not_depend_on_what_was_built_before() -> None:
+    head, tail = b"fe_workspace_sizei\0i\x03gid", b"i\x0cjson_versionSi\x032.0" + bytes(range(200))
+    for count in (b"i\x07", b"U\xf0", b"I\x01\x02", b"l\0\1\2\3", b"L" + bytes(8)):
+        assert without_count(head + count + tail) == head + b"i\x01" + tail
+    for other in (b"", tail, head + b"S", 2 * (head + b"i\x07")):
+        assert without_count(other) == other
 
 
 class FakePlan:

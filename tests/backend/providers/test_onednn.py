@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.backend.harness import floats
-from tests.backend.providers.onednn_harness import check, group_of
+from tests.backend.providers.onednn_harness import PROVIDER, check, group_of, problem_for
+from trtn.backend.devices.cpu import CPU
 from trtn.backend.providers.onednn import library
 
 pytestmark = pytest.mark.skipif(library.unavailable() is not None, reason=str(library.unavailable()))
@@ -77,6 +79,15 @@ def test_linear(rows: tuple[int, ...], bias: bool) -> None:
     assert not check(group)
 
 
+@pytest.mark.parametrize(("width", "first"), [(96, "pixels"), (24, "inner_product")])
+def test_the_guess_for_rows_by_a_constant(width: int, first: str) -> None:
+    weight = np.ones((48, width), np.float32)
+    group = group_of(lambda n: n.relu(n.linear(n.x("f32", 512, 48), n.w(weight))))
+    given = [np.empty((512, 48), np.float32), weight]
+    problem = problem_for(group, given, [np.empty((512, width), np.float32)], {})
+    assert PROVIDER.tactics(problem, CPU())[0].name == first
+
+
 PRODUCTS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
     ((5, 6), (6, 7)),
     ((2, 3, 5, 6), (2, 3, 6, 7)),
@@ -94,12 +105,12 @@ PRODUCTS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
 @pytest.mark.parametrize(("a", "b"), PRODUCTS, ids=str)
 def test_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     failed = check(group_of(lambda n: n.matmul(n.x("f32", *a, name="a"), n.x("f32", *b, name="b"))))
-    assert failed.keys() == {"inner_product"}
+    assert failed.keys() == {"inner_product", "pixels"}
 
 
 def test_matmul_of_transposed_operands() -> None:
     group = group_of(lambda n: n.matmul(n.x("f32", 2, 5, 6, name="a"), n.x("f32", 2, 6, 7, name="b")))
-    assert check(group, orders={"a": (0, 2, 1), "b": (0, 2, 1)}).keys() == {"inner_product"}
+    assert check(group, orders={"a": (0, 2, 1), "b": (0, 2, 1)}).keys() == {"inner_product", "pixels"}
 
 
 def test_matmul_of_a_row_with_gaps() -> None:
@@ -374,4 +385,4 @@ def test_resize(x: tuple[int, ...], attrs: dict[str, Any]) -> None:
 @pytest.mark.parametrize("attrs", [{"coordinates": "align_corners", "mode": "linear"}, {"mode": "cubic"}, {}], ids=str)
 def test_other_ways_to_resize_are_refused(attrs: dict[str, Any]) -> None:
     group = group_of(lambda n: n.resize(n.x("f32", 2, 3, 5, 4), sizes=(2, 3, 7, 9), **attrs))
-    assert "at these sizes" in str(check(group)["resampling"])
+    assert "at these sizes" in str(check(group)["primitive"])

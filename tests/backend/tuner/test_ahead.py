@@ -13,7 +13,7 @@ from trtn.backend.build import build
 from trtn.backend.devices import cuda
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.engine.file import load_engine
-from trtn.backend.providers import discover, reference_provider
+from trtn.backend.providers import discover, find_provider, reference_provider
 from trtn.backend.runtime import Engine, kernels
 from trtn.backend.tuner.choice import UNTUNED
 from trtn.backend.tuner.lock import Entry, Lock, Section, write_lock
@@ -107,6 +107,18 @@ def test_a_lock_tunes_it(net: Network, tmp_path: Path) -> None:
     for name in ("a", "b"):
         planned(net, lock=path, locked=True)[0].save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_lock_of_other_libraries_is_said(net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked(net, planned(net)[0], tmp_path / "n.lock", "9.9-1")
+    cudnn = find_provider("cudnn")
+    assert cudnn is not None
+    monkeypatch.setattr(type(cudnn), "unavailable", lambda self, device: None)
+    monkeypatch.setattr(type(cudnn), "version", lambda self: "9.8-1")
+    engine, found = planned(net, lock=tmp_path / "n.lock")
+    assert [d.code for d in found] == ["W0701", "W0703"]
+    assert "cudnn 9.9-1; here is 9.8-1" in found[0].message
+    assert 0 < engine.untuned < len(engine.groups)
 
 
 def test_a_lock_that_misses_something_is_an_error(net: Network, tmp_path: Path) -> None:

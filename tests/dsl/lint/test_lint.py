@@ -14,6 +14,12 @@ from trtn.dsl.lint.linter import read_subject
 from trtn.dsl.lint.sameness import same_results
 from trtn.dsl.syntax import format_source
 
+MANIFEST = """trtn 1
+manifest net {
+  tensor scale: f32[4] = ones
+  tensor shift: f32[4] = zeros
+}
+"""
 SPECS = Path(__file__).parent.parent.parent.parent / "specs"
 
 
@@ -40,13 +46,13 @@ def mended(text: str) -> str:
 
 @pytest.mark.parametrize("code", RULES)
 def test_the_example_of_its_page(code: str, tmp_path: Path) -> None:
-    (tmp_path / "net.weights.trtn").write_text("trtn 1\nmanifest net {\n  tensor w: f32[4] = ones\n}\n")
+    (tmp_path / "net.weights.trtn").write_text(MANIFEST)
     assert set(found(CODES[code].example, tmp_path)) == {code}
 
 
 @pytest.mark.parametrize("code", RULES)
 def test_a_line_may_allow_it(code: str, tmp_path: Path) -> None:
-    (tmp_path / "net.weights.trtn").write_text("trtn 1\nmanifest net {\n  tensor w: f32[4] = ones\n}\n")
+    (tmp_path / "net.weights.trtn").write_text(MANIFEST)
     text = CODES[code].example
     (diagnostic, *_) = lint(subject_of(text, tmp_path))[0]
     assert diagnostic.span is not None

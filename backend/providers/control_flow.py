@@ -23,7 +23,7 @@ from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Graph, Layer, Network, Tensor, captures
 
-__all__ = ["PROVIDER", "BodiesProvider"]
+__all__ = ["PROVIDER", "ControlFlowProvider"]
 
 PLANNED = Tactic("planned", numerics="reassociated")
 GRAIN = 64
@@ -31,11 +31,11 @@ GRAIN = 64
 Table = dict[int, Any]
 
 
-class BodiesProvider:
+class ControlFlowProvider:
     """Runs `if`, `scan` and `loop` over bodies that are bound once: an iteration copies slices and states, and runs the
     body's kernels. Each of a body's groups takes the first tactic of the most specialised provider that has one."""
 
-    name = "bodies"
+    name = "control_flow"
     after: frozenset[str] = frozenset({"reference"})
     devices = frozenset({"cpu"})
     is_reference = False
@@ -58,7 +58,7 @@ class BodiesProvider:
         return _Region(problem, device)
 
 
-PROVIDER = BodiesProvider()
+PROVIDER = ControlFlowProvider()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,9 @@ def _scan(region: _Region, bound: Sequence[_Bound], arrays: Mapping[int, Any]) -
     ]
     states = list(zip(body.inputs[:carried], body.outputs[:carried], values[:carried], strict=True))
     slices = list(zip(body.inputs[carried:], cut, strict=True))
-    finals = [(arrays[id(t)], s) for t, (s, _, _) in zip(layer.outputs[:carried], states, strict=True) if id(t) in arrays]
+    finals = [
+        (arrays[id(t)], s) for t, (s, _, _) in zip(layer.outputs[:carried], states, strict=True) if id(t) in arrays
+    ]
     steps = len(cut[0])
 
     def launch() -> None:
@@ -256,7 +258,9 @@ def _loop(region: _Region, bound: Sequence[_Bound], arrays: Mapping[int, Any]) -
     go, *results = body.outputs
     carried = len(values)
     states = list(zip(states, results[:carried], values, strict=True))
-    finals = [(arrays[id(t)], s) for t, (s, _, _) in zip(layer.outputs[:carried], states, strict=True) if id(t) in arrays]
+    finals = [
+        (arrays[id(t)], s) for t, (s, _, _) in zip(layer.outputs[:carried], states, strict=True) if id(t) in arrays
+    ]
     stacked = [
         (arrays[id(t)], result)
         for t, result in zip(layer.outputs[carried:], results[carried:], strict=True)

@@ -1,0 +1,255 @@
+"""How the keys and values of an attention kernel come from memory to the registers of warps: straight there, or by way of shared
+memory, where warps with different queries share them and more of them are on their way at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LIBRARY", "STAGING", "Tile", "direct", "staged"]
+
+MOST_REGISTERS = 200
+"""Of a thread, for fragments; what is left is for addresses."""
+STATIC_SHARED, SHARED = 47 << 10, 226 << 10
+"""Bytes of shared memory that a block may have without asking, and at most."""
+
+LIBRARY = r"""
+// What thread t of four has of a row of D terms: 8 neighbours of each 32, 4 of a last 16. `from` is the first of them, where `swap` is 0;
+// where it is 32, the halves of each 64 have changed places.
+template <int D, typename T> DEVICE void fetch_terms(const T* from, int t, int swap, u32 (&words)[D / 8]) {
+  #pragma unroll
+  for (int i = 0; i < D / 32; i++) {
+    Lanes<T, 8> some;
+    fetch_lanes<8>(from + (32 * i ^ swap), some);
+    #pragma unroll
+    for (int k = 0; k < 4; k++) words[4 * i + k] = some.word[k];
+  }
+  if constexpr (D % 32 != 0) {
+    Lanes<T, 4> some;
+    fetch_lanes<4>(from + (D / 32 * 32 - 4 * t), some);
+    words[D / 8 - 2] = some.word[0]; words[D / 8 - 1] = some.word[1];
+  }
+}
+// What thread g of eight has of a row of E columns: 8 neighbours of each 64, 4 of 32 that are left, 2 of 16 that are left.
+template <int E, typename T> DEVICE void fetch_columns(const T* from, int g, u32 (&words)[E / 16]) {
+  #pragma unroll
+  for (int i = 0; i < E / 64; i++) {
+    Lanes<T, 8> some;
+    fetch_lanes<8>(from + 64 * i, some);
+    #pragma unroll
+    for (int k = 0; k < 4; k++) words[4 * i + k] = some.word[k];
+  }
+  if constexpr (E % 64 >= 32) {
+    Lanes<T, 4> some;
+    fetch_lanes<4>(from + (E / 64 * 64 - 4 * g), some);
+    words[E / 64 * 4] = some.word[0]; words[E / 64 * 4 + 1] = some.word[1];
+  }
+  if constexpr (E % 32 != 0) {
+    Lanes<T, 2> some;
+    fetch_lanes<2>(from + (E / 32 * 32 - 6 * g), some);
+    words[E / 16 - 1] = some.word[0];
+  }
+}
+// Strides of q, k, v and y count bytes: an address is then two additions away.
+template <typename T> DEVICE const T* further(const T* from, i64 bytes) { return (const T*)((const u8*)from + bytes); }
+template <typename T> DEVICE const T* further(const T* from, u32 bytes) { return (const T*)((const u8*)from + bytes); }
+template <typename T> DEVICE T* further(T* from, i64 bytes) { return (T*)((u8*)from + bytes); }
+// The lower or the upper halves of two words.
+DEVICE u32 halves(u32 x, u32 y, int upper) { return __byte_perm(x, y, upper ? 0x7632 : 0x5410); }
+"""
+
+STAGING = r"""
+#define SHARED_MEMORY(name) extern __shared__ __align__(1024) u8 name[]
+// 16 bytes to shared memory, or as many zeros, in the group of copies that `close_copies` ends. All groups but the last N are there,
+// for the thread that asked, after `await_copies`.
+DEVICE void copy_16(void* to, const void* from, bool there) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+      :: "r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> DEVICE void await_copies() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+"""
+"""What depends on the machine: the emulator of the tests has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How a block divides the work. The text form names a tactic."""
+
+    fragments: int
+    """16 queries each, of a warp."""
+    rows: int
+    """Warps with different queries."""
+    parts: int
+    """Warps that share the keys of the same queries."""
+    octets: int
+    """Keys that a warp takes at a time, in eights: 2, 4 or 8."""
+    stages: int = 0
+    """Rounds of `parts` times so many keys in shared memory; 0: keys don't go through it."""
+
+    def __str__(self) -> str:
+        stages = f".s{self.stages}" if self.stages else ""
+        return f"q{16 * self.fragments}x{self.rows}.k{8 * self.octets}x{self.parts}{stages}"
+
+    @property
+    def queries(self) -> int:
+        return 16 * self.fragments * self.rows
+
+    @property
+    def keys(self) -> int:
+        """Of a round."""
+        return 8 * self.octets * self.parts
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.rows * self.parts
+
+    def merged(self, out_width: int) -> int:
+        """Bytes of shared memory in which parts merge what they have."""
+        return 0 if self.parts == 1 else 4 * self.parts * self.queries * (out_width + 2)
+
+    def shared(self, width: int, out_width: int) -> int:
+        """Bytes of shared memory with stages: the rounds, then, in the same place, what parts merge."""
+        return max(2 * self.stages * self.keys * (width + out_width), self.merged(out_width))
+
+    def fits(self, width: int, out_width: int, masks: bool = False) -> bool:
+        """Whether registers and shared memory suffice for these widths, and a mask that has 16 bits for each score."""
+        rows, keys = 16 * self.fragments, 8 * self.octets
+        held = rows * (width // 2 + out_width + keys) + masks * rows * keys // 2
+        held += keys * (max(width, out_width) if self.stages else width + out_width) // 2
+        if held > 32 * min(MOST_REGISTERS, 65536 // self.threads - 40):
+            return False
+        return self.shared(width, out_width) <= SHARED if self.stages else self.merged(out_width) <= STATIC_SHARED
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Statements at the places of a kernel where something is read: before and after the wait for the inputs, around the loop over
+    blocks of keys, and where a block's scores, or all of it, are done."""
+
+    declared: list[str]
+    begun: list[str]
+    loop: list[str]
+    scored: list[str]
+    entered: list[str]
+    ended: list[str]
+    merging: list[str]
+    """Declares `held`, `tops` and `totals` in shared memory."""
+
+
+HELD = "[PARTS][ROWS][M][E / 8][4][32]"
+BY_ROW = "[PARTS][16 * M * ROWS]"
+
+
+def direct(stored: str, *, mask: bool) -> Reads:
+    """Each warp reads its own keys, one block ahead of their use."""
+    declared = [
+        "  k += 8 * t; v += 8 * g;",
+        "  u32 to_key[TILES], to_value[OWN];",
+        "  #pragma unroll",
+        "  for (int j = 0; j < TILES; j++) to_key[j] = (OWN * (g / 2) + 2 * j + g % 2) * ks;",
+        "  #pragma unroll",
+        "  for (int s = 0; s < OWN; s++) to_value[s] = (OWN * t + s) * vs;",
+        "  auto fetch_keys = [&](int block) {",
+        f"    const {stored}* from = further(k, block * KEYS * ks);",
+        # The scores of keys beyond the last are thrown away: they may be the last one's.
+        "    const u32 last = (keys - 1 - block * KEYS) * ks;",
+        "    #pragma unroll",
+        "    for (int j = 0; j < TILES; j++) fetch_terms<D>(further(from, lower(to_key[j], last)), t, 0, key[j]);",
+        *["    fetch_mask(block);"] * mask,
+        "  };",
+        "  auto fetch_values = [&](int block) {",
+        f"    const {stored}* from = further(v, block * KEYS * vs);",
+        "    if ((block + 1) * KEYS <= keys) {",
+        "      #pragma unroll",
+        "      for (int s = 0; s < OWN; s++) fetch_columns<E>(further(from, to_value[s]), g, value[s / 4][s % 4]);",
+        "    } else {",
+        "      #pragma unroll",
+        "      for (int s = 0; s < OWN; s++) {",
+        "        for (int i = 0; i < E / 16; i++) value[s / 4][s % 4][i] = 0;",
+        "        if (block * KEYS + OWN * t + s < keys) fetch_columns<E>(further(from, to_value[s]), g, value[s / 4][s % 4]);",
+        "      }",
+        "    }",
+        "  };",
+    ]
+    return Reads(
+        declared,
+        begun=["  if (part < blocks) { fetch_keys(part); fetch_values(part); }"],
+        loop=["  #pragma unroll 1", "  for (int block = part; block < blocks; block += PARTS) {"],
+        scored=["    if (block + PARTS < blocks) fetch_keys(block + PARTS);"],
+        entered=["    if (block + PARTS < blocks) fetch_values(block + PARTS);"],
+        ended=["  }"],
+        merging=[f"  __shared__ float held{HELD}, tops{BY_ROW}, totals{BY_ROW};"],
+    )
+
+
+def staged(stored: str, *, mask: bool, blocks: str) -> Reads:
+    """All warps of a block copy rounds of keys to shared memory, some ahead of their use. `blocks` is how many its last queries look at.
+
+    Rows of 64 elements have 16-byte chunks in an order in which the threads that read at once meet different banks: of k, every other
+    row has its halves changed; of v, each OWN rows have theirs permuted by twice their number.
+    """
+    declared = [
+        "  SHARED_MEMORY(memory);",
+        f"  const int rounds = ({blocks} + PARTS - 1) / PARTS;",
+        "  constexpr int ROUND = PARTS * KEYS;",
+        "  auto stage = [&](int round) {",
+        f"    {stored}* to = ({stored}*)memory + round % STAGES * (ROUND * (D + E));",
+        *_copy("k", "D", "r % 2 * 4"),
+        "    to += ROUND * D;",
+        *_copy("v", "E", "r / OWN % 4 * 2"),
+        "  };",
+    ]
+    first = f"(const {stored}*)memory + round % STAGES * (ROUND * (D + E))"
+    return Reads(
+        declared,
+        begun=[
+            "  #pragma unroll 1",
+            "  for (int round = 0; round < STAGES - 1; round++) {",
+            "    if (round < rounds) stage(round);",
+            "    close_copies();",
+            "  }",
+            *["  if (part < blocks) fetch_mask(part);"] * mask,
+        ],
+        loop=[
+            "  #pragma unroll 1",
+            "  for (int round = 0; round < rounds; round++) {",
+            "    await_copies<STAGES - 2>();",
+            "    __syncthreads();",
+            "    if (round + STAGES - 1 < rounds) stage(round + STAGES - 1);",
+            "    close_copies();",
+            "    const int block = round * PARTS + part;",
+            "    if (block >= blocks) continue;",
+            f"    const {stored}* keys_at = {first} + (part * KEYS + OWN * (g / 2) + g % 2) * D + 8 * t;",
+            "    #pragma unroll",
+            "    for (int j = 0; j < TILES; j++) fetch_terms<D>(keys_at + 2 * j * D, t, D % 64 ? 0 : g % 2 * 32, key[j]);",
+        ],
+        scored=[
+            *["    if (block + PARTS < blocks) fetch_mask(block + PARTS);"] * mask,
+            f"    const {stored}* values_at = {first} + ROUND * D + (part * KEYS + OWN * t) * E + 8 * (E % 64 ? g : g ^ 2 * t);",
+            "    #pragma unroll",
+            "    for (int s = 0; s < OWN; s++) fetch_columns<E>(values_at + s * E, g, value[s / 4][s % 4]);",
+        ],
+        entered=[],
+        ended=["  }"],
+        merging=[
+            f"  typedef float Held{HELD}; typedef float Row{BY_ROW};",
+            "  Held& held = *(Held*)memory; Row& tops = *(Row*)(memory + sizeof(Held)); Row& totals = *(&tops + 1);",
+            "  __syncthreads();",
+        ],
+    )
+
+
+def _copy(name: str, width: str, swap: str) -> list[str]:
+    """All threads copy a round of one operand, whose rows have `width` elements, to `to`."""
+    return [
+        f"    constexpr int {name}_chunks = ROUND * {width} / 8;",
+        "    #pragma unroll",
+        f"    for (int i = 0; i < ({name}_chunks + THREADS - 1) / THREADS; i++) {{",
+        "      const u32 c = i * THREADS + threadIdx.x;",
+        f"      if ({name}_chunks % THREADS == 0 || c < {name}_chunks) {{",
+        f"        const int r = c / ({width} / 8), chunk = c % ({width} / 8), at = round * ROUND + r, swap = {width} % 64 ? 0 : {swap};",
+        f"        copy_16(to + r * {width} + (chunk ^ swap) * 8, further({name}, lower(at, keys - 1) * {name}s) + chunk * 8, at < keys);",
+        "      }",
+        "    }",
+    ]

@@ -49,11 +49,11 @@ class Binaries:
         return _read(key) if held is None else bytes(held)
 
     def keep(self, binaries: Mapping[BinaryKey, bytes]) -> None:
-        """Put what is not there yet into the user's cache folder. One that can't be written is said so in the log, and
-        nothing else."""
+        """Put what is not there yet into the user's cache folder, but nothing of an engine file's: that is trusted for
+        this engine alone. One that can't be written is said so in the log, and nothing else."""
         for key, data in binaries.items():
             path = _path(key)
-            if path is None or path.exists():
+            if path is None or key in self._held or path.exists():
                 continue
             try:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.building import BUILDING
 from bench.checking import CHECKING
+from bench.cpu import CPU
 from bench.facts import load_average
 from bench.importing import IMPORTING
 from bench.report import rewrite, section_text
@@ -23,7 +24,7 @@ from bench.startup import STARTUP
 
 __all__ = ["BENCHMARKS", "main"]
 
-BENCHMARKS: tuple[Benchmark, ...] = (STARTUP, CHECKING, IMPORTING, BUILDING, RUNNING)
+BENCHMARKS: tuple[Benchmark, ...] = (STARTUP, CHECKING, IMPORTING, BUILDING, RUNNING, CPU)
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -39,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no folder {chosen.corpus}")
     if not chosen.report_only:
         with tempfile.TemporaryDirectory(prefix="trtn-bench-") as scratch:
-            options = Options(_ROOT / "specs", Path(scratch), chosen.corpus, chosen.quick, chosen.threads)
+            options = Options(
+                *(_ROOT / "specs", Path(scratch), chosen.corpus, chosen.quick, chosen.threads),
+                *(chosen.nets, chosen.openvino),
+            )
             for benchmark in benchmarks:
                 _run(benchmark, options, chosen.out)
     if chosen.document is not None:
@@ -71,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=_ROOT / "build" / "bench", help="folder of the JSON results (build/bench)"
     )
     parser.add_argument("--corpus", type=Path, help="folder of .onnx models")
+    parser.add_argument("--nets", type=Path, help="folder of .onnx networks to measure against other CPU engines, too")
+    parser.add_argument("--openvino", metavar="PYTHON", help="an interpreter that has OpenVINO, to compare with it")
     parser.add_argument("--document", type=Path, help="a Markdown file whose marked sections are rewritten")
     parser.add_argument("--report-only", action="store_true", help="measure nothing, rewrite the document from --out")
     parser.add_argument("--threads", type=int, default=2, help="threads of every runtime (2)")

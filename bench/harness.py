@@ -85,14 +85,26 @@ def time_process(argv: Sequence[str], *, runs: int, warmup: int = 1) -> Sample:
 
 
 def isolated(
-    function: Callable[..., Any], *, timeout: float = 600.0, blas_threads: int = 2, **arguments: Any
+    function: Callable[..., Any],
+    *,
+    timeout: float = 600.0,
+    blas_threads: int = 2,
+    python: str | None = None,
+    **arguments: Any,
 ) -> Isolated:
     """Run a module-level function in a fresh process, with JSON arguments and a JSON result.
 
-    blas_threads: what NumPy may use there. Raises Failure where the function raises, the process dies, or `timeout`
-    seconds pass.
+    blas_threads: what NumPy may use there. python: the interpreter, this one by default. Raises Failure where the
+    function raises, the process dies, or `timeout` seconds pass.
     """
-    argv = [sys.executable, "-m", "bench.worker", function.__module__, function.__qualname__, json.dumps(arguments)]
+    argv = [
+        python or sys.executable,
+        "-m",
+        "bench.worker",
+        function.__module__,
+        function.__qualname__,
+        json.dumps(arguments),
+    ]
     try:
         done = subprocess.run(
             argv,

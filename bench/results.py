@@ -19,13 +19,16 @@ Unit = Literal["text", "count", "bytes", "ratio", "us", "ms", "s"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run was told: `corpus` is a folder of models, `quick` asks for fewer runs."""
+    """What a run was told: `corpus` is a folder of models, `nets` one of networks that are measured against other CPU
+    engines, `openvino` an interpreter that has OpenVINO; `quick` asks for fewer runs."""
 
     specs: Path
     scratch: Path
     corpus: Path | None = None
     quick: bool = False
     threads: int = 2
+    nets: Path | None = None
+    openvino: str | None = None
 
     def runs(self, wanted: int) -> int:
         return max(1, wanted // 5) if self.quick else wanted

@@ -14,6 +14,7 @@ import numpy as np
 from trtn.backend.binaries import Binaries
 from trtn.backend.devices.packing import PackedWeights
 from trtn.backend.devices.threads import ThreadPools, thread_count
+from trtn.dsl.weights.mapped import forget
 
 __all__ = ["CPU"]
 
@@ -65,7 +66,12 @@ class CPU:
         return _POOLS.running(self.threads if compiled else None, blas=blas if arrays else None)
 
     def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
-        return self._packed.get(array, array.ctypes.data, form, make)
+        def once(plain: Any) -> Any:
+            made = make(plain)
+            forget(plain)  # of a mapped file: otherwise both forms would count as the process's memory
+            return made
+
+        return self._packed.get(array, array.ctypes.data, form, once)
 
     def room(self, nbytes: int) -> Any:
         return self._packed.room(nbytes, self.arena)

@@ -204,11 +204,17 @@ class Container:
         return self._entries[name].sha256
 
     def verify(self, *names: str) -> None:
-        """Compares sections with their hashes, all of them by default; EngineError names the first that differs."""
+        """Compares sections with their hashes, all of them by default; EngineError names the first that differs. What
+        was read of a file does not stay the process's memory."""
         for name in names or self.names:
             entry, section, digest = self._entries[name], self.section(name), hashlib.sha256()
             for start in range(0, entry.nbytes, _HASH_STEP):
                 digest.update(section[start : start + _HASH_STEP])
+                if self._mapping is not None:
+                    first = (entry.offset + start) // mmap.PAGESIZE * mmap.PAGESIZE
+                    self._mapping.madvise(
+                        mmap.MADV_DONTNEED, first, min(entry.offset + start + _HASH_STEP, entry.end) - first
+                    )
             if digest.hexdigest() != entry.sha256:
                 _refuse(self._name, f"section `{name}` is damaged: sha256 differs")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
@@ -38,7 +38,17 @@ __all__ = [
 
 Launch = Callable[[], None]
 """Runs a bound kernel once. On a GPU it only enqueues, on CuPy's current stream: no allocation, no waiting, so that it
-can be recorded into a graph."""
+can be recorded into a graph.
+
+One that is nothing but calls of C functions may have them as its attribute `calls`: then they are made in one go with
+those of the launches before and after it."""
+
+
+class ForeignCall(NamedTuple):
+    """A C function's address, and its arguments: whole numbers and pointers. It gives an int, 0 for success."""
+
+    address: int
+    arguments: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

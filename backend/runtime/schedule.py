@@ -14,11 +14,12 @@ from trtn.backend.plan.arrays import Table, take_arrays, take_views
 from trtn.backend.plan.roles import Role, roles_of
 from trtn.backend.plan.storage import Place, StoragePlan
 from trtn.backend.runtime.io import check_sizes, refuse
+from trtn.backend.runtime.replay import replayed
 from trtn.dsl.dims import evaluate, symbol, symbols
 from trtn.dsl.network import Network, Tensor
 
 if TYPE_CHECKING:
-    from trtn.backend.providers import Prepared
+    from trtn.backend.providers import Launch, Prepared
 
 __all__ = ["Run", "Schedule", "Step"]
 
@@ -76,6 +77,7 @@ class Schedule:
         """The arrays that stay where they are from run to run, by tensor id."""
         self.steps: list[Step] = []
         self._bound: list[Run | None] = []
+        self._runs: list[tuple[Step, Run | None]] = []
 
     @property
     def nbytes(self) -> int:
@@ -97,11 +99,12 @@ class Schedule:
             step = self._step(n, role, workspace)
             self.steps.append(step)
             self._bound.append(step.bind(dict(self.fixed)) if known and not step.late else None)
+        self._runs = self._in_one_go()
 
     def launches(self) -> Callable[[], None]:
         """All steps one after another, where every array stays where it is."""
-        runs = [run for run in self._bound if run is not None]
-        assert len(runs) == len(self.steps), "a step depends on arrays that are not there yet"
+        runs = [run for _, run in self._runs if run is not None]
+        assert len(runs) == len(self._runs), "a step depends on arrays that are not there yet"
         sizes = dict(self.sizes)
 
         def launch() -> None:
@@ -109,6 +112,26 @@ class Schedule:
                 run(sizes)
 
         return launch
+
+    def _in_one_go(self) -> list[tuple[Step, Run | None]]:
+        """The steps with what runs them; those that are next to each other and come down to calls of C functions as
+        one."""
+        found: list[tuple[Step, Run | None]] = []
+        pending: list[tuple[Step, _Launched]] = []
+
+        def settle() -> None:
+            together = replayed([run.launch for _, run in pending]) if len(pending) > 1 else None
+            found.extend(pending if together is None else [(pending[0][0], _Launched(together))])
+            pending.clear()
+
+        for step, run in zip(self.steps, self._bound, strict=True):
+            if isinstance(run, _Launched) and hasattr(run.launch, "calls"):
+                pending.append((step, run))
+                continue
+            settle()
+            found.append((step, run))
+        settle()
+        return found
 
     def run(self, table: Table) -> Sizes:
         """Run all steps. `table` has the inputs and, where they are given, the outputs' arrays by tensor id; results
@@ -118,7 +141,7 @@ class Schedule:
             array[...] = table[key]
         outputs = {key: table[key] for key in self._staged_outputs}
         table.update(self.fixed)
-        for step, bound in zip(self.steps, self._bound, strict=True):
+        for step, bound in self._runs:
             (bound or step.bind(table))(sizes)
         for key, array in outputs.items():
             array[...] = self._staged_outputs[key]
@@ -224,10 +247,23 @@ class Schedule:
 
 def _kernel(group: Group, prepared: Prepared, workspace: Any) -> Callable[[Table], Run]:
     def bind(table: Table) -> Run:
-        launch = prepared.bind([table[id(t)] for t in group.inputs], [table[id(t)] for t in group.outputs], workspace)
-        return lambda sizes: launch()
+        return _Launched(
+            prepared.bind([table[id(t)] for t in group.inputs], [table[id(t)] for t in group.outputs], workspace)
+        )
 
     return bind
+
+
+class _Launched:
+    """A kernel's launch as a run: it has no need of sizes."""
+
+    __slots__ = ("launch",)
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+
+    def __call__(self, sizes: Sizes) -> None:
+        self.launch()
 
 
 def _nothing(sizes: Sizes) -> None:

@@ -14,7 +14,7 @@ from trtn.backend.tuner.lock_check import missing_entries, stale_entries
 from trtn.backend.tuner.tuner import NO_KERNEL
 from trtn.dsl.diagnostics import Diagnostic
 
-__all__ = ["AheadTuner"]
+__all__ = ["AbsentGpu", "AheadTuner"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,15 @@ def test_an_engine_s_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (binaries.find(A), binaries.find(B)) == (b"of the engine", b"of the folder")
 
 
+def test_an_engine_s_stay_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who trusts one file does not trust what it calls another engine's kernel."""
+    monkeypatch.setenv("TRTN_CACHE", str(tmp_path))
+    binaries = Binaries()
+    binaries.hold({A: memoryview(b"of the engine")})
+    binaries.keep({A: b"of the engine", B: b"compiled here"})
+    assert (Binaries().find(A), Binaries().find(B)) == (None, b"compiled here")
+
+
 def test_a_folder_that_can_not_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRTN_CACHE", str(tmp_path / "file"))

@@ -1,7 +1,7 @@
 """Engines on a GPU: the CPU's results, whatever way the feeds come and the outputs go.
 
 How fast an engine is does not matter here, so little is timed: the tuner has tests of its own. TRTN_FULL_TESTS takes
-the large specs, too.
+more of the large specs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CASES: dict[str, dict[str, int]] = {
 }
 LARGE = {"bert_base": {"B": 2, "S": 16}, "gpt2_small": {"B": 1, "S": 24}}
 """More than 100 million weights, which take seconds to be made up."""
-if os.environ.get("TRTN_FULL_TESTS"):
-    CASES |= LARGE
+FULL = bool(os.environ.get("TRTN_FULL_TESTS"))
+SIZES = CASES | LARGE
 HALF_RTOL = {"mobilenet_v2": 2e-2}
 """Of f16 engines where it is not 5e-3: random weights lose more through 52 convolutions."""
 
@@ -38,7 +38,7 @@ HALF_RTOL = {"mobilenet_v2": 2e-2}
 @cache
 def on_cpu(spec: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Feeds of a case and the CPU's results for them."""
-    feeds = make_feeds(load(spec), CASES[spec])
+    feeds = make_feeds(load(spec), SIZES[spec])
     return feeds, trtn.build(load(spec), device="cpu").run(feeds)
 
 
@@ -47,7 +47,7 @@ def lenet(device: str) -> Engine:
     return trtn.build(load("lenet"), device=device, effort=0)
 
 
-@pytest.mark.parametrize("spec", CASES)
+@pytest.mark.parametrize("spec", [*CASES, *(LARGE if FULL else ())])
 def test_specs_give_the_cpu_results(spec: str) -> None:
     feeds, reference = on_cpu(spec)
     context = trtn.build(load(spec), device="cuda", effort=0).create_context()
@@ -55,10 +55,10 @@ def test_specs_give_the_cpu_results(spec: str) -> None:
         assert_close(context.run(feeds), reference, RTOL)
 
 
-@pytest.mark.parametrize("spec", [s for s in CASES if s != "lenet"])
+@pytest.mark.parametrize("spec", [*CASES, *(LARGE if FULL else ["bert_base"])])
 def test_f16_is_one_graph_and_near_f32(spec: str) -> None:
     feeds, reference = on_cpu(spec)
-    network = fixed_at(load(spec), CASES[spec])
+    network = fixed_at(load(spec), SIZES[spec])
     context = trtn.build(network, device="cuda", precision="f16", effort=1).create_context()
     for _ in range(2):
         assert_close(context.run(feeds), reference, HALF_RTOL.get(spec, 5e-3))

@@ -14,7 +14,8 @@ _IMAGES = frozenset({"f32", "f16", "bf16", "u8"})
 
 
 class StemFusion:
-    """conv of an image of up to 4 channels in a 16-bit float, its epilogue, and the cast that made the image such."""
+    """conv of an image of up to 4 channels in a 16-bit float, its epilogue, the cast that made the image such, and the
+    max-pooling that alone reads the result."""
 
     name = "stem"
     kind = "stem"
@@ -26,11 +27,25 @@ class StemFusion:
         group = with_epilogue(index, seed, 1)
         while any(t.weight is None for t in _others(group)):  # a residual
             group = group[:-1]
+        group = (*group, *_pooling(index, group[-1].output))
         cast = index.maker(seed.inputs[0])
         return (cast, *group) if cast is not None and _is_absorbed(index, cast) else group
 
 
 FUSION = StemFusion()
+
+
+def _pooling(index: GraphIndex, result: Tensor) -> tuple[Layer, ...]:
+    """The max-pooling that alone reads a convolution's result, if one does."""
+    readers = index.readers(result)
+    if (
+        len(readers) != 1
+        or index.is_yielded(result)
+        or readers[0].op.name != "max_pool"
+        or not index.is_free(readers[0])
+    ):
+        return ()
+    return (readers[0],) if max(readers[0].attrs["dilations"]) == 1 else ()
 
 
 def _is_absorbed(index: GraphIndex, cast: Layer) -> bool:

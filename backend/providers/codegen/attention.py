@@ -106,7 +106,7 @@ class AttentionFamily:
             own = [0] * (4 - len(mask.shape)) + [s if d > 1 else 0 for d, s in zip(mask.shape, mask.strides, strict=True)]
             by_query = own[2] != 0
             room = 2 * tile.octets * mask.dtype.itemsize
-            vectors = own[3] == 1 and mask.align % min(room, 16) == 0
+            vectors = own[3] == 1 and keys % (2 * tile.octets) == 0 and mask.align % min(room, 16) == 0
             vectors = vectors and all(s * mask.dtype.itemsize % min(room, 16) == 0 for s in own[:3])
             slots.append(number)
             strides += [*map(np.int64, own[:3]), np.int32(own[3])]
@@ -118,7 +118,7 @@ class AttentionFamily:
         )
         arguments = (
             *map(Slot, (*slots, len(inputs))),
-            *map(np.int32, (queries, keys, *[heads // k.shape[1]] * spec.shared)), np.float32(scale * LOG2E), *strides,
+            *map(np.int32, (queries, keys, *[heads // k.shape[1]] * spec.shared)), np.float32(scale * (LOG2E if spec.late_scale else 1.0)), *strides,
         )  # fmt: skip
         return Plan((Call(spec, (heads, down, batch), (tile.threads, 1, 1), arguments, spec.dynamic_shared),))
 

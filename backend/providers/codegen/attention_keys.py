@@ -68,6 +68,11 @@ DEVICE void copy_16(void* to, const void* from, bool there) {
 }
 DEVICE void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N> DEVICE void await_copies() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+// Four matrices of 8 x 8: lane k points to row k % 8 of matrix k / 8 and gets elements of column lane / 4 of rows 2 t and 2 t + 1 of each.
+DEVICE void read_columns(u32 (&to)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"((u32)__cvta_generic_to_shared(row)) : "memory");
+}
 """
 """What depends on the machine: the emulator of the tests has its own."""
 
@@ -131,20 +136,27 @@ class Reads:
     begun: list[str]
     loop: list[str]
     scored: list[str]
+    step: list[str]
+    """As weights enter the sums, before step `s`."""
     entered: list[str]
     ended: list[str]
     merging: list[str]
     """Declares `held`, `tops` and `totals` in shared memory."""
+    operands: tuple[str, str]
+    """The fragment of v for step `s` and fragment `i` of the result."""
 
 
 HELD = "[PARTS][ROWS][M][E / 8][4][32]"
 BY_ROW = "[PARTS][16 * M * ROWS]"
+ROWS_OF_VALUES = "  u32 value[TILES / 2][4][E / 16];"
+PAIRED = tuple(f"halves(value[s][{n}][i / 2], value[s][{n + 1}][i / 2], i % 2)" for n in (0, 2))
 
 
 def direct(stored: str, *, mask: bool) -> Reads:
     """Each warp reads its own keys, one block ahead of their use."""
     declared = [
         "  k += 8 * t; v += 8 * g;",
+        ROWS_OF_VALUES,
         "  u32 to_key[TILES], to_value[OWN];",
         "  #pragma unroll",
         "  for (int j = 0; j < TILES; j++) to_key[j] = (OWN * (g / 2) + 2 * j + g % 2) * ks;",
@@ -177,27 +189,31 @@ def direct(stored: str, *, mask: bool) -> Reads:
         begun=["  if (part < blocks) { fetch_keys(part); fetch_values(part); }"],
         loop=["  #pragma unroll 1", "  for (int block = part; block < blocks; block += PARTS) {"],
         scored=["    if (block + PARTS < blocks) fetch_keys(block + PARTS);"],
+        step=[],
         entered=["    if (block + PARTS < blocks) fetch_values(block + PARTS);"],
         ended=["  }"],
         merging=[f"  __shared__ float held{HELD}, tops{BY_ROW}, totals{BY_ROW};"],
+        operands=(PAIRED[0], PAIRED[1]),
     )
 
 
-def staged(stored: str, *, mask: bool, blocks: str) -> Reads:
+def staged(stored: str, *, mask: bool, blocks: str, turned: bool) -> Reads:
     """All warps of a block copy rounds of keys to shared memory, some ahead of their use. `blocks` is how many its last queries look at.
+    With `turned`, fragments of v are read as such, with the columns of v and y in their own order.
 
     Rows of 64 elements have 16-byte chunks in an order in which the threads that read at once meet different banks: of k, every other
-    row has its halves changed; of v, each OWN rows have theirs permuted by twice their number.
+    row has its halves changed; of v, each OWN rows have theirs permuted by twice their number, every other row by one more with `turned`.
     """
     declared = [
         "  SHARED_MEMORY(memory);",
+        "" if turned else ROWS_OF_VALUES,
         f"  const int rounds = ({blocks} + PARTS - 1) / PARTS;",
         "  constexpr int ROUND = PARTS * KEYS;",
         "  auto stage = [&](int round) {",
         f"    {stored}* to = ({stored}*)memory + round % STAGES * (ROUND * (D + E));",
         *_copy("k", "D", "r % 2 * 4"),
         "    to += ROUND * D;",
-        *_copy("v", "E", "r / OWN % 4 * 2"),
+        *_copy("v", "E", f"r / OWN % 4 * 2{' + r % 2' if turned else ''}"),
         "  };",
     ]
     first = f"(const {stored}*)memory + round % STAGES * (ROUND * (D + E))"
@@ -226,10 +242,10 @@ def staged(stored: str, *, mask: bool, blocks: str) -> Reads:
         ],
         scored=[
             *["    if (block + PARTS < blocks) fetch_mask(block + PARTS);"] * mask,
-            f"    const {stored}* values_at = {first} + ROUND * D + (part * KEYS + OWN * t) * E + 8 * (E % 64 ? g : g ^ 2 * t);",
-            "    #pragma unroll",
-            "    for (int s = 0; s < OWN; s++) fetch_columns<E>(values_at + s * E, g, value[s / 4][s % 4]);",
+            f"    const {stored}* values_at = {first} + ROUND * D;",
+            *(TURNED if turned else AS_THEY_LIE),
         ],
+        step=TURNED_STEP if turned else [],
         entered=[],
         ended=["  }"],
         merging=[
@@ -237,7 +253,28 @@ def staged(stored: str, *, mask: bool, blocks: str) -> Reads:
             "  Held& held = *(Held*)memory; Row& tops = *(Row*)(memory + sizeof(Held)); Row& totals = *(&tops + 1);",
             "  __syncthreads();",
         ],
+        operands=("value[i][0]", "value[i][1]") if turned else (PAIRED[0], PAIRED[1]),
     )
+
+
+AS_THEY_LIE = [
+    "    values_at += (part * KEYS + OWN * t) * E + 8 * (E % 64 ? g : g ^ 2 * t);",
+    "    #pragma unroll",
+    "    for (int s = 0; s < OWN; s++) fetch_columns<E>(values_at + s * E, g, value[s / 4][s % 4]);",
+]
+TURNED = [
+    "    const int to = lane % 8 / 2, chunk = lane / 16, swap = E % 64 ? 0 : to * 2 + lane % 2;",
+    "    values_at += (part * KEYS + OWN * to + lane / 8 % 2 * 2 + lane % 2) * E;",
+]
+TURNED_STEP = [
+    "      u32 value[E / 8][2];",
+    "      #pragma unroll",
+    "      for (int i = 0; i < E / 8; i += 2) {",
+    "        u32 four[4];",
+    "        read_columns(four, values_at + 4 * s * E + (i + chunk ^ swap) * 8);",
+    "        value[i][0] = four[0]; value[i][1] = four[1]; value[i + 1][0] = four[2]; value[i + 1][1] = four[3];",
+    "      }",
+]
 
 
 def _copy(name: str, width: str, swap: str) -> list[str]:

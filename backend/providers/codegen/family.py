@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from trtn.backend.devices import Device
 from trtn.backend.group import Group
+from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic
 from trtn.dsl.dtypes import DType
 
@@ -112,10 +114,8 @@ class Family(Protocol):
 class SizedFamily(Protocol):
     """A family whose ways to run a group depend on its sizes. `tactics` then has examples of all of them."""
 
-    def tactics_for(
-        self, group: Group, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand], effort: int
-    ) -> Sequence[Tactic]:
-        """Some of the ways for operands like these, the likeliest first, more at a higher effort (0..5)."""
+    def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
+        """Those of use for a problem, the likeliest first, more at a higher effort (0..5)."""
         ...
 
 

@@ -47,7 +47,7 @@ class FlashAttentionSpec:
     mask_by_query: bool
     """Whether it differs from query to query."""
     mask_in_vectors: bool
-    """Whether neighbouring keys' elements are read together."""
+    """Whether OWN neighbouring keys' elements are read together; their number is a multiple of OWN."""
     shared: bool
     """Whether heads of k and v serve several of q."""
     positive: bool
@@ -55,8 +55,19 @@ class FlashAttentionSpec:
 
     @property
     def late_scale(self) -> bool:
-        """Whether scores are scaled only as they become exponents."""
+        """Whether scores are scaled only as they become exponents; `scale` is that of powers of 2 then."""
         return self.positive and not self.mask
+
+    @property
+    def exponents(self) -> str:
+        """What makes exponents of 2 of scores."""
+        return "scale" if self.late_scale else f"{float(LOG2E).hex()}f"
+
+    @property
+    def turned(self) -> bool:
+        """Whether fragments of v come from shared memory as such. Warps that merge what they have go without, since threads then have
+        longer runs of columns."""
+        return self.tile.stages > 0 and self.tile.parts == 1
 
     @property
     def machine(self) -> str:
@@ -95,7 +106,7 @@ class FlashAttentionSpec:
                 "  const i64 sample = blockIdx.z;",
                 "  q = further(q, sample * qn + head * qh) + 8 * t; y = further(y, sample * yn + head * yh);",
                 "  k = further(k, sample * kn + other * kh); v = further(v, sample * vn + other * vh);",
-                "  u32 to_row[2 * M], terms[M][2][D / 8], key[TILES][D / 8], value[TILES / 2][4][E / 16];",
+                "  u32 to_row[2 * M], terms[M][2][D / 8], key[TILES][D / 8];",
                 "  #pragma unroll",
                 "  for (int n = 0; n < 2 * M; n++) to_row[n] = lower(row + 8 * n, queries - 1) * qs;",
                 *["  const int ahead = keys - queries;"] * self.causal,
@@ -112,7 +123,7 @@ class FlashAttentionSpec:
                 *reads.loop,
                 *self._scores(stored),
                 *reads.scored,
-                *self._weights(stored),
+                *self._weights(stored, reads),
                 *reads.entered,
                 *reads.ended,
                 "  #pragma unroll",
@@ -132,7 +143,7 @@ class FlashAttentionSpec:
         stored, mask = C_TYPES[self.dtype], bool(self.mask)
         if not self.tile.stages:
             return direct(stored, mask=mask)
-        return staged(stored, mask=mask, blocks=self._blocks("start + 16 * M * ROWS"))
+        return staged(stored, mask=mask, blocks=self._blocks("start + 16 * M * ROWS"), turned=self.turned)
 
     def _blocks(self, query: str) -> str:
         """How many blocks of keys the queries before one look at; less than 0 for none, too."""
@@ -155,7 +166,7 @@ class FlashAttentionSpec:
             place, held = "mask + lower(row + 16 * m + 8 * h, queries - 1) * ms", "[M][2]"
         read = "for (int c = 0; c < OWN; c++) if (at + c < keys) own[m][h].at[c] = from[(i64)(at + c) * ml];"
         if self.mask_in_vectors:
-            read = f"if (at + OWN <= keys) fetch_lanes<OWN>(from + at, own[m][h]); else {read}"
+            read = "if (at < keys) fetch_lanes<OWN>(from + at, own[m][h]);"
         return [
             "  mask += sample * mn + head * mh;",
             f"  Lanes<{C_TYPES[self.mask]}, OWN> own{held};",
@@ -174,7 +185,7 @@ class FlashAttentionSpec:
         if self.mask == "bool":
             scaled = f"{at} ? {scaled} : -infinity()"
         elif self.mask:
-            scaled += f" + widen({at}) * {float(LOG2E).hex()}f"
+            scaled += f" + widen({at})"
         hidden = "at >= keys" + (" || at > row + 16 * m + c / 2 * 8 + ahead" if self.causal else "")
         partial = "(block + 1) * KEYS > keys" + (" || (block + 1) * KEYS - 1 > first + ahead" if self.causal else "")
         every = [
@@ -208,13 +219,14 @@ class FlashAttentionSpec:
             "    }",
         ]
 
-    def _weights(self, stored: str) -> list[str]:
+    def _weights(self, stored: str, reads: Reads) -> list[str]:
         """Scores become weights relative to the greatest so far, which enter the sums."""
-        scale = " * scale" if self.late_scale else ""
         return [
+            f"    const float exponents = {self.exponents};",
             "    u32 weight[M][TILES / 2][4];",
             "    #pragma unroll",
             "    for (int m = 0; m < M; m++) {",
+            "      float fade[2];",
             "      #pragma unroll",
             "      for (int h = 0; h < 2; h++) {",
             "        float most = top[m][h];",
@@ -222,21 +234,25 @@ class FlashAttentionSpec:
             "        for (int j = 0; j < TILES; j++) most = maximum(most, maximum(score[m][j][2 * h], score[m][j][2 * h + 1]));",
             "        most = maximum(most, __shfl_xor_sync(~0u, most, 1));",
             "        most = maximum(most, __shfl_xor_sync(~0u, most, 2));",
-            # Where a query has seen no key yet, everything is 2^(-inf - 0) = 0.
-            f"        const float zero = most == -infinity() ? 0.0f : most{scale};",
-            f"        const float fade = quick_exp2(top[m][h]{scale} - zero);",
+            # Where a query has seen no key yet, weights are 2^(-inf - 0) = 0, and there is nothing to fade.
+            "        const float zero = most == -infinity() ? 0.0f : most * exponents;",
+            "        fade[h] = top[m][h] == -infinity() ? 1.0f : quick_exp2(top[m][h] * exponents - zero);",
             "        top[m][h] = most;",
-            "        total[m][h] *= fade;",
+            "        total[m][h] *= fade[h];",
             "        #pragma unroll",
             "        for (int j = 0; j < TILES; j++)",
             "          #pragma unroll",
             "          for (int c = 2 * h; c < 2 * h + 2; c++) {",
-            f"            score[m][j][c] = quick_exp2(score[m][j][c]{scale} - zero);",
+            "            score[m][j][c] = quick_exp2(score[m][j][c] * exponents - zero);",
             "            total[m][h] += score[m][j][c];",
             "          }",
-            "        #pragma unroll",
-            "        for (int i = 0; i < E / 8; i++) { sums[m][i][2 * h] *= fade; sums[m][i][2 * h + 1] *= fade; }",
             "      }",
+            # The greatest score soon stays.
+            "      if (__any_sync(~0u, fade[0] != 1.0f || fade[1] != 1.0f))",
+            "        #pragma unroll",
+            "        for (int i = 0; i < E / 8; i++)",
+            "          #pragma unroll",
+            "          for (int c = 0; c < 4; c++) sums[m][i][c] *= fade[c / 2];",
             "      #pragma unroll",
             "      for (int j = 0; j < TILES; j++)",
             "        #pragma unroll",
@@ -244,17 +260,21 @@ class FlashAttentionSpec:
             f"          weight[m][j / 2][j % 2 * 2 + h] = narrow2(score[m][j][2 * h], score[m][j][2 * h + 1], {stored}());",
             "    }",
             "    #pragma unroll",
-            "    for (int s = 0; s < TILES / 2; s++)",
+            "    for (int s = 0; s < TILES / 2; s++) {",
+            *reads.step,
             "      #pragma unroll",
             "      for (int i = 0; i < E / 8; i++) {",
-            "        const u32 b0 = halves(value[s][0][i / 2], value[s][1][i / 2], i % 2);",
-            "        const u32 b1 = halves(value[s][2][i / 2], value[s][3][i / 2], i % 2);",
+            f"        const u32 b0 = {reads.operands[0]}, b1 = {reads.operands[1]};",
             "        #pragma unroll",
             f"        for (int m = 0; m < M; m++) multiply(sums[m][i], weight[m][s], b0, b1, {stored}());",
             "      }",
+            "    }",
         ]
 
     def _columns(self) -> Iterator[Columns]:
+        if self.turned:
+            yield from (Columns(n, 1, 8 * n) for n in range(self.out_width // 8))
+            return
         first = 0
         for size in (*[64] * (self.out_width // 64), 32, 16):
             if self.out_width - 8 * first >= size:
@@ -297,7 +317,6 @@ class FlashAttentionSpec:
             "  }",
             "  __syncthreads();",
         ]
-        scale = " * scale" if self.late_scale else ""
         for each, columns in groupby(self._columns(), key=lambda columns: columns.each):
             blocks = list(columns)
             lines += [
@@ -308,10 +327,10 @@ class FlashAttentionSpec:
                 f"    float most = -infinity(), all = 0.0f, out[{each}] = {{}};",
                 "    #pragma unroll",
                 "    for (int p = 0; p < PARTS; p++) most = maximum(most, tops[p][r]);",
-                f"    const float zero = most == -infinity() ? 0.0f : most{scale};",
+                f"    const float exponents = {self.exponents}, zero = most == -infinity() ? 0.0f : most * exponents;",
                 "    #pragma unroll",
                 "    for (int p = 0; p < PARTS; p++) {",
-                f"      const float factor = quick_exp2(tops[p][r]{scale} - zero);",
+                "      const float factor = quick_exp2(tops[p][r] * exponents - zero);",
                 "      all += factor * totals[p][r];",
                 "      #pragma unroll",
                 f"      for (int i = 0; i < {each}; i++)",

@@ -1,7 +1,7 @@
 """Matrix products on the tensor cores of compute capability 9.0 (`wgmma`), for sizes at which waiting decides: a cluster of blocks shares
 a tile of the result, each sums over a part of K, and the parts meet in shared memory.
 
-Four warps of a block fetch, the others multiply: stages pass between them by two barriers each. The weight lies packed, in the very bytes
+Some warps of a block fetch, the others multiply: stages pass between them by two barriers each. The weight lies packed, in the very bytes
 that shared memory is to hold, so one thread fetches a stage of it in one go, and does so before the inputs are there. In shared memory,
 rows of 64 elements have their 16-byte chunks permuted by the row's number, as `wgmma` reads them without conflicts.
 """
@@ -22,8 +22,6 @@ ATOM = 8 * DEPTH
 """Elements of 8 packed columns of the weight in a stage."""
 LANES = 4
 """Columns that a thread finishes at a time."""
-FETCHING = 128
-"""Threads of a block that fetch."""
 EARLY = 16
 """Elements of other operands that a thread reads before it multiplies; more would take registers from the sums."""
 
@@ -92,13 +90,15 @@ class Tile:
     """Blocks of a cluster, each of which takes a part of K."""
     stages: int
     """Stages in shared memory."""
+    warps: int = 4
+    """Warps that fetch. With 8 more is on its way at a time, with 4 a block starts sooner."""
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}.c{self.parts}.s{self.stages}"
+        return f"{self.rows}x{self.columns}.c{self.parts}.s{self.stages}.f{self.warps}"
 
     @property
     def threads(self) -> int:
-        return FETCHING + 2 * self.rows
+        return 32 * self.warps + 2 * self.rows
 
     @property
     def stage(self) -> int:
@@ -214,7 +214,14 @@ class GemmSpec:
             f"const {stored}* __restrict__ x", "const u8* __restrict__ w", *([f"const {stored}* __restrict__ bias"] * self.bias),
             *(f"const {kinds[n]}* __restrict__ {n}" for n in names), f"{result}* __restrict__ y",
         ]  # fmt: skip
-        sizes = ["M", "N", "C", "octets", "stages", *(["steps", "H", "W", "P", "Q", "before", "left"] if self.taps else [])]
+        sizes = [
+            "M",
+            "N",
+            "C",
+            "octets",
+            "stages",
+            *(["steps", "H", "W", "P", "Q", "before", "left"] if self.taps else []),
+        ]
         strides = [*(["xn", "xh", "xw"] if self.taps else ["xm"]), *(f"{n}m" for n in (*self.tensors, "y"))]
         return ", ".join([*pointers, *(f"const int {n}" for n in (*sizes, *strides))])
 
@@ -229,7 +236,7 @@ class GemmSpec:
                 self.machine,
                 f'extern "C" __global__ void CLUSTER({t.parts}) __launch_bounds__({t.threads}, 1) kernel({self.parameters()}) {{',
                 f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, PARTS = {t.parts}, STAGES = {t.stages}, STAGE = {t.stage};",
-                f"  constexpr int MULTIPLYING = {2 * t.rows}, FETCHING = {FETCHING}, LOADS = ROWS * 8 / FETCHING, PITCH = {t.pitch};",
+                f"  constexpr int MULTIPLYING = {2 * t.rows}, FETCHING = {32 * t.warps}, LOADS = ROWS * 8 / FETCHING, PITCH = {t.pitch};",
                 f"  constexpr int PART = {t.part}, VECTORS = COLUMNS / {LANES}, BY = (FETCHING + MULTIPLYING) / VECTORS, TURNS = {t.turns};",
                 "  SHARED_MEMORY(memory);",
                 f"  u64 *full = (u64*)(memory + {t.held}), *empty = full + STAGES;",
@@ -398,8 +405,8 @@ class GemmSpec:
             "  if (PARTS > 1) { cluster_arrive(); cluster_wait(); } else __syncthreads();",
             f"  float all[TURNS][{LANES}] = {{}};",
             "  #pragma unroll",
-            "  for (int i = 0; i < TURNS; i++) {",
-            "    const float* at = sheet + minimum(low + begin + i * BY, ROWS - 1) * PITCH + c;",
+            "  for (int i = 0; i < TURNS; i++) if (finishes(begin + i * BY)) {",
+            "    const float* at = sheet + (low + begin + i * BY) * PITCH + c;",
             f"    float one[PARTS][{LANES}];",
             "    #pragma unroll",
             f"    for (int p = 0; p < PARTS; p++) {{ {read} }}",
@@ -408,17 +415,17 @@ class GemmSpec:
             "      #pragma unroll",
             f"      for (int j = 0; j < {LANES}; j++) all[i][j] += one[p][j];",
             "  }",
-            # No block may end while another one reads what it has: who is through says so now, and waits at the end.
-            "  if (PARTS > 1) cluster_arrive();",
             "  #pragma unroll",
-            "  for (int i = 0; i < TURNS; i++) {",
+            "  for (int i = 0; i < TURNS; i++) if (finishes(begin + i * BY)) {",
             "    #pragma unroll",
             f"    for (int j = 0; j < {LANES}; j++) {{",
             f"      const float total = all[i][j]{' + bias_v[j]' if self.bias else ''};",
             *(f"      {line}" for line in statements),
             f"      all[i][j] = {value};",
             "    }",
-            f"    if (finishes(begin + i * BY)) store<{LANES}>(y + (i64)(m0 + low + begin + i * BY) * ym + n, all[i]);",
+            f"    store<{LANES}>(y + (i64)(m0 + low + begin + i * BY) * ym + n, all[i]);",
             "  }",
-            "  if (PARTS > 1) cluster_wait();",
+            # No block may end while another one reads what it has. What was read is there by now: it has been stored.
+            "  __syncwarp();",
+            "  if (PARTS > 1) { cluster_arrive(); cluster_wait(); }",
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trtn.backend.fusion.gpu.few_rows import MOST_ROWS, few_rows_refusal
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
-from trtn.backend.providers.codegen import expressions
+from trtn.backend.providers.codegen import cluster, expressions
 from trtn.backend.providers.codegen.elementwise import copy_program, elementwise_call
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
@@ -20,8 +20,8 @@ from trtn.backend.providers.codegen.walk import Geometry, join, vector_width
 __all__ = ["FAMILY", "GemvFamily", "GemvSpec"]
 
 
-MOST_HELD = 128
-"""Elements of the weight that a lane holds at most."""
+MOST_HELD = 24 << 10
+"""Elements of a block's columns that fit into shared memory, less what fills up the last vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class GemvSpec:
     bias: bool
     epilogue: Program
     channel_operands: int
-    held: int = 0
-    """Vectors of the weight that a lane asks for before the kernels before this one are done; 0: it reads them as it goes."""
+    inner: int = 0
+    """Elements of a column, where a block has room for its columns; 0: an argument says how many there are."""
 
     def source(self) -> str:
         stored = C_TYPES[self.dtype]
@@ -59,11 +59,12 @@ class GemvSpec:
                 PRELUDE,
                 expressions.LIBRARY,
                 ACCUMULATORS,
+                cluster.LIBRARY,
                 f'extern "C" __global__ void __launch_bounds__({32 * self.warps}) kernel({", ".join([*pointers, *sizes])}) {{',
                 f"  constexpr int M = {self.rows}, V = {self.vector};",
                 f"  const int lane = threadIdx.x % 32, column = blockIdx.x * {self.warps} + threadIdx.x / 32;",
                 "  w += (i64)lower(column, columns - 1) * inner;",
-                *self._ask(stored),
+                *self._ask(),
                 "  WAIT_FOR_INPUTS();",
                 "  LET_NEXT_START();",
                 "  if (column >= columns) return;",
@@ -92,26 +93,32 @@ class GemvSpec:
             ]
         )
 
-    def _ask(self, stored: str) -> list[str]:
-        if not self.held:
+    def _ask(self) -> list[str]:
+        """The column of the weight is asked for before the kernels before this one are done. It comes to shared memory: the
+        compiler would move reads into registers behind the waiting."""
+        if not self.inner:
             return []
         return [
-            f"  Lanes<{stored}, V> held[{self.held}];",
+            f"  constexpr int INNER = {self.inner}, HELD = (INNER + 32 * V - 1) / (32 * V);",
+            f"  __shared__ uint4 asked[{self.warps}][HELD][32];",
+            "  uint4 (&own)[HELD][32] = asked[threadIdx.x / 32];",
             "  #pragma unroll",
-            f"  for (int n = 0; n < {self.held}; n++) if ((n * 32 + lane) * V < inner) fetch_lanes<V>(w + (n * 32 + lane) * V, held[n]);",
+            "  for (int n = 0; n < HELD; n++) {",
+            "    const bool there = (n * 32 + lane) * V < INNER;",
+            "    copy_16(&own[n][lane], there ? w + (n * 32 + lane) * V : w, there);",
+            "  }",
         ]
 
     def _each(self) -> list[str]:
         """The head of a loop over the lane's vectors `v` of the weight, at `k`."""
-        if not self.held:
+        if not self.inner:
             unroll = f"  #pragma unroll {max(1, 8 // self.rows)}"
             return [unroll, "  for (int k = lane * V; k < inner; k += 32 * V) {", "    float v[V]; load<V>(w + k, v);"]
         return [
+            "  copies_done();",
             "  #pragma unroll",
-            f"  for (int n = 0; n < {self.held}; n++) if (const int k = (n * 32 + lane) * V; k < inner) {{",
-            "    float v[V];",
-            "    #pragma unroll",
-            "    for (int j = 0; j < V; j++) v[j] = widen(held[n].at[j]);",
+            "  for (int n = 0; n < HELD; n++) if (const int k = (n * 32 + lane) * V; INNER % (32 * V) == 0 || k < INNER) {",
+            f"    float v[V]; load<V>((const {C_TYPES[self.dtype]}*)&own[n][lane], v);",
         ]
 
 
@@ -166,7 +173,7 @@ class GemvFamily:
             bool(bias_at),
             epilogue.program,
             len(epilogue.channels),
-            _held(inner, vector),
+            inner if vector * x.dtype.itemsize == 16 and warps * inner <= MOST_HELD else 0,
         )
         slots = (at, weight_at if is_turned else packed, *bias_at, *epilogue.channels, *epilogue.tensors, len(inputs))
         numbers = (np.int32(inner), np.int32(columns), *(np.int64(own[0]) for own in rows.strides))
@@ -175,9 +182,3 @@ class GemvFamily:
 
 
 FAMILY = GemvFamily()
-
-
-def _held(inner: int, vector: int) -> int:
-    """Vectors of a column that a lane can hold, in 64 registers; 0 where they are too many."""
-    count = -(-inner // (32 * vector))
-    return count if count * max(vector, 2) <= MOST_HELD else 0

@@ -17,6 +17,8 @@ from trtn.backend.providers.codegen.program import Program
 from trtn.backend.providers.codegen.rows import ACCUMULATORS, MULTIPROCESSORS
 
 __all__ = [
+    "WIDE",
+    "WIDTHS",
     "Extents",
     "ImagePart",
     "Split",
@@ -25,6 +27,7 @@ __all__ = [
     "image_reach",
     "in_vectors",
     "kernel_of",
+    "padded",
     "pointers_of",
 ]
 
@@ -32,8 +35,8 @@ UNIT = 8
 """Channels that are moved together."""
 MOST_THREADS = 1024
 REGISTERS = 65536
-_WIDTHS, _HEIGHTS = (4, 5, 7, 8, 14), (1, 2, 4)
-"""Columns and rows of a thread."""
+WIDTHS, WIDE, _HEIGHTS = (4, 5, 7, 8), (14,), (1, 2, 4)
+"""Columns and rows of a thread: some columns, or many, which takes fewer threads that do less in all."""
 _SECTOR = 16
 """Elements of 16 bits that memory gives at once."""
 _SLICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36)
@@ -117,10 +120,10 @@ def padded(middle: int) -> int:
     return -(-middle // 4) * 4
 
 
-def cluster_split(taps: Taps, extents: Extents, blocks: int) -> Split | None:
+def cluster_split(taps: Taps, extents: Extents, blocks: int, widths: Sequence[int] = WIDTHS) -> Split | None:
     """The likeliest way to share an image among the blocks of a cluster, None where they can't hold it."""
     parts = ((n, blocks // n) for n in range(1, blocks + 1) if blocks % n == 0)
-    found = [split for slices, bands in parts for split in _splits(taps, extents, slices, bands)]
+    found = [split for slices, bands in parts for split in _splits(taps, extents, slices, bands, widths)]
     return min(found, key=lambda split: split.cycles(taps, extents.middle), default=None)
 
 
@@ -128,7 +131,7 @@ def free_split(taps: Taps, extents: Extents, images: int, most_bands: int) -> Sp
     """The likeliest way to share images among as many blocks as serve, None where there is none."""
     rows = {-(-extents.result[0] // n) for n in range(1, extents.result[0] + 1)}
     bands = sorted(n for n in rows if n <= most_bands)
-    found = [split for n in bands for slices in _SLICES for split in _splits(taps, extents, slices, n)]
+    found = [split for n in bands for slices in _SLICES for split in _splits(taps, extents, slices, n, WIDTHS)]
 
     def guess(split: Split) -> tuple[float, int]:
         turns = -(-images * split.blocks // MULTIPROCESSORS)
@@ -137,13 +140,13 @@ def free_split(taps: Taps, extents: Extents, images: int, most_bands: int) -> Sp
     return min(found, key=guess, default=None)
 
 
-def _splits(taps: Taps, extents: Extents, slices: int, bands: int) -> Iterator[Split]:
+def _splits(taps: Taps, extents: Extents, slices: int, bands: int, widths: Sequence[int]) -> Iterator[Split]:
     """Ways to cut an image into parts that a block can hold."""
     octets, (high, wide) = extents.channels // UNIT, extents.result
     if slices > octets or bands > high:
         return
     channels, rows = UNIT * -(-octets // slices), -(-high // bands)
-    for width, height in product(_WIDTHS, _HEIGHTS):
+    for width, height in product(widths, _HEIGHTS):
         split = Split(slices, bands, channels, rows, width, height, -(-wide // width), -(-rows // height))
         fits = split.shared(taps, extents.middle) <= cluster.SHARED and extents.middle <= split.threads <= MOST_THREADS
         if fits and split.registers(taps) * split.threads <= REGISTERS:

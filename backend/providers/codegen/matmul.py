@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trtn.backend.devices import Device
 from trtn.backend.group import Group
+from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
+from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.gemm_wgmma import DEPTH, GemmSpec, PackSpec, Taps, Tile
@@ -24,17 +27,21 @@ SHAPES = (
 )
 """Rows and columns of a tile."""
 PARTS = (1, 2, 3, 4, 6, 8)
-SHARED = 227 * 1024 - 1024
-"""Bytes of shared memory that a block may have, less what the barriers and the driver take."""
+SHARED_IN_ALL = 228 * 1024
+"""Bytes of shared memory of a multiprocessor; each block takes 1 KiB more than it asks for."""
 WHOLE = 16
 """Stages in shared memory at most: that many hold a block's whole part of K."""
-OFFERED = 10
+LONG = 5
+"""Stages of a part from which on more warps may fetch."""
+OFFERED = 12
 """Tactics for a problem."""
 FEWEST_ROWS = 9
 """Fewer are a matter of reading the weight (`gemv`)."""
 MOST_WORK = 1 << 32
 """Multiplications from which on a product is a matter of throughput, and so for libraries."""
-_NAME = re.compile(r"(\d+)x(\d+)\.c(\d+)\.s(\d+)")
+ARCHITECTURE = "sm_90"
+"""The only one that has these instructions."""
+_NAME = re.compile(r"(\d+)x(\d+)\.c(\d+)\.s(\d+)\.f(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +97,20 @@ class MatmulFamily:
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         stages = Product(1, *_weight_sizes(group.layers[0])).stages
-        tiles = (Tile(*shape, parts, 4) for parts in PARTS if parts <= stages for shape in SHAPES)
+        parts = [n for n in PARTS if n <= stages]
+        tiles = (
+            Tile(*shape, parts[n % len(parts)], 2 + n % 3, 8 if shape[0] == 64 and n % 2 else 4)
+            for n, shape in enumerate(SHAPES)
+        )
         return [Tactic(str(t), numerics="reassociated") for t in tiles]
 
-    def tactics_for(
-        self, group: Group, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand], effort: int
-    ) -> Sequence[Tactic]:
-        """The likeliest ways for a problem, by a model of their times."""
-        product = _product(group.layers[0], outputs[0])
-        if not FEWEST_ROWS <= product.rows or product.work > MOST_WORK:
+    def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
+        """The likeliest ways, by a model of their times."""
+        if device.name != f"cuda:{ARCHITECTURE}":
+            return ()
+        layout = problem.outputs[0]
+        product = _product(problem.group.layers[0], layout.size)
+        if product.rows < FEWEST_ROWS or product.work > MOST_WORK:
             return ()
         return [Tactic(str(t), numerics="reassociated") for t in tiles_for(product)[: OFFERED * effort // 3]]
 
@@ -116,7 +128,7 @@ class MatmulFamily:
         number = {id(t): n for n, t in enumerate(group.inputs)}
         at, weight_at, *bias_at = (number[id(t)] for t in main.inputs if t is not None)
         x, weight = inputs[at], inputs[weight_at]
-        product = _product(main, y)
+        product = _product(main, y.size)
         columns, channels = product.columns, product.channels
         if tile.parts > product.stages:
             raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
@@ -130,9 +142,7 @@ class MatmulFamily:
         packed = len(inputs) + len(outputs)
         taps = window and window[0]
         whole = -(-product.stages // tile.parts) <= tile.stages
-        spec = GemmSpec(
-            x.dtype.name, tile, whole, taps, bool(bias_at), epilogue.program, len(epilogue.channels)
-        )
+        spec = GemmSpec(x.dtype.name, tile, whole, taps, bool(bias_at), epilogue.program, len(epilogue.channels))
         places = [*y.shape[2:], *window[1]] if window else []
         numbers = [product.rows, columns, channels, product.octets, product.stages]
         numbers += [product.steps, *x.shape[2:], *places] if window else []
@@ -155,8 +165,8 @@ def parse_tile(name: str) -> Tile:
     tile = Tile(*map(int, found.groups()))
     if (tile.rows, tile.columns) not in SHAPES or tile.parts not in PARTS:
         raise TacticError(f"`{name}` is not among the tiles that there are")
-    if not 0 < tile.stages <= WHOLE or tile.shared > SHARED:
-        raise TacticError(f"`{name}` has too many stages")
+    if not 0 < tile.stages <= WHOLE or tile.shared > cluster.SHARED or tile.warps not in (4, 8):
+        raise TacticError(f"`{name}` has too many stages or warps")
     return tile
 
 
@@ -172,20 +182,25 @@ def _candidates(product: Product) -> Iterator[Tile]:
             if parts > product.stages:
                 continue
             part = -(-product.stages // parts)
-            fits = SHARED // (Tile(*shape, parts, 1).stage + 16)
+            fits = cluster.SHARED // (Tile(*shape, parts, 1).stage + 16)
             for stages in sorted({min(part, fits, WHOLE), min(part, 4)}, reverse=True):
                 yield Tile(*shape, parts, stages)
+                if part >= LONG and shape[0] == 64:
+                    yield Tile(*shape, parts, stages, 8)
 
 
 def _time(product: Product, tile: Tile) -> float:
-    """About how many microseconds a launch takes: what one multiprocessor reads and multiplies, and where the parts meet."""
+    """About how many microseconds a launch takes after another one: a sum fitted to measurements on an H200, of use for ranking only."""
     blocks = -(-product.rows // tile.rows) * -(-product.columns // tile.columns) * tile.parts
-    turns = -(-blocks // MULTIPROCESSORS)
-    stages = -(-product.stages // tile.parts)
-    read = turns * stages * tile.stage / 70e3
-    multiplied = turns * stages * tile.rows * tile.columns * DEPTH / 2048 / 1755
-    met = (0.6 if tile.parts > 1 else 0.0) + turns * tile.rows * tile.columns * 4 / 400e3
-    return max(read, multiplied) + 0.3 * min(read, multiplied) + met
+    part = -(-product.stages // tile.parts)
+    resident = max(1, min(SHARED_IN_ALL // (tile.shared + 1024), 2048 // tile.threads))
+    waves = -(-blocks // (MULTIPROCESSORS * resident))
+    met = 0.4 + 0.17 * tile.parts if tile.parts > 1 else 0.0
+    fetched = waves * part * (0.07 if tile.warps == 4 else 0.05) + blocks * part * tile.stage / 7.2e6
+    finished = -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / 6800
+    return (
+        1.9 * (waves - 1) + met + fetched + finished + (0.36 if part > tile.stages else 0.0) + 0.03 * (tile.warps - 4)
+    )
 
 
 def _axis(main: Layer) -> int:
@@ -200,9 +215,9 @@ def _weight_sizes(main: Layer) -> tuple[int, int, int]:
     return (shape[0], shape[1], shape[2] * shape[3]) if main.op.name == "conv" else (shape[1], shape[0], 1)
 
 
-def _product(main: Layer, y: Operand) -> Product:
+def _product(main: Layer, results: int) -> Product:
     columns, channels, taps = _weight_sizes(main)
-    return Product(y.size // columns, columns, channels, taps)
+    return Product(results // columns, columns, channels, taps)
 
 
 def _matrix(operand: Operand, axis: int) -> int:

@@ -60,7 +60,7 @@ class CodegenProvider:
             Tactic(f"{family.name}.{t.name}", t.workspace, t.numerics)
             for family in families()
             if not family.refusal(problem.group)
-            for t in _tactics(family, problem, effort)
+            for t in _tactics(family, problem, device, effort)
         ]
 
     def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
@@ -117,9 +117,9 @@ def _compile(specs: Sequence[KernelSpec], device: Device) -> None:
         modules.compile_all(specs, device.name.removeprefix("cuda:"), device.binaries)
 
 
-def _tactics(family: Family, problem: Problem, effort: int) -> Sequence[Tactic]:
+def _tactics(family: Family, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
     if isinstance(family, SizedFamily):
-        return family.tactics_for(problem.group, problem.sizes, *operands_of(problem), effort)
+        return family.tactics_for(problem, device, effort)
     return family.tactics(problem.group)
 
 

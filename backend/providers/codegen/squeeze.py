@@ -18,6 +18,8 @@ from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusa
 from trtn.backend.providers.codegen.excitation import Stage
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.image_part import (
+    WIDE,
+    WIDTHS,
     Extents,
     ImagePart,
     Split,
@@ -32,8 +34,8 @@ from trtn.dsl.network import Layer
 
 __all__ = ["FAMILY", "SqueezeFamily"]
 
-CLUSTERS = (16, 8)
-"""Blocks that share an image, to be timed."""
+CLUSTERS = ("cluster16", "cluster16.wide", "cluster8")
+"""How many blocks share an image, and whether threads have many columns, to be timed."""
 MOST_SUMS = 1 << 13
 """Sums of an image's channels over parts of it, which are all read by each block that scales."""
 
@@ -75,7 +77,7 @@ class SqueezeFamily:
         return ""
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        names = ("pair", *(f"cluster{n}" for n in CLUSTERS), "steps")
+        names = ("pair", *CLUSTERS, "steps")
         return [Tactic(name, numerics="reassociated") for name in names]
 
     def plan(
@@ -88,7 +90,8 @@ class SqueezeFamily:
         if tactic == "pair":
             return _two_kernels(_Layout(group, parts, inputs, outputs))
         if tactic != "steps":
-            return _one_kernel(_Layout(group, parts, inputs, outputs), int(tactic.removeprefix("cluster")))
+            blocks, _, form = tactic.removeprefix("cluster").partition(".")
+            return _one_kernel(_Layout(group, parts, inputs, outputs), int(blocks), WIDE if form else WIDTHS)
         excited = [layer for part in parts.products for layer in part.layers]
         steps = (
             (depthwise.FAMILY, part_of("conv", parts.image.layers)),
@@ -180,9 +183,9 @@ class _Layout:
         return Plan(calls, tuple(self.scratch), tuple(self.once))
 
 
-def _one_kernel(layout: _Layout, blocks: int) -> Plan:
+def _one_kernel(layout: _Layout, blocks: int, widths: Sequence[int]) -> Plan:
     """A cluster of blocks an image."""
-    split = cluster_split(layout.taps, layout.extents, blocks)
+    split = cluster_split(layout.taps, layout.extents, blocks, widths)
     if split is None:
         raise TacticError(f"{blocks} blocks can't hold an image")
     spec = ClusterSpec(layout.part(split, layout.extents), layout.gate)

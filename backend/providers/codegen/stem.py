@@ -8,30 +8,18 @@ matrix are read as they lie. Rows of the window are filled up with zero taps to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trtn.backend.fusion.gpu.stem import stem_refusal
-from trtn.backend.group import Group
-from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import expressions
-from trtn.backend.providers.codegen.elementwise import copy_program, elementwise_call
-from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
-from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
-from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE, SUPPORTED
+from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
-from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
-from trtn.dsl.ops.windows import actual_pads
 
-__all__ = ["FAMILY", "PackSpec", "StemFamily", "StemSpec", "Window"]
+__all__ = ["COLUMNS", "LIBRARY", "SHARED", "WARPS", "PackSpec", "StemSpec", "Window", "smaller"]
 
 WARPS = 4
 COLUMNS = 16
 """Places of a fragment: neighbours in a row of the result."""
-ROWS_A_WARP = (2, 1, 4)
-"""With 4 a word of taps serves most products, with 2 enough of them while more blocks hide each other's waiting."""
-AT_ONCE = 64
-"""Channels of the result that a block makes at most."""
 SHARED = 48 * 1024
 """Bytes of shared memory that a block may have."""
 SHARED_IN_ALL = 227 * 1024
@@ -145,6 +133,37 @@ class StemSpec:
         return 2 * (window.height(WARPS * self.rows) * window.pitch + staged) + 4 * window.packed(self.outputs)
 
     @property
+    def more(self) -> tuple[str, ...]:
+        """Names of sizes of what is written, where they are not those of the convolution's result."""
+        return ()
+
+    @property
+    def dynamic(self) -> int:
+        """Bytes of shared memory that the launch asks for."""
+        return 0
+
+    @property
+    def libraries(self) -> list[str]:
+        return []
+
+    def tiles(self, high: int, wide: int) -> tuple[int, int]:
+        """Parts of what is written that blocks make, down and across."""
+        return -(-high // (WARPS * self.rows)), -(-wide // COLUMNS)
+
+    def memory(self) -> list[str]:
+        """What lies in shared memory: a part of x, the taps, results on their way."""
+        stored = C_TYPES[self.dtype]
+        return [
+            f"  alignas(16) __shared__ {stored} patch[HEIGHT * PITCH];",
+            "  alignas(16) __shared__ u32 taps[KH * OCTETS * NT * 32];",
+            f"  alignas(16) __shared__ {stored} staged[{WARPS}][{COLUMNS}][NT * 8 + 8];",
+        ]
+
+    def origin(self) -> str:
+        """The first place of the convolution that a block makes for part `tile`."""
+        return f"const int q0 = tile % across * {COLUMNS}, p0 = tile / across % down * {WARPS * self.rows};"
+
+    @property
     def resident(self) -> int:
         """Blocks that a multiprocessor holds: registers and shared memory allow no more."""
         registers = _OTHER_REGISTERS + 4 * self.rows * self.outputs // 8
@@ -158,7 +177,7 @@ class StemSpec:
             f"const {C_TYPES[self.image]}* __restrict__ x", "const uint4* __restrict__ w",
             *(f"const {types.get(n, stored)}* __restrict__ {n}" for n in by_channel), f"{stored}* __restrict__ y",
         ]  # fmt: skip
-        sizes = ", ".join(f"const int {n}" for n in ("H", "W", "P", "Q", "tiles", "down", "across"))
+        sizes = ", ".join(f"const int {n}" for n in ("H", "W", "P", "Q", "tiles", "down", "across", *self.more))
         strides = "const i64 xn, const int xc, const int xh, const int xw, const i64 yn, const int yh, const int yw"
         tiles = self.outputs // 8
         return "\n".join(
@@ -166,12 +185,11 @@ class StemSpec:
                 PRELUDE,
                 expressions.LIBRARY,
                 LIBRARY,
+                *self.libraries,
                 f'extern "C" __global__ void __launch_bounds__({WARPS * 32}, {self.resident}) kernel({", ".join(pointers)}, {sizes}, {strides}) {{',
                 f"  constexpr int KH = {window.kernel[0]}, OCTETS = {window.octets}, PITCH = {window.pitch}, NT = {tiles}, RW = {self.rows};",
                 f"  constexpr int HEIGHT = {window.height(WARPS * self.rows)}, STEP = {window.strides[1] * window.channels};",
-                f"  alignas(16) __shared__ {stored} patch[HEIGHT * PITCH];",
-                "  alignas(16) __shared__ u32 taps[KH * OCTETS * NT * 32];",
-                f"  alignas(16) __shared__ {stored} staged[{WARPS}][{COLUMNS}][NT * 8 + 8];",
+                *self.memory(),
                 "  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;",
                 "  LET_NEXT_START();",
                 "  const int part = blockIdx.y * NT * 8;",
@@ -184,7 +202,7 @@ class StemSpec:
                 *self._places(),
                 "  WAIT_FOR_INPUTS();",
                 "  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {",
-                f"    const int q0 = tile % across * {COLUMNS}, p0 = tile / across % down * {WARPS * self.rows};",
+                f"    {self.origin()}",
                 "    const i64 n = tile / across / down;",
                 "    __syncthreads();",
                 *self._fill(),
@@ -192,7 +210,7 @@ class StemSpec:
                 "    float sums[RW][NT][4];",
                 *self._start(),
                 *self._multiply(stored),
-                *self._finish(stored, by_channel),
+                *self.finish(by_channel),
                 "  }",
                 "}",
                 "",
@@ -299,12 +317,17 @@ class StemSpec:
             ]
         return [*lines, "    }"]
 
-    def _finish(self, stored: str, by_channel: Sequence[str]) -> list[str]:
-        """The epilogue on the sums, then through shared memory, so that each place's channels are written side by side."""
+    def finished(self, by_channel: Sequence[str]) -> tuple[str, str, str]:
+        """Reads for channels 8 k + 2 t and the next, statements, and the value that they make of a sum."""
         operands = by_channel[self.bias :]
         reads = " ".join(f"float {n}_v[2]; load<2>({n} + part + k * 8 + 2 * t, {n}_v);" for n in operands)
         statements, (value,) = self.epilogue.statements(["sums[r][k][2 * half + j]", *(f"{n}_v[j]" for n in operands)])
-        chunks = self.outputs // 8
+        return reads, " ".join(statements), value
+
+    def finish(self, by_channel: Sequence[str]) -> list[str]:
+        """The epilogue on the sums, then through shared memory, so that each place's channels are written side by side."""
+        stored, chunks = C_TYPES[self.dtype], self.outputs // 8
+        reads, statements, value = self.finished(by_channel)
         return [
             "    #pragma unroll",
             "    for (int r = 0; r < RW; r++) {",
@@ -315,7 +338,7 @@ class StemSpec:
             "        for (int half = 0; half < 2; half++) {",
             "          float v[2];",
             "          #pragma unroll",
-            f"          for (int j = 0; j < 2; j++) {{ {' '.join(statements)} v[j] = {value}; }}",
+            f"          for (int j = 0; j < 2; j++) {{ {statements} v[j] = {value}; }}",
             "          store<2>(&staged[warp][g + 8 * half][k * 8 + 2 * t], v);",
             "        }",
             "      }",
@@ -333,121 +356,9 @@ class StemSpec:
         ]
 
 
-class StemFamily:
-    """conv of images of up to 4 channels, in 16-bit floats; the cast to them is done as the image is read."""
-
-    name = "stem"
-
-    def refusal(self, group: Group) -> str:
-        main = _main(group)
-        conv = group.layers[main]
-        if conv.op.name != "conv":
-            return "it is not a convolution"
-        if group.outputs[0].dtype is not conv.output.dtype:
-            return "its result has another dtype than its product"
-        if any(t is not None and t.dtype is not conv.output.dtype for t in conv.inputs):
-            return "its operands differ in dtype"
-        if group.layers[0].inputs[0] is None or group.layers[0].inputs[0].dtype.name not in SUPPORTED:
-            return f"generated kernels don't take {group.layers[0].inputs[0]}"
-        refusal = stem_refusal(conv) or epilogue_refusal(group, main)
-        return refusal or ("a tensor enters its epilogue" if epilogue_of(group, main).tensors else "")
-
-    def tactics(self, group: Group) -> Sequence[Tactic]:
-        return [Tactic(name, numerics="reassociated") for name in ("auto", *(f"rows{r}" for r in ROWS_A_WARP))]
-
-    def plan(
-        self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
-    ) -> Plan:
-        import numpy as np
-
-        (y,) = outputs
-        if y.size == 0:
-            return Plan(())
-        main = _main(group)
-        conv, epilogue = group.layers[main], epilogue_of(group, main)
-        number = {id(t): n for n, t in enumerate(group.inputs)}
-        at = number[id(group.layers[0].inputs[0])]
-        weight_at, *bias_at = (number[id(t)] for t in conv.inputs[1:] if t is not None)
-        x, weight = inputs[at], inputs[weight_at]
-        if any(abs(s) * d >= 2**31 for o in (x, y) for s, d in zip(o.strides[1:], o.shape[1:], strict=True)):
-            raise TacticError("an image reaches over 2^31 elements or more")
-        attrs = conv.attrs
-        pads = actual_pads(
-            x.shape[2:], weight.shape[2:], attrs["strides"], attrs["pads"], attrs["dilations"], attrs["auto_pad"]
-        )
-        window = Window(x.shape[1], (weight.shape[2], weight.shape[3]), tuple(attrs["strides"]), (pads[0], pads[1]))
-        batch, channels, high, wide = y.shape
-        part = next(n for n in range(AT_ONCE, 0, -8) if channels % n == 0)
-        rows = int(tactic.removeprefix("rows")) if tactic != "auto" else _rows(batch * high * wide)
-        spec = StemSpec(
-            weight.dtype.name, x.dtype.name, window, part, rows, bool(bias_at), epilogue.program, _is_planar(x)
-        )
-        while spec.shared > SHARED:
-            spec = _smaller(spec)
-        down, across = -(-high // (WARPS * spec.rows)), -(-wide // COLUMNS)
-        tiles = batch * down * across
-        words = window.packed(channels)
-        packed = len(inputs) + len(outputs)
-        pack = Call(
-            PackSpec(weight.dtype.name, window),
-            grid_for(2 * words, 128),
-            (128, 1, 1),
-            (
-                Slot(weight_at),
-                Slot(packed),
-                np.uint32(2 * words),
-                np.uint32(channels // 8),
-                *map(np.int64, weight.strides),
-            ),
-        )
-        target, result, scratch, more = _channels_last(y, Slot(len(inputs)), Slot(packed + 1))
-        numbers = (
-            *map(np.int32, (*x.shape[2:], high, wide, tiles, down, across)),
-            np.int64(x.strides[0]),
-            *map(np.int32, x.strides[1:]),
-            np.int64(result.strides[0]),
-            *map(np.int32, result.strides[2:]),
-        )
-        slots = (*map(Slot, (at, packed, *bias_at, *epilogue.channels)), target)
-        parts = channels // spec.outputs
-        grid = (min(tiles, max(1, MULTIPROCESSORS * spec.resident // parts)), parts, 1)
-        call = Call(spec, grid, (WARPS * 32, 1, 1), (*slots, *numbers))
-        return Plan((call, *more), (4 * words, *scratch), (pack,))
-
-
-FAMILY = StemFamily()
-
-
-def _rows(places: int) -> int:
-    """Rows of a warp: two where that leaves each multiprocessor two blocks."""
-    return 2 if places >= 2 * WARPS * COLUMNS * MULTIPROCESSORS * 2 else 1
-
-
-def _smaller(spec: StemSpec) -> StemSpec:
+def smaller(spec: StemSpec) -> StemSpec:
     """The same work in smaller pieces, for less shared memory."""
     if spec.rows > 1:
         return replace(spec, rows=spec.rows // 2)
     part = next(n for n in range(spec.outputs - 8, 0, -8) if spec.outputs % n == 0)
     return replace(spec, outputs=part)
-
-
-def _main(group: Group) -> int:
-    """The number of the convolution: after the cast of the image, if there is one."""
-    return 1 if len(group.layers) > 1 and group.layers[0].op.name == "cast" else 0
-
-
-def _is_planar(x: Operand) -> bool:
-    return x.shape[1] > 1 and x.strides[1] > x.strides[3]
-
-
-def _channels_last(y: Operand, slot: Slot, scratch: Slot) -> tuple[Slot, Operand, tuple[int, ...], tuple[Call, ...]]:
-    """Where the kernel writes: y, where its channels lie side by side in steps of 16 bytes; else scratch memory that is copied."""
-    aligned = y.align >= 16 and all(
-        s * y.dtype.itemsize % 16 == 0 for a, s in enumerate(y.strides) if a != 1 and y.shape[a] > 1
-    )
-    if y.strides[1] == 1 and aligned:
-        return slot, y, (), ()
-    _, c, h, w = y.shape
-    middle = Operand(y.shape, (h * w * c, 1, w * c, c), y.dtype)
-    copy = elementwise_call(copy_program(y.dtype.name, y.dtype.name), y.shape, (middle,), (y,), (scratch, slot))
-    return scratch, middle, (y.size * y.dtype.itemsize,), tuple(copy)

@@ -10,10 +10,10 @@ import numpy as np
 
 from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
-from trtn.backend.providers.base import Launch
+from trtn.backend.providers.base import ForeignCall, Launch
 from trtn.backend.providers.llvm.emitter import NAME
 from trtn.backend.providers.llvm.family import Written
-from trtn.backend.providers.llvm.library import binary_key, compile_object, load
+from trtn.backend.machine_code import binary_key, compile_object, load
 
 __all__ = ["LlvmKernel"]
 
@@ -50,4 +50,5 @@ class LlvmKernel:
                 raise IndexError("an index is outside its axis")
 
         launch.held = (arrays, addresses, self._function)  # type: ignore[attr-defined]  # the addresses must stay
+        launch.calls = [ForeignCall(self._function.address, (where,))]  # type: ignore[attr-defined]
         return launch

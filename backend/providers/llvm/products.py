@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I16, I32, I64, POINTER, Emitter
-from trtn.backend.providers.llvm.library import has_feature
+from trtn.backend.machine_code import has_feature
 
 __all__ = ["BLOCK", "blocks_of", "pack_columns", "pack_numbers", "pairs_of", "write_product", "write_quantize"]
 

@@ -11,7 +11,7 @@ from trtn.backend.devices import Device
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
-from trtn.backend.providers.llvm import library
+from trtn.backend import machine_code
 
 if TYPE_CHECKING:
     from trtn.backend.providers.llvm.family import Written
@@ -45,10 +45,10 @@ class LlvmProvider:
     is_reference = False
 
     def unavailable(self, device: str) -> str | None:
-        return library.unavailable() if device == "cpu" else "LLVM is driven for CPUs only"
+        return machine_code.unavailable() if device == "cpu" else "LLVM is driven for CPUs only"
 
     def version(self) -> str:
-        return f"{library.version()}-{REVISION}"
+        return f"{machine_code.version()}-{REVISION}"
 
     def refusal(self, group: Group) -> str:
         if group.kind not in OPS:

@@ -142,7 +142,7 @@ def _bind_add(sums: Value, target: Value, lookup: Lookup) -> Launch:
 
     more, total = lookup(sums), lookup(target)
     flat = total.reshape(more.shape)
-    return partial(np.add, flat, more, flat, casting="unsafe")  # in f64
+    return partial(np.add, flat, more, out=flat, casting="unsafe")  # in f64
 
 
 def _tensor(layer: Layer, index: int) -> Tensor | None:

@@ -144,7 +144,7 @@ class _Region:
         def make(lookup: Lookup) -> Launch:
             import numpy as np
 
-            return partial(getattr(np, ufunc), lookup(source), lookup(other), lookup(into))
+            return partial(getattr(np, ufunc), lookup(source), lookup(other), out=lookup(into))
 
         self.program.python(make)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ctypes import byref, c_char_p, c_void_p
+from ctypes import addressof, byref, c_char_p, c_void_p, cast
 from typing import Any
 
+from trtn.backend.providers.base import ForeignCall
 from trtn.backend.providers.onednn.enums import Alg, Query
 from trtn.backend.providers.onednn.library import ExecArg, OneDnnError, check, engine, library, stream
 from trtn.backend.providers.onednn.memory import Memory, MemoryDesc
@@ -98,6 +99,9 @@ class Primitive:
                 raise OneDnnError("dnnl_primitive_execute", status)
 
         run.memories = memories  # type: ignore[attr-defined]
+        address = cast(execute, c_void_p).value or 0
+        given = (handle.value or 0, queue.value or 0, count, addressof(arguments))
+        run.calls = [ForeignCall(address, given)]  # type: ignore[attr-defined]
         return run
 
     def __del__(self) -> None:

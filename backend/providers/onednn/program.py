@@ -241,4 +241,6 @@ def _sequence(calls: Sequence[Launch], held: Sequence[Any]) -> Launch:
             call()
 
     launch.held = held  # type: ignore[attr-defined]
+    if all(hasattr(call, "calls") for call in calls):
+        launch.calls = [made for call in calls for made in call.calls]  # type: ignore[attr-defined]
     return launch

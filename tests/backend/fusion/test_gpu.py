@@ -44,11 +44,23 @@ def weights(*shape: int) -> Any:
 def test_the_stem_takes_the_cast_and_its_activation() -> None:
     b = Net()
     y = b.of("conv", half(b, b.x(3, 16, 16)), b.constant(weights(8, 3, 3, 3)), strides=2, pads=1)
-    network = b.done(b.of("max_pool", b.of("relu", y), kernel=3, strides=2))
+    network = b.done(b.of("avg_pool", b.of("relu", y), kernel=3, strides=2))
     groups = gpu_groups(network)
-    assert shown(groups) == ["stem: cast conv relu", "pooling: max_pool"]
+    assert shown(groups) == ["stem: cast conv relu", "pooling: avg_pool"]
     assert plan_orders(groups)[id(groups[0].outputs[0])] == (0, 2, 3, 1)
     assert "conv: conv relu" in shown(partition(network))
+
+
+def test_the_stem_takes_the_max_pooling_that_alone_reads_it() -> None:
+    b = Net()
+    y = b.of("relu", b.of("conv", half(b, b.x(3, 16, 16)), b.constant(weights(8, 3, 3, 3)), strides=2, pads=1))
+    groups = gpu_groups(b.done(b.of("max_pool", y, kernel=3, strides=2)))
+    assert shown(groups) == ["stem: cast conv relu max_pool"]
+    assert plan_orders(groups)[id(groups[0].outputs[0])] == (0, 2, 3, 1)
+    b = Net()
+    y = b.of("conv", half(b, b.x(3, 16, 16)), b.constant(weights(8, 3, 3, 3)))
+    groups = gpu_groups(b.done(b.of("max_pool", y, kernel=2), b.of("exp", y)))
+    assert {"stem: cast conv", "pooling: max_pool"} < set(shown(groups))
 
 
 def test_a_residual_and_a_shared_cast_stay_out_of_the_stem() -> None:

@@ -591,6 +591,21 @@ def _stems() -> Iterator[Case]:
             layouts={"y": "last"},
             accumulated=20,
         )
+
+    def pooled(dtype: str, out: int, kernel: int, **attrs: Any) -> Callable[[Net], Tensor]:
+        """Without an activation: that windows at the border take nothing from outside shows in negative values."""
+
+        def make(n: Net) -> Tensor:
+            x = n.cast(n.x("f32", 1, 3, 21, 39), to=BY_NAME[dtype])
+            h = n.conv(x, n.random(dtype, out, 3, 7, 7, scale=0.2), n.w(np.full(out, -40.0), dtype), strides=2, pads=3)
+            return n.max_pool(h, kernel=kernel, name="y", **attrs)  # type: ignore[no-any-return]
+
+        return make
+
+    written = {"layouts": {"y": "last"}, "accumulated": 20}
+    yield case("stem_pool", pooled("f16", 64, 3, strides=2, pads=1), **written)
+    yield case("stem_pool_bf16", pooled("bf16", 24, 2, strides=2), tactic="rows2", **written)
+    yield case("stem_pool_logical", pooled("f16", 16, 3, strides=1, pads=1), tactic="rows1", accumulated=20)
     yield case(
         "stem_outside", stem("f16", 1, 3, 16, 36, out=8, **three), layouts=both, accumulated=20, data=_one_infinite
     )
@@ -782,6 +797,48 @@ def _some_hidden(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random
     return mask
 
 
+def _products() -> Iterator[Case]:
+    """Rows, columns and K that leave tails; windows; each kind of epilogue."""
+
+    def linear(dtype: str, inner: int, columns: int, after: str = "", bias: bool = True) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            w = n.random(dtype, inner, columns, scale=inner**-0.5)
+            y = n.linear(n.x(dtype, "N", inner), w, n.random(dtype, columns, seed=1) if bias else None)
+            y = n.add(y, n.x(dtype, "N", columns, name="r")) if "residual" in after else y
+            return n.gelu(y) if "gelu" in after else y  # type: ignore[no-any-return]
+
+        return make
+
+    def conv(
+        channels: int, out: int, kernel: int, size: tuple[int, int], residual: bool = False, **attrs: int
+    ) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            w = n.random("f16", out, channels, kernel, kernel, scale=(channels * kernel**2) ** -0.5)
+            y = n.conv(n.x("f16", 2, channels, *size), w, n.random("f16", out, seed=1), **attrs)
+            y = n.add(y, n.x("f16", *y.shape, name="r")) if residual else y
+            return n.relu(y, name="y")  # type: ignore[no-any-return]
+
+        return make
+
+    # Tensor cores cut sums of products off where f32 arithmetic rounds them.
+    settings: dict[str, Any] = {"family": "matmul", "accumulated": 120}
+    yield case("matmul_tails", linear("f16", 200, 72), sizes={"N": 70}, **settings)
+    yield case("matmul_gelu", linear("bf16", 64, 40, "gelu", bias=False), sizes={"N": 33}, **settings)
+    yield case("matmul_residual", linear("f16", 584, 136, "residual"), sizes={"N": 130}, **settings)
+    yield case("matmul_residual_gelu", linear("bf16", 320, 208, "residual gelu"), sizes={"N": 49}, **settings)
+    last = dict.fromkeys("xry", "last")
+    for name, make in (
+        ("point", conv(40, 48, 1, (7, 9), residual=True)),
+        ("same", conv(24, 40, 3, (7, 9), residual=True, pads=1)),
+        ("strided", conv(72, 32, 3, (9, 8), strides=2, pads=1)),
+        ("dilated", conv(64, 72, 3, (9, 11), dilations=2)),
+        ("sparse", conv(64, 32, 1, (8, 7), strides=2)),
+        ("wide", conv(136, 24, 5, (6, 6), pads=2)),
+    ):
+        yield case(f"matmul_conv_{name}", make, layouts=last, **settings)
+    yield case("matmul_conv_slice", conv(72, 40, 1, (5, 7)), layouts={**last, "x": "last slice"}, **settings)
+
+
 def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """One element is infinite: results whose windows it is in are, no others."""
     values = rng.random(shape)
@@ -791,5 +848,5 @@ def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.rando
 
 CASES: list[Case] = [
     *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(), *_stems(),
-    *_excitations(), *_squeezes(), *_few_rows(), *_attention(),
+    *_excitations(), *_squeezes(), *_few_rows(), *_attention(), *_products(),
 ]  # fmt: skip

@@ -65,6 +65,10 @@ template <typename T> static T __shfl_down_sync(unsigned, T value, unsigned delt
   const int lane = current % 32;
   return exchange(value, lane + (int)delta < 32 ? lane + (int)delta : lane);
 }
+static int __any_sync(unsigned, int some) {
+  for (int mask = 16; mask; mask /= 2) some |= __shfl_xor_sync(~0u, some, mask);
+  return some;
+}
 template <typename T> static T __shfl_sync(unsigned, T value, int lane) { return exchange(value, lane); }
 
 static void enter_fiber() {
@@ -133,6 +137,11 @@ template <typename T> static u32 minimum2(u32 x, u32 y, T) {
   T a, b; float low[2];
   for (int k = 0; k < 2; k++) { a.bits = x >> (16 * k); b.bits = y >> (16 * k); low[k] = minimum(widen(a), widen(b)); }
   return narrow2(low[0], low[1], T());
+}
+template <typename T> static u32 maximum2(u32 x, u32 y, T) {
+  T a, b; float high[2];
+  for (int k = 0; k < 2; k++) { a.bits = x >> (16 * k); b.bits = y >> (16 * k); high[k] = maximum(widen(a), widen(b)); }
+  return narrow2(high[0], high[1], T());
 }
 DEVICE float quick_exp(float x) { return std::exp(x); }
 DEVICE float quick_exp2(float x) { return std::exp2(x); }
@@ -212,6 +221,16 @@ static void send(float* own, u32 rank, const float (&x)[4], u64* barrier) {
 static void copies_done() {}
 static void close_copies() {}
 template <int N> static void await_copies() {}
+static void read_columns(u32 (&to)[4], const void* row) {
+  fibers[current]->given = (unsigned long long)row;
+  __syncwarp();
+  const int base = current / 32 * 32, g = current % 32 / 4, t = current % 4;
+  for (int k = 0; k < 4; k++) {
+    const auto element = [&](int r) { return (u32)((const u16*)fibers[base + 8 * k + r]->given)[g]; };
+    to[k] = element(2 * t) | element(2 * t + 1) << 16;
+  }
+  __syncwarp();
+}
 static void begin_products() {}
 static void end_products() {}
 template <int N> static void wait_products() {}

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from trtn.backend.providers.codegen import cluster, stem
+from trtn.backend.providers.codegen import cluster, stem, stem_pool
 from trtn.backend.providers.codegen.family import Call, KernelSpec, Plan, Slot
 from trtn.backend.providers.codegen.prelude import PRELUDE, PRIMITIVES
 
@@ -68,7 +68,7 @@ def _as_host(spec: KernelSpec, name: str) -> str:
     source = spec.source()
     assert source.startswith(PRELUDE)
     body = source.removeprefix(PRELUDE).replace('extern "C" __global__', "static")
-    for library in (cluster.LIBRARY, stem.LIBRARY, getattr(spec, "machine", "")):
+    for library in (cluster.LIBRARY, stem.LIBRARY, stem_pool.LIBRARY, getattr(spec, "machine", "")):
         body = body.replace(library, "")
     return f"""
 namespace {name} {{

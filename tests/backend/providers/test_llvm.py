@@ -18,14 +18,14 @@ from trtn.backend.devices.cpu import CPU
 from trtn.backend.fusion import partition
 from trtn.backend.group import Group
 from trtn.backend.providers.base import TacticError, reference_provider
-from trtn.backend.providers.llvm import library
+from trtn.backend import machine_code
 from trtn.backend.providers.llvm.provider import LOOPS, PROVIDER
 from trtn.dsl.builder import Builder
 from trtn.dsl.dims import evaluate
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Tensor
 
-pytestmark = pytest.mark.skipif(library.unavailable() is not None, reason=str(library.unavailable()))
+pytestmark = pytest.mark.skipif(machine_code.unavailable() is not None, reason=str(machine_code.unavailable()))
 
 Values = Mapping[str, Any]
 F32 = BY_NAME["f32"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from trtn.backend.providers import Provider, Tactic
 from trtn.backend.providers.reference import PROVIDER as REFERENCE
 from trtn.backend.runtime import Choice, Engine, TunedPoint, kernels
 from trtn.dsl.network import Profile, ProfileRange
+from trtn.dsl.weights.mapped import map_file
 
 TEXT = """
 network n {
@@ -147,6 +149,22 @@ def test_packed_weights_are_made_once() -> None:
     device.forget_packed()
     device.packed(weight, "transposed", transpose)
     assert len(made) == 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's memory")
+def test_the_plain_form_of_a_packed_weight_leaves_the_memory(tmp_path: Path) -> None:
+    def mapped() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssFile:"))
+
+    nbytes = 32 << 20
+    (tmp_path / "weights").write_bytes(bytes(nbytes - 1) + b"\1")
+    weight = map_file(tmp_path / "weights")
+    before = mapped()
+    assert weight.sum() == 1 and mapped() >= before + nbytes
+    CPU().packed(weight, "plain", lambda array: array.copy())
+    assert mapped() < before + nbytes // 2
+    assert weight.sum() == 1  # it is read again
 
 
 def test_room_for_packed_weights_is_aligned_and_nobody_elses() -> None:

@@ -1,0 +1,184 @@
+"""Matrix products of our own: which tiles are offered for what, what is refused, and that the kernels compile as they are meant to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backend.providers.codegen_cases import CASES, Net, case
+from tests.backend.providers.codegen_harness import Case
+from trtn.backend.devices import Device
+from trtn.backend.devices.cpu import CPU
+from trtn.backend.problem import ArrayLayout, Problem, make_problem
+from trtn.backend.providers.base import TacticError
+from trtn.backend.providers.codegen import cluster, modules
+from trtn.backend.providers.codegen.family import Operand
+from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec, PackSpec, Tile
+from trtn.backend.providers.codegen.kernel import operand_of, operands_of
+from trtn.backend.providers.codegen.matmul import FAMILY, Product, parse_tile, tiles_for
+from trtn.dsl.network import Tensor
+
+BY_CASE = {c.name: c for c in CASES}
+SIZES = (
+    Product(128, 768, 3072, 1), Product(128, 3072, 768, 1), Product(197, 2304, 768, 1), Product(1024, 1024, 1024, 1),
+    Product(49, 512, 512, 9), Product(3136, 64, 64, 9), Product(196, 256, 1024, 1), Product(49, 8, 8, 1),
+)  # fmt: skip
+
+
+class Hopper(CPU):
+    """A device by name only."""
+
+    name = "cuda:sm_90"
+
+
+def linear(rows: int, inner: int, columns: int, dtype: str = "f16") -> Case:
+    def make(n: Net) -> Tensor:
+        return n.linear(n.x(dtype, rows, inner), n.random(dtype, inner, columns))  # type: ignore[no-any-return]
+
+    return case("linear", make)
+
+
+def problem_of(case: Case) -> Problem:
+    tensors = (*case.group.inputs, *case.group.outputs)
+    arrays = (*case.inputs, *case.outputs())
+    operands = [operand_of(t, a.shape, a.strides, a.ctypes.data) for t, a in zip(tensors, arrays, strict=True)]
+    layouts = [
+        ArrayLayout(o.shape, o.strides, o.dtype, t.weight is not None) for t, o in zip(tensors, operands, strict=True)
+    ]
+    count = len(case.group.inputs)
+    return make_problem(case.group, case.sizes, layouts[:count], layouts[count:])
+
+
+def plan(case: Case, tactic: str, change: Any = lambda inputs, outputs: (inputs, outputs)) -> Any:
+    problem = problem_of(case)
+    inputs, outputs = change(*operands_of(problem))
+    return FAMILY.plan(problem.group, tactic, problem.sizes, inputs, outputs)
+
+
+def offered(case: Case, device: Device | None = None, effort: int = 3) -> list[str]:
+    return [t.name for t in FAMILY.tactics_for(problem_of(case), device or Hopper(), effort)]
+
+
+@pytest.mark.parametrize("product", SIZES, ids=str)
+def test_tiles_fit_and_are_told_by_their_names(product: Product) -> None:
+    tiles = tiles_for(product)
+    assert len(set(tiles)) == len(tiles) > 10
+    for tile in tiles:
+        assert parse_tile(str(tile)) == tile
+        assert tile.parts <= product.stages and tile.shared <= cluster.SHARED and tile.threads <= 1024
+        part = -(-product.stages // tile.parts)
+        assert tile.stages <= part and (tile.stages >= 2 or part == 1)
+
+
+def test_a_long_sum_of_few_results_is_shared_by_blocks() -> None:
+    """24 tiles of 64 x 64 leave most of 132 multiprocessors without work."""
+    assert all(t.parts > 1 for t in tiles_for(Product(128, 768, 3072, 1))[:5])
+    assert tiles_for(Product(1024, 1024, 256, 1))[0].parts == 1
+
+
+def test_what_is_offered_can_be_planned() -> None:
+    for wanted in (linear(128, 256, 96), BY_CASE["matmul_conv_strided"], BY_CASE["matmul_residual"]):
+        names = offered(wanted)
+        assert len(set(names)) == len(names) > 3
+        assert len(offered(wanted, effort=5)) > len(names) > len(offered(wanted, effort=1))
+        for name in names:
+            (call,) = plan(wanted, name).calls
+            tile = parse_tile(name)
+            assert call.shared == tile.shared and call.grid[2] == tile.parts and call.block == (tile.threads, 1, 1)
+
+
+def test_what_others_do_better_is_left_to_them() -> None:
+    assert not offered(linear(8, 256, 96)), "a few rows"
+    assert not offered(linear(4096, 4096, 4096)), "a matter of throughput"
+    assert not offered(linear(128, 256, 96), CPU()), "other devices"
+
+
+def test_a_weight_is_packed_as_shared_memory_holds_it() -> None:
+    """Each 8 columns of a stage: rows of 64 elements, chunk c of row n at place c ^ n."""
+    (call,) = plan(linear(64, 72, 16), "64x16.c1.s2.f4").once
+    assert isinstance(call.spec, PackSpec)
+    octets, steps, columns, channels, *strides = (int(a) for a in call.arguments[3:])
+    assert (octets, steps, columns, channels) == (2, 2, 16, 72) and strides == [1, 16, 0, 0]
+    assert int(call.arguments[2]) == octets * steps * 8 * 64
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "64x64",
+        "64x64.c1.s4",
+        "63x64.c1.s4.f4",
+        "64x64.c5.s4.f4",
+        "64x64.c1.s0.f4",
+        "64x64.c1.s99.f4",
+        "64x64.c1.s4.f5",
+    ],
+)
+def test_names_of_no_tile_are_refused(name: str) -> None:
+    with pytest.raises(TacticError):
+        parse_tile(name)
+
+
+def test_parts_and_stages_must_suit_the_sum() -> None:
+    with pytest.raises(TacticError, match="shared by 4"):
+        plan(linear(64, 128, 64), "64x64.c4.s2.f4")
+    with pytest.raises(TacticError, match="single stage"):
+        plan(linear(64, 128, 64), "64x64.c1.s1.f4")
+
+
+def test_arrays_that_can_not_be_fetched_are_refused() -> None:
+    def with_x(**changes: Any) -> Any:
+        return lambda inputs, outputs: ([replace(inputs[0], **changes), *inputs[1:]], outputs)
+
+    wanted, tactic = linear(64, 128, 64), "64x64.c1.s2.f4"
+    plan(wanted, tactic, with_x(strides=(136, 1)))
+    for changes in ({"strides": (132, 1)}, {"strides": (1, 64)}, {"align": 8}, {"strides": (1 << 26, 1)}):
+        with pytest.raises(TacticError):
+            plan(wanted, tactic, with_x(**changes))
+    with pytest.raises(TacticError, match="side by side"):
+        plan(replace(BY_CASE["matmul_conv_same"], layouts={}), tactic)
+
+
+def test_groups_that_are_no_such_product_are_refused() -> None:
+    def reason(make: Any) -> str:
+        return FAMILY.refusal(case("refused", make).group)
+
+    assert "neither" in reason(lambda n: n.relu(n.x("f16", 4, 8)))
+    assert "f32" in reason(lambda n: n.linear(n.x("f32", 4, 8), n.random("f32", 8, 8)))
+    assert "multiples of 8" in reason(lambda n: n.linear(n.x("f16", 4, 12), n.random("f16", 12, 8)))
+    assert "constant" in reason(lambda n: n.linear(n.x("f16", 4, 8), n.x("f16", 8, 8, name="w")))
+    grouped = lambda n: n.conv(n.x("f16", 1, 32, 4, 4), n.random("f16", 32, 16, 1, 1), groups=2)  # noqa: E731
+    assert "groups" in reason(grouped)
+    assert FAMILY.refusal(linear(64, 128, 64).group) == ""
+
+
+def test_empty_results_take_no_launch() -> None:
+    def empty(inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Any:
+        return [replace(inputs[0], shape=(0, 128)), *inputs[1:]], [replace(outputs[0], shape=(0, 64))]
+
+    assert plan(linear(64, 128, 64), "64x64.c1.s2.f4", empty).calls == ()
+
+
+@pytest.mark.parametrize(
+    "tile", [Tile(64, 64, 4, 3), Tile(64, 192, 1, 4), Tile(128, 128, 2, 4), Tile(64, 96, 2, 6, 8)], ids=str
+)
+def test_products_stay_in_registers_and_under_way(tile: Tile) -> None:
+    reason = modules.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    (call,) = plan(linear(128, 768, 768), str(tile)).calls
+    assert isinstance(call.spec, GemmSpec)
+    _, log = modules.compile_cubin(call.spec.source(), "sm_90a", ("--ptxas-options=-v",))
+    assert " 0 bytes spill stores" in log and "serialized" not in log, log
+
+
+def test_the_reference_of_a_window_is_that_of_its_rows() -> None:
+    """The gathered form and the plain one agree where a window has one tap."""
+    point = plan(BY_CASE["matmul_conv_point"], "64x64.c1.s2.f4").calls[0].spec
+    sparse = plan(BY_CASE["matmul_conv_sparse"], "64x64.c1.s2.f4").calls[0].spec
+    assert point.taps is None and sparse.taps is not None and np.prod(sparse.taps.kernel) == 1

@@ -46,6 +46,7 @@ class Blocks:
         self._outputs = [id(t) for t in outputs]
         self._sizes = dict(problem.sizes)
         self._run = bind_layers(layers, outputs, problem.sizes, np)
+        self._rank = len(problem.outputs[0].shape)
         self._indexes = _split(problem.outputs[0].shape)
         made = {id(layer.output) for layer in layers}
         read: dict[int, Tensor] = {id(t): t for layer in layers for t in layer.inputs if t is not None}
@@ -55,7 +56,7 @@ class Blocks:
         """Read what they need from the table, and write the group's results to `targets`."""
         arrays = [(key, table[key]) for key in self._inputs]
         for index in self._indexes:
-            part = {key: array[_of(array, index)] for key, array in arrays}
+            part = {key: array[_of(array, index, self._rank)] for key, array in arrays}
             self._run(part, dict(self._sizes))
             for key, target in zip(self._outputs, targets, strict=True):
                 target[index] = part[key]
@@ -72,8 +73,7 @@ def _split(shape: Sequence[int]) -> list[Index]:
     return list(product(*ranges))
 
 
-def _of(array: Any, index: Index) -> Index:
-    """The part of an array that meets a block of what it broadcasts to."""
-    rank = array.ndim
-    missing = 0 if rank >= len(index) else len(index) - rank
-    return tuple(slice(None) if size == 1 else i for size, i in zip(array.shape, index[missing:], strict=False))
+def _of(array: Any, index: Index, rank: int) -> Index:
+    """The part of an array that meets a block of what it broadcasts to, which has so many axes."""
+    own = index[rank - array.ndim :]
+    return tuple(slice(None) if size == 1 else i for size, i in zip(array.shape, own, strict=False))

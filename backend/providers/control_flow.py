@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.demands import check_guards
 from trtn.backend.devices import Device
 from trtn.backend.evaluate import resolve_attr
@@ -18,7 +19,7 @@ from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import Place, StoragePlan, plan_storage
 from trtn.backend.problem import Problem
-from trtn.backend.providers.base import Launch, Prepared, Tactic, TacticError, discover
+from trtn.backend.providers.base import Launch, Prepared, Tactic, TacticError, binaries_of, discover
 from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Graph, Layer, Network, Tensor, captures
@@ -27,8 +28,6 @@ __all__ = ["PROVIDER", "ControlFlowProvider"]
 
 PLANNED = Tactic("planned", numerics="reassociated")
 GRAIN = 64
-
-Table = dict[int, Any]
 
 
 class ControlFlowProvider:
@@ -120,23 +119,27 @@ class _Region:
         self.bodies = [_plan(graph, self.layer, problem, device) for graph in self.layer.regions]
         self.workspace = max(_Rooms(self, body).nbytes + body.nbytes for body in self.bodies)
 
+    def binaries(self) -> Mapping[BinaryKey, bytes]:
+        return binaries_of(kernel for body in self.bodies for kernel in body.kernels if kernel is not None)
+
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         group = self.problem.group
         arrays = dict(zip((id(t) for t in (*group.inputs, *group.outputs)), (*inputs, *outputs), strict=True))
         bound = [_Bound(self, body, arrays, workspace) for body in self.bodies]
-        launch = {"if": _if, "scan": _scan, "loop": _loop}[self.layer.op.name](self, bound, arrays)
-        return launch
+        return _LAUNCHES[self.layer.op.name](self, bound, arrays)
 
 
 class _Rooms:
-    """Where buffers lie in the workspace: of a body's inputs, and of those results that are not written straight to where
-    they go."""
+    """Where buffers lie in the workspace: of a body's inputs, of its results, and of outer values that don't lie dense,
+    which is what its plan takes for granted."""
 
     def __init__(self, region: _Region, body: _Body) -> None:
         self.nbytes = 0
-        sizes = region.problem.sizes
-        self.inputs = [self._room(t, sizes) for t in body.graph.inputs]
-        self.outputs = [self._room(t, sizes) for t in body.graph.outputs]
+        problem = region.problem
+        read = (*captures(region.layer), *body.network.weights)
+        self.inputs = [self._room(t, problem.sizes) for t in body.graph.inputs]
+        self.outputs = [self._room(t, problem.sizes) for t in body.graph.outputs]
+        self.dense = {id(t): self._room(t, problem.sizes) for t in read if not problem.layout(t).is_contiguous}
 
     def _room(self, tensor: Tensor, sizes: Mapping[str, int]) -> Callable[[Any], Any]:
         shape = tuple(evaluate(d, sizes) for d in tensor.shape)
@@ -159,14 +162,14 @@ class _Bound:
         targets = region.layer.outputs if region.layer.op.name == "if" else ()
         for n, t in enumerate(targets):
             target = arrays.get(id(t))
-            if target is not None and target.flags.c_contiguous:
+            if target is not None and region.problem.layout(t).is_contiguous:
                 self.outputs[n] = target
         table = {id(t): a for t, a in zip(body.graph.inputs, self.inputs, strict=True)}
         self._before: list[tuple[Any, Any]] = []
         for t in (*captures(region.layer), *body.network.weights):
             array = arrays[id(t)]
-            if not array.flags.c_contiguous:
-                dense = np.empty(array.shape, array.dtype)
+            if id(t) in rooms.dense:
+                dense = rooms.dense[id(t)](workspace)
                 self._before.append((dense, array))
                 array = dense
             table[id(t)] = array
@@ -286,3 +289,6 @@ def _loop(region: _Region, bound: Sequence[_Bound], arrays: Mapping[int, Any]) -
             target[...] = state
 
     return launch
+
+
+_LAUNCHES = {"if": _if, "loop": _loop, "scan": _scan}

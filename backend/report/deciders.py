@@ -4,13 +4,13 @@ computes narrow floats in f32."""
 from __future__ import annotations
 
 from trtn.backend.passes.precision import PrecisionPass, carries
-from trtn.backend.providers.onednn.narrow import NARROW, computes
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer, Network, Precision, Tensor
 
 __all__ = ["DtypeDeciders"]
 
 BY_SPEC = "the spec"
+NARROW = ("f16", "bf16")
 
 
 class DtypeDeciders:
@@ -64,5 +64,5 @@ class DtypeDeciders:
     def _narrow(self, layer: Layer, tensor: Tensor) -> DType | None:
         """The dtype that the policy, or else the spec, wants where a CPU computes in f32 in its place."""
         wanted = self._pass.wanted(layer) or self._written.get(tensor.name)
-        is_widened = tensor.dtype.name == "f32" and wanted in NARROW and not computes(layer, wanted)
+        is_widened = tensor.dtype.name == "f32" and wanted is not None and wanted.name in NARROW
         return wanted if is_widened else None

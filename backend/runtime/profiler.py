@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.cuda import CudaContext
 from trtn.backend.runtime.schedule import Run, Schedule
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["StepProfile", "profile_steps", "read_profile"]
 
 FORMAT_VERSION = "1.0"
-AHEAD = 4_000_000
-"""For how many cycles of its clock a GPU is held up, so that the host has enqueued the steps of a run before the first
-begins: what lies between two events then is the GPU's time alone."""
+AHEAD = 40_000
+"""For how many cycles of its clock, for each step, a GPU is held up, so that the host has enqueued the steps of a run
+before the first begins: what lies between two events then is the GPU's time alone."""
 SPIN = (
     'extern "C" __global__ void spin(long long cycles) { long long t = clock64(); while (clock64() - t < cycles) {} }'
 )
@@ -91,10 +93,11 @@ class _CpuProfiler(Context):
         table |= {id(t): self.engine.hardware.empty(shape, dtype) for t, shape, dtype in schedule.outputs}
         table.update(schedule.fixed)
         self.sizes, now = schedule.sizes, dict(schedule.sizes)
-        for name, run in _bound(schedule, table):
-            begin = time.perf_counter()
-            run(now)
-            self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
+        with np.errstate(all="ignore"):  # as in a run
+            for name, run in _bound(schedule, table):
+                begin = time.perf_counter()
+                run(now)
+                self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
         return results
 
 
@@ -112,7 +115,7 @@ class _GpuProfiler(CudaContext):
         self.sizes, now = recording.schedule.sizes, dict(recording.schedule.sizes)
         steps = _bound(recording.schedule, recording.table)
         marks = [event() for _ in range(len(steps) + 1)]
-        self._spin((1,), (1,), (AHEAD,))
+        self._spin((1,), (1,), (AHEAD * len(steps),))
         marks[0].record(self.stream)
         for (_, run), mark in zip(steps, marks[1:], strict=True):
             run(now)

@@ -164,7 +164,9 @@ def read_lock(path: str | Path) -> Lock:
         elif kind == "version":
             versions.setdefault(rest[0], {})[rest[1]] = rest[2]
         elif kind == "tactic":
-            entries.setdefault(rest[0], {})[rest[2]] = Entry(*rest[1:], comment)
+            name, group, key, *how = rest
+            provider, version, tactic = how
+            entries.setdefault(name, {})[key] = Entry(group, key, provider, version, tactic, comment)
         else:
             dependencies[kind, rest[0]] = tuple(rest[1:])
     names = [*devices, *versions, *entries]

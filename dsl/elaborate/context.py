@@ -44,6 +44,8 @@ class Shared:
     expanded: int = 0
     reported: set[tuple[str, str, int, int]] = field(default_factory=set)
     weights: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    missing_groups: set[tuple[int, str]] = field(default_factory=set)
+    """Groups of weights that are not there, and that a finding is about: a table's id, a path."""
     named_dims: set[str] = field(default_factory=set)
     """The data-dependent dims that the text has named."""
 

@@ -199,6 +199,13 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
     if tensor is None:
         weight = path.table.get(path.path)
         if weight is None:
+            if path.table.may_have_lost(path.path):
+                return POISON
+            missing = path.table.missing_group(path.path)
+            if missing is not None:  # one finding for the group, not one for each weight of it
+                if (id(path.table), missing) in ctx.shared.missing_groups:
+                    return POISON
+                ctx.shared.missing_groups.add((id(path.table), missing))
             group = path.path if path.table.has_prefix(path.path) else path.path.rpartition(".")[0]
             what = f"`{group}` is a group of weights, not one," if group == path.path else f"no weight `{path.path}`"
             inside = ", ".join(f"`{c}`" for c in path.table.children(group)[:8])

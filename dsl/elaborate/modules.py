@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trtn.dsl.diagnostics import Label, Sink, Source, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
+from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.syntax import ast
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Loader:
             case ast.Plugin():
                 if self._claim(unit, item.name, item):
                     unit.plugins[item.name] = item
+                    self._check_plugin(unit, item)
             case ast.NetworkDecl():
                 if self._claim(unit, item.name, item, kind="network "):
                     unit.networks[item.name] = item
@@ -117,6 +119,21 @@ class Loader:
             case ast.Target():
                 if self._claim(unit, item.name, item, kind="target "):
                     unit.targets.append(item)
+
+    def _check_plugin(self, unit: Unit, plugin: ast.Plugin) -> None:
+        """A lock holds a plugin by its version and its source's hash; its dtype variables have a range."""
+        stated = {f.name for f in plugin.fields if isinstance(f.value, ast.StrLit)}
+        lacks = [f"`{field}`" for field in ("source", "version") if field not in stated]
+        types = [*(p.type for p in plugin.sig.tensors if p.type is not None), *plugin.sig.results]
+        ranged = {w.variable for w in plugin.where} | {a.name for a in plugin.sig.attrs}
+        variables = dict.fromkeys(t.dtype for t in types if t.dtype not in BY_NAME and t.dtype not in ranged)
+        lacks += [f"`where {v} in {{..}}`" for v in variables]
+        if lacks:
+            span = Span(unit.source, plugin.name_start, plugin.name_end)
+            message = (
+                f"plugin `{plugin.name}` does not state {', '.join(lacks[:-1])}{' and ' * (len(lacks) > 1)}{lacks[-1]}"
+            )
+            self.sink.error("E0601", message, span)
 
     def _claim(self, unit: Unit, name: str, item: ast.Node, kind: str = "") -> bool:
         """Networks, profiles and targets have name spaces of their own; blocks, plugins and aliases share one."""

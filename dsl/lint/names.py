@@ -104,9 +104,11 @@ def unused_weight(subject: Subject) -> Iterator[Finding]:
     for item in subject.module.items:
         if not isinstance(item, ast.WeightsDecl) or item.alias not in mentioned:
             continue
-        table = tables.get(PurePath(normpath(item.path)).as_posix(), {})
+        table = tables.get(PurePath(normpath(item.path)).as_posix())
+        if table is None:
+            continue
         unread = [name for name, weight in table.items() if id(weight) not in read]
-        if unread and networks:
+        if unread:
             listed = ", ".join(f"`{name}`" for name in unread[:NAMED]) + (", .." if len(unread) > NAMED else "")
             what = f"{len(unread)} of {len(table)} tensors of the manifest `{item.alias}`"
             span = subject.source.span(item.start, item.end)

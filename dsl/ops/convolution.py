@@ -21,7 +21,7 @@ products.
 """
 _FEW_PLACES = 64
 """Up to this many positions of the kernel the images of a batch share one matrix product."""
-_CACHE_BYTES = 128 << 10
+_CACHE_BYTES = 256 << 10
 """What one step of a depthwise convolution should touch, to stay in a core's cache."""
 
 
@@ -122,7 +122,7 @@ def _depthwise(
     before: Sequence[int],
     dilations: Sequence[int],
 ) -> Any:
-    """Every channel with its own kernels: what each tap meets, side by side, times the kernels, some channels at a time.
+    """Every channel with its own kernels: multiply and add in place, tap by tap, some channels at a time.
 
     Whole padded images lie behind one another, so that a tap is one shift of them all: what it takes from the next row
     or image ends in places that are left out of the result. With strides there is an image for each of their phases.
@@ -130,33 +130,44 @@ def _depthwise(
     batch, channels = x.shape[:2]
     kernel, each = weight.shape[2:], weight.shape[0] // channels
     phases, spans = _phases(kernel, out, strides, dilations)
-    size, rows = prod(spans), [prod(spans[n + 1 :]) for n in range(len(spans))]
-    places = min(size, max(1, _CACHE_BYTES // (prod(kernel) * x.dtype.itemsize)))
-    step = min(channels, max(1, places // size))
-    reach = sum(max(shift[n] for taken in phases.values() for _, shift in taken) * r for n, r in enumerate(rows))
-    images = {phase: xp.zeros(step * size + reach, dtype=x.dtype) for phase in phases}
-    shifts = {
-        at: (images[phase], sum(a * r for a, r in zip(shift, rows, strict=True)))
+    size = prod(spans)
+    step = max(1, min(channels, _CACHE_BYTES // ((len(phases) + 2) * size * x.dtype.itemsize)))
+    rows = [prod(spans[n + 1 :]) for n in range(len(spans))]
+    reach = sum(max(shift[n] for taken in phases.values() for _, shift in taken) * rows[n] for n in range(len(spans)))
+    images = [
+        (
+            xp.zeros(step * size + reach, dtype=x.dtype),
+            [(at, _dot(shift, rows)) for at, shift in taken],
+            _cut(x, phase, spans, strides, before),
+        )
         for phase, taken in phases.items()
-        for at, shift in taken
-    }
-    scale = xp.stack([weight[(slice(None), 0, *at)] for at in shifts], axis=1).reshape(channels, each, len(shifts))
-    columns = xp.empty((step, len(shifts), places), dtype=x.dtype)
-    sums = xp.empty((step, each, size), dtype=x.dtype)
+    ]
+    total, term = (xp.empty((step, size), dtype=x.dtype) for _ in range(2))
     y = xp.empty((batch, channels, each, *out), dtype=x.dtype)
+    inside = tuple(slice(0, n) for n in out)
     for n, c in product(range(batch), range(0, channels, step)):
         count = min(step, channels - c)
-        for phase, image in images.items():
-            into, of = _cut(x, phase, spans, strides, before)
+        for image, _, (into, of) in images:
             image[: count * size].reshape(count, *spans)[(slice(None), *into)] = x[(n, slice(c, c + count), *of)]
-        for first in range(0, size, places):
-            part = slice(first, min(first + places, size))
-            taken = columns[:count, :, : part.stop - first]
-            for number, (image, start) in enumerate(shifts.values()):
-                taken[:, number] = image[start : start + count * size].reshape(count, size)[:, part]
-            sums[:count, :, part] = xp.matmul(scale[c : c + count], taken)
-        y[n, c : c + count] = sums[:count].reshape(count, each, *spans)[(..., *(slice(0, d) for d in out))]
+        for m in range(each):
+            scale = weight[c * each + m : (c + count) * each : each, 0]
+            sums = None
+            for image, taken, _ in images:
+                for at, start in taken:
+                    factors = (
+                        image[start : start + count * size].reshape(count, size),
+                        scale[(slice(None), *at)][:, None],
+                    )
+                    if sums is None:
+                        sums = xp.multiply(*factors, out=total[:count])
+                    else:
+                        xp.add(sums, xp.multiply(*factors, out=term[:count]), out=sums)
+            y[n, c : c + count, m] = total[:count].reshape(count, *spans)[(slice(None), *inside)]
     return y.reshape(batch, channels * each, *out)
+
+
+def _dot(shift: Sequence[int], rows: Sequence[int]) -> int:
+    return sum(a * r for a, r in zip(shift, rows, strict=True))
 
 
 def _cut(

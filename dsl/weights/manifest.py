@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trtn.dsl.diagnostics import Label, Sink, Source, Span
@@ -33,7 +34,10 @@ def load_manifest(source: Source, sink: Sink, *, root: Path | None = None, allow
     that the files' paths start from and must stay in (unless `allow_outside`): by default the folder of
     `source.path`.
     """
-    return resolve_manifest(parse_manifest(source, sink), sink, root=root, allow_outside=allow_outside)
+    errors = sink.error_count
+    module = parse_manifest(source, sink)
+    broken = sink.error_count > errors
+    return resolve_manifest(module, sink, root=root, allow_outside=allow_outside, broken=broken)
 
 
 def resolve_manifest(
@@ -43,26 +47,33 @@ def resolve_manifest(
     root: Path | None = None,
     allow_outside: bool = False,
     stated: bool = True,
+    broken: bool = False,
 ) -> WeightTable:
-    """As `load_manifest`, of a parsed file. A file in which no manifest could be read gives an empty table.
+    """As `load_manifest`, of a parsed file; `broken` says whether parts of it could not be read. A file in which no
+    manifest could be read gives an empty table.
 
     Where `stated` is false, the sizes and hashes in the text are not looked at: who writes them anew reads
     the files that are there.
     """
     manifest = next((item for item in module.items if isinstance(item, ast.Manifest)), None)
     if manifest is None:
-        return WeightTable("", {}, {}, module.source)
+        return WeightTable("", {}, {}, module.source, broken=broken)
     folder = root if root is not None else Path(module.source.path).parent
-    return _Resolver(module, sink, folder, allow_outside, stated).resolve(manifest)
+    return _Resolver(module, sink, folder, allow_outside, stated, broken).resolve(manifest)
 
 
 class _Resolver:
-    def __init__(self, module: ast.Module, sink: Sink, root: Path, allow_outside: bool, stated: bool) -> None:
+    def __init__(
+        self, module: ast.Module, sink: Sink, root: Path, allow_outside: bool, stated: bool, broken: bool
+    ) -> None:
         self.module = module
         self.sink = sink
         self.root = root
         self.allow_outside = allow_outside
         self.stated = stated
+        self.broken = broken
+        self.unknown_files: dict[str, list[ast.TensorEntry]] = {}
+        """Aliases that no line declares, with the tensors that are said to be there."""
         self.table = FileTable(allow_outside=allow_outside)
         self.types: dict[str, tuple[DType, tuple[int, ...]]] = {}
         """Plain types that were understood, by their text: most of a manifest's lines share a few."""
@@ -78,6 +89,7 @@ class _Resolver:
             else:
                 files[node.name] = self._file(node)
         weights: dict[str, Weight] = {}
+        refused: set[str] = set()
         used: set[str] = set()
         for entry in manifest.tensors:
             if entry.file is not None:
@@ -86,15 +98,21 @@ class _Resolver:
                 self._twice(f"tensor `{entry.name}`", self._name_span(entry), weights[entry.name].span)
             elif (weight := self._tensor(entry, files)) is not None:
                 weights[entry.name] = weight
+            else:
+                refused.add(entry.name)
+        for alias, entries in self.unknown_files.items():
+            self._unknown_file(alias, entries, files)
+        # What could not be read may use a file; so may those that name it wrongly.
+        unclear = self.broken or self.unknown_files
         for node in manifest.files:
-            if node.name not in used:
+            if node.name not in used and not unclear:
                 self.sink.error(
                     "E0508",
                     f"no tensor is in file `{node.name}`",
                     self.module.span(node),
                     help="remove the line",
                 )
-        return WeightTable(manifest.name, weights, files, self.module.source)
+        return WeightTable(manifest.name, weights, files, self.module.source, refused, broken=self.broken)
 
     def _twice(self, what: str, span: Span, first: Span | None) -> None:
         labels = (Label(first, "first here"),) if first is not None else ()
@@ -189,13 +207,10 @@ class _Resolver:
         shape: tuple[int, ...] | None,
         files: dict[str, FileEntry],
     ) -> StoredSource | None:
-        file = files.get(entry.file or "")
+        alias = entry.file or ""
+        file = files.get(alias)
         if file is None:
-            span = self.span(entry.source_start, entry.source_end)
-            hint = did_you_mean(entry.file or "", files) or (
-                f"files of this manifest are {', '.join(f'`{name}`' for name in files)}" if files else ""
-            )
-            self.sink.error("E0508", f"no file `{entry.file}` in this manifest", span, help=hint)
+            self.unknown_files.setdefault(alias, []).append(entry)
         if entry.transpose and shape is not None and len(shape) < 2:
             span = self.span(entry.source_start, entry.source_end)
             self.sink.error("E0303", f"`transpose` swaps the last two axes; `{entry.name}` has rank {len(shape)}", span)
@@ -204,6 +219,18 @@ class _Resolver:
             return None
         spans = Spans(self.module.source, entry)
         return StoredSource(file, Place(entry.name, entry.key, entry.offset), dtype, shape, entry.transpose, spans)
+
+    def _unknown_file(self, alias: str, entries: Sequence[ast.TensorEntry], files: Mapping[str, FileEntry]) -> None:
+        """One finding, however many tensors are there; none where the file's own line may be the one with errors."""
+        declared = re.compile(rf"^(?!\s*tensor\b).*\b{re.escape(alias)}\b", re.MULTILINE)
+        if self.broken and declared.search(self.module.source.text):
+            return
+        known = f"files of this manifest are {', '.join(f'`{name}`' for name in files)}" if files else ""
+        others = len(entries) - 1
+        notes = (f"{others} more tensor{'s are' if others > 1 else ' is'} said to be there",) if others else ()
+        span = self.span(entries[0].source_start, entries[0].source_end)
+        hint = did_you_mean(alias, files) or known
+        self.sink.error("E0508", f"no file `{alias}` in this manifest", span, notes=notes, help=hint)
 
     def _generated(
         self, entry: ast.TensorEntry, dtype: DType | None, shape: tuple[int, ...] | None

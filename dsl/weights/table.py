@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 from trtn.dsl.diagnostics import Source
@@ -32,8 +32,14 @@ class WeightTable(Mapping[str, Weight]):
         weights: Mapping[str, Weight],
         files: Mapping[str, FileEntry],
         source: Source | None = None,
+        refused: Collection[str] = (),
+        *,
+        broken: bool = False,
     ) -> None:
+        """`refused` are tensors whose lines have errors; `broken` says whether parts of the text could not be read."""
         self.name = name
+        self._refused = refused
+        self._broken = broken
         self.files = files
         self.source = source
         self._weights = weights
@@ -53,6 +59,10 @@ class WeightTable(Mapping[str, Weight]):
     def __repr__(self) -> str:
         return f"<weights {self.name}: {len(self)} tensors, {len(self.files)} files>"
 
+    def may_have_lost(self, path: str) -> bool:
+        """Whether a tensor that is not here may be declared in a line with errors."""
+        return path in self._refused or (self._broken and self.source is not None and path in self.source.text)
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._weights)
@@ -64,6 +74,15 @@ class WeightTable(Mapping[str, Weight]):
     def children(self, path: str = "") -> tuple[str, ...]:
         """The steps below a path, in natural order: `layer` below `encoder`, `[0]`, `[1]` below `layer`."""
         return tuple(sorted(self._tree.get(path, ()), key=natural_key))
+
+    def missing_group(self, path: str) -> str | None:
+        """The shortest beginning of a path that leads nowhere, where more steps follow: none of those can be right."""
+        known = ""
+        for step in _steps(path):
+            known += step
+            if known not in self._tree:
+                return known if known != path else None
+        return None
 
     def suggest(self, path: str) -> str | None:
         """The path that was probably meant, or None, judged by the first step that leads nowhere."""

@@ -128,10 +128,11 @@ def test_ctrl_c_leaves_the_old_file(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.engine", "a.trtn"]
 
 
-def test_a_reader_that_goes_away_is_no_failure() -> None:
+@pytest.mark.parametrize("words", [["explain"], ["--help"], ["weights", "hash", "--help"]])
+def test_a_reader_that_goes_away_is_no_failure(words: list[str]) -> None:
     """`trtn explain | head -1`"""
     process = subprocess.Popen(
-        [sys.executable, "-m", "trtn", "explain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "trtn", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     process.stdout.close()

@@ -79,6 +79,20 @@ def test_kernels_are_right(case: Case, compiled: None) -> None:
         check(case, [m.fetch() for m in outputs])
 
 
+@pytest.mark.parametrize("name", ["squeeze_f16", "gemv_1"])
+def test_tactics_pack_weights_for_themselves(name: str, compiled: None) -> None:
+    """What one tactic has packed of the same weights may lie elsewhere in another one's memory."""
+    import cupy
+
+    case = next(c for c in CASES if c.name == name)
+    inputs = [Mirror(a) for a in case.inputs]
+    for family, tactic in case.tactics:
+        outputs = [Mirror(a) for a in case.outputs()]
+        launch_of(case, family, tactic, [m.array for m in inputs], [m.array for m in outputs])()
+        cupy.cuda.Device().synchronize()
+        check(case, [m.fetch() for m in outputs])
+
+
 @pytest.mark.parametrize("name", ["layer_norm_768", "group_norm_f16", "reduce_long", "to_last_f16"])
 def test_launches_are_recorded(name: str, compiled: None) -> None:
     """Binding may compile and allocate, launches only launch: so they can be captured and replayed."""

@@ -62,6 +62,10 @@ class _Verbs(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "commands": _Commands()})
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        with failures_become_exit_codes():  # it prints the help
+            return super().make_context(*args, **settings)
+
     def invoke(self, ctx: Any) -> Any:
         with failures_become_exit_codes():
             return super().invoke(ctx)

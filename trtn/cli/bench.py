@@ -36,6 +36,8 @@ __all__ = ["app"]
 app = verb()
 
 _MOST_RUNS = 1_000_000
+PROFILED = 20
+"""Runs whose steps are timed, at most, where the user does not say how many."""
 SLOWEST = 10
 """Steps that are printed of a profile."""
 
@@ -128,7 +130,8 @@ def bench(
         if profile_out is not None:
             from trtn.backend.runtime.profiler import profile_steps
 
-            steps = profile_steps(loaded, feeds, profile=profile)
+            fitting = int(seconds / latencies[len(latencies) // 2])
+            steps = profile_steps(loaded, feeds, iterations or min(max(fitting, 3), PROFILED), profile)
             replace_text(Path(profile_out), f"{steps.to_json()}\n")
             console.result("\n".join(_slowest(steps)))
             console.status(f"{profile_out}: {plural(len(steps.steps), 'step')}, the median of {steps.runs} runs")

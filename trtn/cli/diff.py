@@ -54,7 +54,7 @@ def diff(
 
     Layers are known by their names and by what they compute, so that a layer that was renamed or moved into a block is
     still the same layer. Changes that differ in nothing but an index are one line. No weight's bytes are read without
-    --values.
+    --values. Beside an engine, a spec is compared as a build leaves it, its weights by their values.
 
     JSON: format_version, comparisons: [{before, after, same, unchanged, changes: [{subject, verb, name, what, before,
     after, line, places}]}].
@@ -82,27 +82,34 @@ def diff(
 
 
 def _compare(old: dict[str, Side], new: dict[str, Side], values: bool) -> list[Comparison]:
-    """Pairs by key; two single networks are a pair whatever they are called. An engine's layers are those that the
-    passes left: of an engine and a spec, only what both have is compared."""
+    """Pairs by key; two single networks are a pair whatever they are called."""
     from trtn.dsl.network import Graph, Network
-    from trtn.dsl.review import compare
 
     if len(old) == len(new) == 1:
         new = dict(zip(old, new.values(), strict=True))
     found = []
     nothing = Network("nothing", Graph((), (), ()))
     for key in [*new, *(k for k in old if k not in new)]:
-        a, b = old.get(key), new.get(key)
-        mixed = a is not None and b is not None and a.is_engine != b.is_engine
-        comparison = compare(
-            a.network if a else nothing,
-            b.network if b else nothing,
-            titles=(a.title if a else "nothing", b.title if b else "nothing"),
-            values=values,
-            without=("layer", "weight") if mixed else (),
-        )
-        for side in filter(None, (a, b)):
+        a, b = old.get(key, Side("nothing", nothing)), new.get(key, Side("nothing", nothing))
+        comparison = _pair(a, b, values)
+        for side in (a, b):
             changes = (replace(c, line=c.line.replace(side.path or side.title, side.title)) for c in comparison.changes)
             comparison = replace(comparison, changes=tuple(changes))
         found.append(comparison)
     return found
+
+
+def _pair(a: Side, b: Side, values: bool) -> Comparison:
+    """Beside an engine, a spec is what a build makes of it."""
+    titles = a.title, b.title
+    if a.engine is not None and b.engine is None:
+        from trtn.backend.report.built import compare_built
+
+        return compare_built(a.engine, b.network, titles=titles, engine_first=True)
+    if b.engine is not None and a.engine is None:
+        from trtn.backend.report.built import compare_built
+
+        return compare_built(b.engine, a.network, titles=titles, engine_first=False)
+    from trtn.dsl.review import compare
+
+    return compare(a.network, b.network, titles=titles, values=values)

@@ -53,6 +53,9 @@ def failures_become_exit_codes() -> Iterator[None]:
         _say("error: out of memory")
         raise typer.Exit(Exit.USAGE) from None
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _tells_of_itself(sys.argv[1:]):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+            raise typer.Exit(Exit.FINE) from None
         where = f"`{error.filename}`: " if error.filename is not None else ""
         _say(f"error: {where}{error.strerror or error}")
         raise typer.Exit(Exit.USAGE) from None
@@ -61,6 +64,11 @@ def failures_become_exit_codes() -> Iterator[None]:
             raise
         _report_bug(error)
         raise typer.Exit(Exit.BUG) from None
+
+
+def _tells_of_itself(arguments: list[str]) -> bool:
+    """Whether no verb has any work: what is printed is the help or the version."""
+    return not arguments or not {"-h", "--help", "--version", "-V"}.isdisjoint(arguments)
 
 
 def _report_bug(error: Exception) -> None:

@@ -11,6 +11,7 @@ import typer
 from trtn.cli.console import Console
 from trtn.cli.failures import EnvironmentProblem, Exit
 from trtn.cli.options import Quiet, epilog, verb
+from trtn.cli.tables import plural
 
 __all__ = ["ATTRIBUTES", "SETTINGS", "app"]
 
@@ -71,9 +72,7 @@ def install(
 
 @app.command(
     "merge-lock",
-    epilog=epilog(
-        "trtn git merge-lock BASE OURS THEIRS PATH    # git runs this", one="both sides changed one problem's tactic"
-    ),
+    epilog=epilog("trtn git merge-lock BASE OURS THEIRS PATH    # git runs this", one="both sides changed one fact"),
 )
 def merge_lock(
     base: Annotated[str, typer.Argument(metavar="BASE", help="The common ancestor's file.")],
@@ -83,7 +82,7 @@ def merge_lock(
 ) -> None:
     """Merge lock files: the driver that git calls.
 
-    A problem that one side added, changed or removed is taken from that side. Where both changed it, both lines stay,
+    A fact that one side added, changed or removed is taken from that side. Where both changed it, both lines stay,
     between conflict markers. Files that are not locks of trtn are merged as text.
     """
     from trtn.backend.tuner.lock_merge import is_lock, merge_locks
@@ -95,7 +94,7 @@ def merge_lock(
     merged, conflicts = merge_locks(*texts)
     Path(ours).write_text(merged, encoding="utf-8", errors="surrogateescape")
     if conflicts:
-        typer.echo(f"{path or ours}: {conflicts} problems have another tactic on either side", err=True)
+        typer.echo(f"{path or ours}: {plural(conflicts, 'fact')} changed on both sides", err=True)
         raise typer.Exit(Exit.FINDINGS)
 
 

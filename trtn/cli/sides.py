@@ -13,6 +13,7 @@ from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.errors import SpecError
 
 if TYPE_CHECKING:
+    from trtn.backend.runtime import Engine
     from trtn.dsl.network import Network
 
 __all__ = ["Side", "networks_of", "opened"]
@@ -22,11 +23,11 @@ ENGINE_MAGIC = b"TRTNENG"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison. `is_engine`: its layers are those of a plan, after the passes."""
+    """One side of a comparison. The layers of an `engine` are those that the passes of its build left."""
 
     title: str
     network: Network
-    is_engine: bool = False
+    engine: Engine | None = None
     path: str = ""
     """Where it was read from: of a revision, a copy that nobody is to hear of."""
 
@@ -69,7 +70,8 @@ def _read(path: str, title: str, network: str | None, allow_outside: bool) -> li
     if _is_engine(path):
         from trtn.backend.engine.file import load_engine
 
-        return [Side(title, load_engine(path).network, is_engine=True)]
+        engine = load_engine(path)
+        return [Side(title, engine.network, engine)]
     return [Side(title, n, path=path) for n in _specs(path, title, network, allow_outside)]
 
 

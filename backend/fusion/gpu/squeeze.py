@@ -40,9 +40,10 @@ class SqueezeFusion:
         scale = excitation[-1].output
         if index.is_yielded(scale) or list(index.readers(scale)) != [gate] or not index.is_free(gate):
             return None
+        if scale.shape[1:] != (made.shape[1], 1, 1) or gate.output.type != made.type:
+            return None
         layers = index.in_order((*image, pool, *excitation, *with_constants(index, gate)))
-        free = all(index.is_free(layer) for layer in layers)
-        return layers if free and gate.output.type == made.type and index.joins(layers) else None
+        return layers if all(map(index.is_free, layers)) and index.joins(layers) else None
 
 
 FUSION = SqueezeFusion()

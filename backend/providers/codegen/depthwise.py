@@ -330,6 +330,7 @@ def _flat_to_image(operand: Operand) -> Operand:
 
 def taps_of(attrs: Mapping[str, Any], x: Operand, weight: Operand) -> Taps:
     """The geometry of a convolution of one or two spatial axes."""
+
     def pair(values: Any) -> tuple[int, int]:
         given = tuple(values)
         return (1, given[0]) if len(given) == 1 else given

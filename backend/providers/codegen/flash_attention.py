@@ -26,6 +26,7 @@ __all__ = ["LOG2E", "FlashAttentionSpec"]
 
 LOG2E = log2(2.718281828459045)
 
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Neighbouring columns of the result: from fragment `first` on, `each` fragments; from column `base` on, twice as many a thread."""
@@ -36,18 +37,25 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskRead:
+    """How a kernel reads its mask."""
+
+    dtype: str
+    """bool or that of q."""
+    by_query: bool
+    """Whether it differs from query to query."""
+    in_vectors: bool
+    """Whether OWN neighbouring keys' elements are read together; their number is a multiple of OWN."""
+
+
+@dataclass(frozen=True, slots=True)
 class FlashAttentionSpec:
     dtype: str
     width: int
     out_width: int
     tile: Tile
     causal: bool
-    mask: str
-    """The mask's dtype, bool or that of q; "" without a mask."""
-    mask_by_query: bool
-    """Whether it differs from query to query."""
-    mask_in_vectors: bool
-    """Whether OWN neighbouring keys' elements are read together; their number is a multiple of OWN."""
+    mask: MaskRead | None
     shared: bool
     """Whether heads of k and v serve several of q."""
     positive: bool
@@ -81,9 +89,11 @@ class FlashAttentionSpec:
 
     def source(self) -> str:
         stored, tile, reads = C_TYPES[self.dtype], self.tile, self._reads()
-        mask = [f"const {C_TYPES[self.mask]}* __restrict__ mask"] if self.mask else []
+        mask = [f"const {C_TYPES[self.mask.dtype]}* __restrict__ mask"] if self.mask else []
         pointers = [*(f"const {stored}* __restrict__ {n}" for n in "qkv"), *mask, f"{stored}* __restrict__ y"]
-        strides = [f"const {kind} {n}{axis}" for n in "qkvy" for kind, axis in (("i64", "n"), ("i64", "h"), ("u32", "s"))]
+        strides = [
+            f"const {kind} {n}{axis}" for n in "qkvy" for kind, axis in (("i64", "n"), ("i64", "h"), ("u32", "s"))
+        ]
         strides += ["const i64 mn", "const i64 mh", "const i64 ms", "const int ml"] if self.mask else []
         numbers = ["const int queries", "const int keys", *["const int sharing"] * self.shared, "const float scale"]
         # With a causal mask the blocks with the most keys come first.
@@ -140,7 +150,7 @@ class FlashAttentionSpec:
         )
 
     def _reads(self) -> Reads:
-        stored, mask = C_TYPES[self.dtype], bool(self.mask)
+        stored, mask = C_TYPES[self.dtype], self.mask is not None
         if not self.tile.stages:
             return direct(stored, mask=mask)
         return staged(stored, mask=mask, blocks=self._blocks("start + 16 * M * ROWS"), turned=self.turned)
@@ -156,7 +166,7 @@ class FlashAttentionSpec:
             return []
         loops = ["    {", "      const int m = 0, h = 0;"]
         place, held = "mask", "[1][1]"
-        if self.mask_by_query:
+        if self.mask.by_query:
             loops = [
                 "    #pragma unroll",
                 "    for (int m = 0; m < M; m++)",
@@ -165,14 +175,14 @@ class FlashAttentionSpec:
             ]
             place, held = "mask + lower(row + 16 * m + 8 * h, queries - 1) * ms", "[M][2]"
         read = "for (int c = 0; c < OWN; c++) if (at + c < keys) own[m][h].at[c] = from[(i64)(at + c) * ml];"
-        if self.mask_in_vectors:
+        if self.mask.in_vectors:
             read = "if (at < keys) fetch_lanes<OWN>(from + at, own[m][h]);"
         return [
             "  mask += sample * mn + head * mh;",
-            f"  Lanes<{C_TYPES[self.mask]}, OWN> own{held};",
+            f"  Lanes<{C_TYPES[self.mask.dtype]}, OWN> own{held};",
             "  auto fetch_mask = [&](int block) {",
             *loops,
-            f"        const int at = block * KEYS + OWN * t; const {C_TYPES[self.mask]}* from = {place};",
+            f"        const int at = block * KEYS + OWN * t; const {C_TYPES[self.mask.dtype]}* from = {place};",
             f"        {read}",
             "      }",
             "  };",
@@ -180,9 +190,9 @@ class FlashAttentionSpec:
 
     def _scores(self, stored: str) -> list[str]:
         """The block's scores, scaled and masked, in `score`: those of a thread belong to OWN neighbouring keys."""
-        at = "own[m][c / 2].at[2 * j + c % 2]" if self.mask_by_query else "own[0][0].at[2 * j + c % 2]"
+        at = f"own{'[m][c / 2]' if self.mask and self.mask.by_query else '[0][0]'}.at[2 * j + c % 2]"
         scaled = "score[m][j][c] * scale"
-        if self.mask == "bool":
+        if self.mask and self.mask.dtype == "bool":
             scaled = f"{at} ? {scaled} : -infinity()"
         elif self.mask:
             scaled += f" + widen({at})"

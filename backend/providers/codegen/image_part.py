@@ -17,12 +17,12 @@ from trtn.backend.providers.codegen.program import Program
 from trtn.backend.providers.codegen.rows import ACCUMULATORS, MULTIPROCESSORS
 
 __all__ = [
-    "WIDE",
-    "WIDTHS",
     "Extents",
     "ImagePart",
     "Split",
     "cluster_split",
+    "crowd",
+    "extents_of",
     "free_split",
     "image_reach",
     "in_vectors",
@@ -35,10 +35,13 @@ UNIT = 8
 """Channels that are moved together."""
 MOST_THREADS = 1024
 REGISTERS = 65536
-WIDTHS, WIDE, _HEIGHTS = (4, 5, 7, 8), (14,), (1, 2, 4)
-"""Columns and rows of a thread: some columns, or many, which takes fewer threads that do less in all."""
+_WIDTHS, _HEIGHTS = (4, 5, 7, 8), (1, 2, 4)
+"""Columns and rows of a thread."""
 _SECTOR = 16
 """Elements of 16 bits that memory gives at once."""
+_UNROLLED = 48
+"""Rows of products up to which a thread's are written out: a longer text takes more time to be fetched than it saves."""
+_CROWDS = (1, 8, 64)
 _SLICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36)
 
 
@@ -49,7 +52,12 @@ class Extents:
     image: tuple[int, int]
     result: tuple[int, int]
     channels: int
-    middle: int
+    middle: int = 0
+
+
+def extents_of(x: Operand, y: Operand, middle: int = 0) -> Extents:
+    """The sizes of a convolution of images."""
+    return Extents((x.shape[2], x.shape[3]), (y.shape[2], y.shape[3]), x.shape[1], middle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +128,15 @@ def padded(middle: int) -> int:
     return -(-middle // 4) * 4
 
 
-def cluster_split(taps: Taps, extents: Extents, blocks: int, widths: Sequence[int] = WIDTHS) -> Split | None:
+def crowd(images: int) -> int:
+    """What stands for a number of images, so that most numbers share kernels: another batch is not to wait for a compiler."""
+    return next((n for n in _CROWDS if images < 4 * n), _CROWDS[-1])
+
+
+def cluster_split(taps: Taps, extents: Extents, blocks: int) -> Split | None:
     """The likeliest way to share an image among the blocks of a cluster, None where they can't hold it."""
     parts = ((n, blocks // n) for n in range(1, blocks + 1) if blocks % n == 0)
-    found = [split for slices, bands in parts for split in _splits(taps, extents, slices, bands, widths)]
+    found = [split for slices, bands in parts for split in _splits(taps, extents, slices, bands)]
     return min(found, key=lambda split: split.cycles(taps, extents.middle), default=None)
 
 
@@ -131,22 +144,22 @@ def free_split(taps: Taps, extents: Extents, images: int, most_bands: int) -> Sp
     """The likeliest way to share images among as many blocks as serve, None where there is none."""
     rows = {-(-extents.result[0] // n) for n in range(1, extents.result[0] + 1)}
     bands = sorted(n for n in rows if n <= most_bands)
-    found = [split for n in bands for slices in _SLICES for split in _splits(taps, extents, slices, n, WIDTHS)]
+    found = [split for n in bands for slices in _SLICES for split in _splits(taps, extents, slices, n)]
 
     def guess(split: Split) -> tuple[float, int]:
-        turns = -(-images * split.blocks // MULTIPROCESSORS)
+        turns = -(-crowd(images) * split.blocks // MULTIPROCESSORS)
         return turns * split.cycles(taps, extents.middle), split.blocks
 
     return min(found, key=guess, default=None)
 
 
-def _splits(taps: Taps, extents: Extents, slices: int, bands: int, widths: Sequence[int]) -> Iterator[Split]:
+def _splits(taps: Taps, extents: Extents, slices: int, bands: int) -> Iterator[Split]:
     """Ways to cut an image into parts that a block can hold."""
     octets, (high, wide) = extents.channels // UNIT, extents.result
     if slices > octets or bands > high:
         return
     channels, rows = UNIT * -(-octets // slices), -(-high // bands)
-    for width, height in product(widths, _HEIGHTS):
+    for width, height in product(_WIDTHS, _HEIGHTS):
         split = Split(slices, bands, channels, rows, width, height, -(-wide // width), -(-rows // height))
         fits = split.shared(taps, extents.middle) <= cluster.SHARED and extents.middle <= split.threads <= MOST_THREADS
         if fits and split.registers(taps) * split.threads <= REGISTERS:
@@ -224,9 +237,8 @@ class ImagePart:
     def convolve(self) -> list[str]:
         """`held` becomes the thread's part of the result, `total` what its channels add up to there."""
         start = [f"bias_v[{k}]" if self.bias else "0.0f" for k in range(2)]
-        unroll = (
-            "#pragma unroll" if self.taps.kernel[0] * self.split.height * self.split.width <= 48 else "#pragma unroll 1"
-        )
+        turns = self.taps.kernel[0] * self.split.height * self.split.width
+        unroll = f"#pragma unroll {self.taps.kernel[0] if turns <= _UNROLLED else 1}"
         operands = [n for n in self.operands() if n != "bias"]
         statements, (value,) = self.epilogue.statements(["made[r][j][e]", *(f"{n}_v[e]" for n in operands)])
         return [

@@ -95,7 +95,9 @@ def bind_launch(
     if enter is None:
         return lambda: function(grid, block, tuple(arguments), shared)
     attribute = Attribute(id=_PROGRAMMATIC_STREAM_SERIALIZATION, value=1)
-    given = Configuration(grid=grid, block=block, shared=shared, attributes=ctypes.pointer(attribute), attribute_count=1)
+    given = Configuration(
+        grid=grid, block=block, shared=shared, attributes=ctypes.pointer(attribute), attribute_count=1
+    )
     reference, address, packed = ctypes.byref(given), function.ptr, pack_arguments(arguments)
 
     def launch() -> None:

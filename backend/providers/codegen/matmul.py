@@ -14,7 +14,8 @@ from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
-from trtn.backend.providers.codegen.gemm_wgmma import DEPTH, GemmSpec, PackSpec, Taps, Tile
+from trtn.backend.providers.codegen.gemm_tile import DEPTH, PackSpec, Taps, Tile
+from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.windows import actual_pads
@@ -33,7 +34,7 @@ WHOLE = 16
 """Stages in shared memory at most: that many hold a block's whole part of K."""
 LONG = 5
 """Stages of a part from which on more warps may fetch."""
-OFFERED = 12
+OFFERED = 10
 """Tactics for a problem."""
 FEWEST_ROWS = 9
 """Fewer are a matter of reading the weight (`gemv`)."""
@@ -96,6 +97,7 @@ class MatmulFamily:
         return epilogue_refusal(group, axis=_axis(main))
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
+        """One of each shape, with other numbers of parts, stages and warps."""
         stages = Product(1, *_weight_sizes(group.layers[0])).stages
         parts = [n for n in PARTS if n <= stages]
         tiles = (
@@ -108,8 +110,7 @@ class MatmulFamily:
         """The likeliest ways, by a model of their times."""
         if device.name != f"cuda:{ARCHITECTURE}":
             return ()
-        layout = problem.outputs[0]
-        product = _product(problem.group.layers[0], layout.size)
+        product = _product(problem.group.layers[0], problem.outputs[0].size)
         if product.rows < FEWEST_ROWS or product.work > MOST_WORK:
             return ()
         return [Tactic(str(t), numerics="reassociated") for t in tiles_for(product)[: OFFERED * effort // 3]]
@@ -136,6 +137,8 @@ class MatmulFamily:
             raise TacticError("a single stage in shared memory can't be filled while it is read")
         if x.size == 0:
             raise TacticError("there is nothing to sum up")
+        if any(inputs[n].align < 16 for n in (*bias_at, *epilogue.channels)):
+            raise TacticError("a constant is not aligned to 16 bytes")
         written = [_matrix(o, axis) for o in (*(inputs[n] for n in epilogue.tensors), y)]
         window = _window(main, x, y)
         given = (_matrix(x, axis),) if window is None else _image(x)
@@ -198,9 +201,8 @@ def _time(product: Product, tile: Tile) -> float:
     met = 0.4 + 0.17 * tile.parts if tile.parts > 1 else 0.0
     fetched = waves * part * (0.07 if tile.warps == 4 else 0.05) + blocks * part * tile.stage / 7.2e6
     finished = -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / 6800
-    return (
-        1.9 * (waves - 1) + met + fetched + finished + (0.36 if part > tile.stages else 0.0) + 0.03 * (tile.warps - 4)
-    )
+    refilled = 0.36 if part > tile.stages else 0.0
+    return 1.9 * (waves - 1) + met + fetched + finished + refilled + 0.03 * (tile.warps - 4)
 
 
 def _axis(main: Layer) -> int:
@@ -222,16 +224,13 @@ def _product(main: Layer, results: int) -> Product:
 
 def _matrix(operand: Operand, axis: int) -> int:
     """The distance of its rows, where channels are on `axis`. Raises TacticError where they have none, or are not aligned."""
-    axes = [a for a in range(len(operand.shape)) if a != axis % len(operand.shape)]
-    distance, step = 0, 0
-    for a in reversed(axes):
-        size, stride = operand.shape[a], operand.strides[a]
-        if size == 1:
-            continue
-        if step and stride != step:
+    others = [a for a in range(len(operand.shape)) if a != axis % len(operand.shape) and operand.shape[a] != 1]
+    distance = operand.strides[others[-1]] if others else 0
+    step = distance
+    for a in reversed(others):
+        if operand.strides[a] != step:
             raise TacticError("its rows are not at equal distances")
-        distance = distance or stride
-        step = stride * size
+        step *= operand.shape[a]
     _require_lines(operand, axis, [distance])
     return distance
 

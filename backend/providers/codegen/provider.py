@@ -64,6 +64,14 @@ class CodegenProvider:
         ]
 
     def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
+        """What was chosen serves any sizes; but a family whose ways depend on them may know better ones for these."""
+        if chosen is None:
+            return None
+        name = chosen.name.partition(".")[0]
+        for family in families():
+            if family.name == name and isinstance(family, SizedFamily):
+                likely = [Tactic(f"{name}.{t.name}") for t in family.tactics_for(problem, device, 3)]
+                return chosen if chosen in likely else next(iter(likely), None)
         return chosen
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> CodegenKernel:

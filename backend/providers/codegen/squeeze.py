@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from trtn.backend.fusion.gpu.excitation import vector_product_refusal
 from trtn.backend.fusion.gpu.squeeze import gated_refusal
@@ -18,12 +19,12 @@ from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusa
 from trtn.backend.providers.codegen.excitation import Stage
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.image_part import (
-    WIDE,
-    WIDTHS,
     Extents,
     ImagePart,
     Split,
     cluster_split,
+    crowd,
+    extents_of,
     free_split,
     image_reach,
     in_vectors,
@@ -34,8 +35,8 @@ from trtn.dsl.network import Layer
 
 __all__ = ["FAMILY", "SqueezeFamily"]
 
-CLUSTERS = ("cluster16", "cluster16.wide", "cluster8")
-"""How many blocks share an image, and whether threads have many columns, to be timed."""
+LARGE = 1 << 17
+"""Elements of an image from which on a cluster is slower than the whole GPU, as long as there is one image."""
 MOST_SUMS = 1 << 13
 """Sums of an image's channels over parts of it, which are all read by each block that scales."""
 
@@ -77,7 +78,9 @@ class SqueezeFamily:
         return ""
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        names = ("pair", *CLUSTERS, "steps")
+        names = ("cluster8", "cluster16", "pair", "steps")
+        if prod(d for d in group.outputs[0].shape[1:] if isinstance(d, int)) >= LARGE:
+            names = ("pair", "cluster16", "cluster8", "steps")
         return [Tactic(name, numerics="reassociated") for name in names]
 
     def plan(
@@ -90,8 +93,7 @@ class SqueezeFamily:
         if tactic == "pair":
             return _two_kernels(_Layout(group, parts, inputs, outputs))
         if tactic != "steps":
-            blocks, _, form = tactic.removeprefix("cluster").partition(".")
-            return _one_kernel(_Layout(group, parts, inputs, outputs), int(blocks), WIDE if form else WIDTHS)
+            return _one_kernel(_Layout(group, parts, inputs, outputs), int(tactic.removeprefix("cluster")))
         excited = [layer for part in parts.products for layer in part.layers]
         steps = (
             (depthwise.FAMILY, part_of("conv", parts.image.layers)),
@@ -107,22 +109,23 @@ FAMILY = SqueezeFamily()
 
 def _parts(group: Group) -> Parts | None:
     """The steps of a group, None where it is of another form."""
-    layers = group.layers
-    pool_at = next((n for n, layer in enumerate(layers) if layer.op.name == "global_avg_pool"), 0)
-    products = [n for n, layer in enumerate(layers) if n > pool_at and layer.op.name in ("conv", "linear")]
-    gates = [n for n, layer in enumerate(layers) if layer.op.name == "mul" and n > products[-1:][0]] if products else []
-    if not pool_at or len(products) != 2 or not gates or group.kind != "squeeze" or len(group.outputs) != 1:
+    layers, ops = group.layers, [layer.op.name for layer in group.layers]
+    products = [n for n, op in enumerate(ops) if n and op in ("conv", "linear")]
+    gates = [n for n, op in enumerate(ops) if op == "mul" and n > max(products, default=0)]
+    if group.kind != "squeeze" or ops[0] != "conv" or len(products) != 2 or not gates or len(group.outputs) != 1:
         return None
-    starts = (0, products[0], products[1], gates[0])
-    ends = (pool_at, products[1], gates[0], len(layers))
+    pool_at = products[0] - 1
+    starts, ends = (0, *products, gates[0]), (pool_at, products[1], gates[0], len(layers))
+    if not pool_at or ops[pool_at] != "global_avg_pool":
+        return None
     found = (layers[start:end] for start, end in zip(starts, ends, strict=True))
     image, first, second, gate = (Group("conv", part, group.inputs, (part[-1].output,)) for part in found)
     pool = layers[pool_at]
-    made, squeezed, between, scale = image.outputs[0], pool.output, first.outputs[0], second.outputs[0]
-    joined = (pool.inputs[0], first.layers[0].inputs[0], second.layers[0].inputs[0])
-    if any(a is not b for a, b in zip(joined, (made, squeezed, between), strict=True)) or products[0] != pool_at + 1:
+    made, scale = image.outputs[0], second.outputs[0]
+    joints = ((pool, made), (first.layers[0], pool.output), (second.layers[0], first.outputs[0]))
+    if any(layer.inputs[0] is not t for layer, t in joints) or gate.outputs[0] is not group.outputs[0]:
         return None
-    if {id(t) for t in gate.layers[0].inputs} != {id(made), id(scale)} or gate.outputs[0] is not group.outputs[0]:
+    if {id(t) for t in gate.layers[0].inputs} != {id(made), id(scale)} or scale.shape[1:] != (made.shape[1], 1, 1):
         return None
     return Parts(image, pool, (first, second), gate)
 
@@ -150,7 +153,7 @@ class _Layout:
             raise TacticError("an image reaches over 2^31 elements or more")
         self.taps = depthwise.taps_of(conv.attrs, self.x, weight)
         middle, channels = excitation.matrix_of(parts.products[0].layers[0])
-        self.extents = Extents(self.x.shape[2:], self.y.shape[2:], channels, middle)
+        self.extents = extents_of(self.x, self.y, middle)
         made, scale = parts.image.outputs[0], parts.products[1].outputs[0]
         program = program_of(
             parts.gate.layers, [made, scale, *(group.inputs[n] for n in gate.channels)], parts.gate.outputs
@@ -183,9 +186,9 @@ class _Layout:
         return Plan(calls, tuple(self.scratch), tuple(self.once))
 
 
-def _one_kernel(layout: _Layout, blocks: int, widths: Sequence[int]) -> Plan:
+def _one_kernel(layout: _Layout, blocks: int) -> Plan:
     """A cluster of blocks an image."""
-    split = cluster_split(layout.taps, layout.extents, blocks, widths)
+    split = cluster_split(layout.taps, layout.extents, blocks)
     if split is None:
         raise TacticError(f"{blocks} blocks can't hold an image")
     spec = ClusterSpec(layout.part(split, layout.extents), layout.gate)
@@ -203,8 +206,8 @@ def _two_kernels(layout: _Layout) -> Plan:
     if split is None:
         raise TacticError("no block can hold a part of an image")
     places = extents.result[0] * extents.result[1]
-    scale = scale_spec(layout.gate, extents.channels, layout.extents.middle, places, split.bands, images)
-    if scale.shared > SHARED:
+    scale = scale_spec(layout.gate, extents.channels, layout.extents.middle, places, split.bands, crowd(images))
+    if scale.shared > SHARED or scale.middle > THREADS:
         raise TacticError("a block can't hold its weights")
     sums = Slot(layout.packed + len(layout.scratch))
     layout.scratch.append(4 * images * split.bands * extents.channels)

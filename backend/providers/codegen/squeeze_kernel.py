@@ -2,7 +2,8 @@
 averages, and scale the image.
 
 One kernel: a cluster of blocks has an image, each block some channels of some rows, which stay in registers. The first product
-is linear in the channels' sums, so each block sends its share of the vector between the products to every other block; once they are there, each has all of it, finishes the scales of its own channels and writes its part, scaled.
+is linear in the channels' sums, so each block sends its share of the vector between the products to every other block. Once
+all shares are there, a block makes the scales of its own channels and writes its part, scaled.
 
 Two kernels, for images that a cluster takes long for: one convolves, on the whole GPU, and leaves sums of some rows; in the
 other every block makes the scales that it needs by itself.

@@ -83,7 +83,7 @@ def stem_spec(group: Group, rows: int, inputs: Sequence[Operand]) -> StemSpec:
     return StemSpec(weight.dtype.name, x.dtype.name, window, part, rows, bias, epilogue.program, _is_planar(x))
 
 
-def stem_plan(group: Group, spec: StemSpec, result: tuple[int, int], inputs: Sequence[Operand], y: Operand) -> Plan:
+def stem_plan(group: Group, spec: StemSpec, result: Sequence[int], inputs: Sequence[Operand], y: Operand) -> Plan:
     """The launches of a kernel whose convolution gives images of `result` places. Raises TacticError."""
     import numpy as np
 

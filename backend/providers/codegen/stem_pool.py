@@ -161,10 +161,12 @@ class StemPoolFamily:
         pads = actual_pads(convolved, kernel, strides, attrs["pads"], dilations, attrs["auto_pad"])
         stem = stem_family.stem_spec(conv, stem_family.rows_of(tactic, y.shape), inputs)
         plain: dict[str, Any] = {f.name: getattr(stem, f.name) for f in fields(stem)}
-        spec = PooledStemSpec(**plain, taps=kernel[:2], steps=strides[:2], before=pads[:2])
+        spec = PooledStemSpec(
+            **plain, taps=(kernel[0], kernel[1]), steps=(strides[0], strides[1]), before=(pads[0], pads[1])
+        )
         if min(spec.windows) < 1 or spec.shared > cluster.SHARED:
             raise TacticError("a block can't hold a window")
-        return stem_family.stem_plan(conv, spec, (convolved[0], convolved[1]), inputs, y)
+        return stem_family.stem_plan(conv, spec, convolved, inputs, y)
 
 
 FAMILY = StemPoolFamily()

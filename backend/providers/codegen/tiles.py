@@ -14,8 +14,8 @@ from trtn.backend.providers.codegen import depthwise
 from trtn.backend.providers.codegen.epilogue import epilogue_of
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.image_part import (
-    Extents,
     ImagePart,
+    extents_of,
     free_split,
     image_reach,
     in_vectors,
@@ -84,7 +84,7 @@ class TilesFamily:
             raise TacticError("its channels do not lie side by side in groups of 8")
         if max(image_reach(x), image_reach(y)) >= 2**31:
             raise TacticError("an image reaches over 2^31 elements or more")
-        taps, extents = depthwise.taps_of(conv.attrs, x, weight), Extents(x.shape[2:], y.shape[2:], x.shape[1], 0)
+        taps, extents = depthwise.taps_of(conv.attrs, x, weight), extents_of(x, y)
         split = free_split(taps, extents, x.shape[0], y.shape[2])
         if split is None:
             raise TacticError("no block can hold a part of an image")

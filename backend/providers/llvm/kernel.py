@@ -10,10 +10,10 @@ import numpy as np
 
 from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
+from trtn.backend.machine_code import binary_key, compile_object, load
 from trtn.backend.providers.base import ForeignCall, Launch
 from trtn.backend.providers.llvm.emitter import NAME
 from trtn.backend.providers.llvm.family import Written
-from trtn.backend.machine_code import binary_key, compile_object, load
 
 __all__ = ["LlvmKernel"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from trtn.backend.providers.llvm.emitter import BYTE, F32, I16, I32, I64, POINTER, Emitter
 from trtn.backend.machine_code import has_feature
+from trtn.backend.providers.llvm.emitter import BYTE, F32, I16, I32, I64, POINTER, Emitter
 
 __all__ = ["BLOCK", "blocks_of", "pack_columns", "pack_numbers", "pairs_of", "write_product", "write_quantize"]
 
@@ -180,7 +180,7 @@ def write_quantize(e: Emitter, columns: int, stride: int) -> Any:
             with e.loop(columns, [I32(0)]) as k:
                 level = b.fadd(e.intrinsic("roundeven", b.fdiv(element(row, k.index), scale)), zero)
                 level = e.intrinsic("minnum", e.intrinsic("maxnum", level, F32(0.0)), F32(255.0))
-                whole = e.call("llvm.fptosi.sat.i32.f32", I32, b.fsub(level, zero))
+                whole = b.fptosi(b.fsub(level, zero), I32)
                 e.store(b.trunc(whole, I16), target, k.index, I16)
                 k.carried = [b.add(k.carried[0], whole)]
             if columns % 2:

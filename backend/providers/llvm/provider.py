@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from trtn.backend import machine_code
 from trtn.backend.devices import Device
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
-from trtn.backend import machine_code
 
 if TYPE_CHECKING:
     from trtn.backend.providers.llvm.family import Written

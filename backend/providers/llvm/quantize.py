@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from trtn.backend.problem import ArrayLayout, Problem
-from trtn.backend.providers.llvm import functions as f
 from trtn.backend.providers.llvm.boxes import loops
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, Emitter, memory_type
 from trtn.backend.providers.llvm.family import Unfit, Written
@@ -102,12 +101,12 @@ def _widened(e: Emitter, value: Any, dtype: DType) -> Any:
 
 
 def _level(e: Emitter, value: Any, dtype: DType) -> Any:
-    """A whole number in f32, limited to a dtype's range."""
+    """A whole number in f32, limited to a dtype's range; NaN becomes a number in it."""
     low, high = _limits(dtype)
     if dtype.bits == 32:
         return e.call("llvm.fptosi.sat.i32.f32", I32, value)
-    value = f.minimum(e, f.maximum(e, value, F32(low)), F32(high))
-    return e.b.trunc(e.call("llvm.fptosi.sat.i32.f32", I32, value), memory_type(dtype))
+    value = e.intrinsic("minnum", e.intrinsic("maxnum", value, F32(low)), F32(high))
+    return e.b.trunc(e.b.fptosi(value, I32), memory_type(dtype))
 
 
 def _dynamic(e: Emitter, problem: Problem, layer: Layer) -> None:
@@ -126,7 +125,7 @@ def _dynamic(e: Emitter, problem: Problem, layer: Layer) -> None:
     low, high = (b.load(place, typ=F32) for place in (lows, highs))
     spread = b.fdiv(b.fsub(high, low), F32(255.0))
     scale = b.select(b.fcmp_ordered("==", spread, F32(0.0)), F32(1.0), spread)
-    zero = f.minimum(e, e.intrinsic("roundeven", b.fdiv(b.fneg(low), scale)), F32(255.0))
+    zero = e.intrinsic("minnum", e.intrinsic("roundeven", b.fdiv(b.fneg(low), scale)), F32(255.0))
     if scale_out in arrays:
         e.store(scale, arrays.pointer(scale_out), I64(0), F32)
     if zero_out in arrays:

@@ -58,7 +58,7 @@ def test_the_stem_takes_the_max_pooling_that_alone_reads_it() -> None:
     assert shown(groups) == ["stem: cast conv relu max_pool"]
     assert plan_orders(groups)[id(groups[0].outputs[0])] == (0, 2, 3, 1)
     b = Net()
-    y = b.of("conv", half(b, b.x(3, 16, 16)), b.constant(weights(8, 3, 3, 3)))
+    y = b.of("conv", half(b, b.x(3, 16, 16)), b.constant(weights(8, 3, 3, 3)), strides=2)
     groups = gpu_groups(b.done(b.of("max_pool", y, kernel=2), b.of("exp", y)))
     assert {"stem: cast conv", "pooling: max_pool"} < set(shown(groups))
 

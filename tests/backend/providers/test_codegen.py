@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,15 @@ def test_other_sizes_take_the_same_kernel() -> None:
 
         plans = [plan_of(case("region", region, sizes={"N": count})) for count in (small, large)]  # type: ignore[arg-type]
         assert plans[0].calls[0].spec == plans[1].calls[0].spec
+
+
+def test_most_batches_take_the_same_kernels() -> None:
+    """Those whose form goes by how many images there are, too."""
+    for name in ("squeeze_pair", "squeeze_f16"):
+        few, more = (replace(BY_CASE[name], sizes={"N": images}) for images in (4, 31))
+        for tactic in {t for _, t in few.tactics} - {"steps"}:
+            plans = [c.plan("squeeze", tactic, [*c.inputs, *c.outputs()]) for c in (few, more)]
+            assert [c.spec for c in plans[0].calls] == [c.spec for c in plans[1].calls], tactic
 
 
 def test_dense_operands_move_in_vectors() -> None:

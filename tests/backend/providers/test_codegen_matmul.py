@@ -14,10 +14,11 @@ from tests.backend.providers.codegen_harness import Case
 from trtn.backend.devices import Device
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.problem import ArrayLayout, Problem, make_problem
-from trtn.backend.providers.base import TacticError
-from trtn.backend.providers.codegen import cluster, modules
+from trtn.backend.providers.base import Tactic, TacticError
+from trtn.backend.providers.codegen import PROVIDER, cluster, modules
 from trtn.backend.providers.codegen.family import Operand
-from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec, PackSpec, Tile
+from trtn.backend.providers.codegen.gemm_tile import PackSpec, Tile
+from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.kernel import operand_of, operands_of
 from trtn.backend.providers.codegen.matmul import FAMILY, Product, parse_tile, tiles_for
 from trtn.dsl.network import Tensor
@@ -93,8 +94,10 @@ def test_what_is_offered_can_be_planned() -> None:
 
 def test_what_others_do_better_is_left_to_them() -> None:
     assert not offered(linear(8, 256, 96)), "a few rows"
-    assert not offered(linear(4096, 4096, 4096)), "a matter of throughput"
-    assert not offered(linear(128, 256, 96), CPU()), "other devices"
+    many = problem_of(linear(128, 256, 96))
+    many = replace(many, outputs=(replace(many.outputs[0], shape=(1 << 20, 96)),))
+    assert not FAMILY.tactics_for(many, Hopper(), 3), "a matter of throughput"
+    assert offered(linear(128, 256, 96)) and not offered(linear(128, 256, 96), CPU()), "other devices"
 
 
 def test_a_weight_is_packed_as_shared_memory_holds_it() -> None:
@@ -137,11 +140,34 @@ def test_arrays_that_can_not_be_fetched_are_refused() -> None:
 
     wanted, tactic = linear(64, 128, 64), "64x64.c1.s2.f4"
     plan(wanted, tactic, with_x(strides=(136, 1)))
-    for changes in ({"strides": (132, 1)}, {"strides": (1, 64)}, {"align": 8}, {"strides": (1 << 26, 1)}):
+    for changes in (
+        {"strides": (132, 1)},
+        {"strides": (1, 64)},
+        {"align": 8},
+        {"strides": (1 << 26, 1)},
+        {"strides": (0, 2)},
+    ):
         with pytest.raises(TacticError):
             plan(wanted, tactic, with_x(**changes))
     with pytest.raises(TacticError, match="side by side"):
+        plan(replace(BY_CASE["matmul_conv_same"], layouts=dict.fromkeys("ry", "last")), tactic)
+    with pytest.raises(TacticError, match="equal distances"):
         plan(replace(BY_CASE["matmul_conv_same"], layouts={}), tactic)
+
+
+def test_constants_are_read_in_vectors() -> None:
+    """The weight is packed, so it may lie anywhere; a bias may not."""
+
+    def moved(number: int) -> Any:
+        return lambda inputs, outputs: (
+            [replace(o, align=4) if n == number else o for n, o in enumerate(inputs)],
+            outputs,
+        )
+
+    wanted, tactic = BY_CASE["matmul_tails"], "64x64.c1.s2.f4"
+    plan(wanted, tactic, moved(1))
+    with pytest.raises(TacticError, match="a constant"):
+        plan(wanted, tactic, moved(2))
 
 
 def test_groups_that_are_no_such_product_are_refused() -> None:
@@ -177,8 +203,20 @@ def test_products_stay_in_registers_and_under_way(tile: Tile) -> None:
     assert " 0 bytes spill stores" in log and "serialized" not in log, log
 
 
-def test_the_reference_of_a_window_is_that_of_its_rows() -> None:
-    """The gathered form and the plain one agree where a window has one tap."""
+def test_rows_are_gathered_only_where_a_window_asks_for_it() -> None:
     point = plan(BY_CASE["matmul_conv_point"], "64x64.c1.s2.f4").calls[0].spec
     sparse = plan(BY_CASE["matmul_conv_sparse"], "64x64.c1.s2.f4").calls[0].spec
     assert point.taps is None and sparse.taps is not None and np.prod(sparse.taps.kernel) == 1
+
+
+def test_other_sizes_get_tiles_of_their_own() -> None:
+    """Where it was chosen for sizes near these; what others do better is left to them here, too."""
+    small, large, few = (linear(rows, 256, 96) for rows in (64, 4096, 8))
+    chosen = Tactic(f"matmul.{offered(small)[2]}")
+    assert PROVIDER.elastic(problem_of(small), chosen, Hopper()) == chosen, "its kernel is there"
+    unlikely = next(name for name in offered(linear(64, 3072, 96)) if name not in offered(large))
+    found = PROVIDER.elastic(problem_of(large), Tactic(f"matmul.{unlikely}"), Hopper())
+    assert found == Tactic(f"matmul.{offered(large)[0]}")
+    assert PROVIDER.elastic(problem_of(few), chosen, Hopper()) is None
+    assert PROVIDER.elastic(problem_of(small), None, Hopper()) is None
+    assert PROVIDER.elastic(problem_of(small), Tactic("gemv.warps4"), Hopper()) == Tactic("gemv.warps4")

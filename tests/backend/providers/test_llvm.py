@@ -14,11 +14,11 @@ import pytest
 
 from tests.backend.providers.codegen_cases import Net
 from tests.backend.providers.onednn_harness import arrange, group_of, problem_for, run
+from trtn.backend import machine_code
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.fusion import partition
 from trtn.backend.group import Group
 from trtn.backend.providers.base import TacticError, reference_provider
-from trtn.backend import machine_code
 from trtn.backend.providers.llvm.provider import LOOPS, PROVIDER
 from trtn.dsl.builder import Builder
 from trtn.dsl.dims import evaluate

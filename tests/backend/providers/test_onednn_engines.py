@@ -144,7 +144,7 @@ def test_a_saved_engine_runs_without_the_library(net: Network, tmp_path: Path, m
     bare = trtn.load_engine(tmp_path / "net.engine")
     assert_close(bare.run(feeds(2, 4)), expected)
     assert all("not installed" in why for why in bare.kernels.fallbacks.values())
-    assert {c.provider for c in trtn.build(net, device="cpu").choices} == {"reference"}
+    assert "onednn" not in {c.provider for c in trtn.build(net, device="cpu").choices}
 
 
 def test_contexts_on_several_threads(net: Network) -> None:

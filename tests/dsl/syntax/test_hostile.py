@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dsl.syntax.reading import read
+from tests.dsl.syntax.reading import read, read_manifest_ok
 
 MILLION = 1_000_000
 
@@ -45,6 +45,19 @@ def test_many_errors_are_cut_off(line: str) -> None:
 def test_nesting_up_to_the_limit(levels: int) -> None:
     _, found = read("network n {\n x = " + "(" * (levels - 1) + "y" + ")" * (levels - 1) + "\n}")
     assert not found
+
+
+@pytest.mark.parametrize("key", ["k" * 10_000, 'k\\"' * 3_000])
+def test_a_row_without_its_hash_is_read_once(key: str) -> None:
+    """A row with one is a token: to fail as that at its end must not lead to other ways of reading its string."""
+    manifest = read_manifest_ok(f'manifest m {{ file f = "w.npz" tensor a: f32[2] = f["{key}"] }}')
+    assert manifest.tensors[0].key == key.replace("\\", "")
+
+
+@pytest.mark.parametrize("end", [" + y", ' + "', "(", ""])
+def test_a_statement_that_is_nearly_one_token_is_read_once(end: str) -> None:
+    arguments = ", ".join([*(f"a.b[{n}].c" for n in range(500)), *(f'k{n}="{n}{n}", j{n}=1.25e3' for n in range(500))])
+    read(f"network n {{\n  x = f({arguments}){end}\n  y = relu(x)\n}}")
 
 
 def test_large_and_right() -> None:

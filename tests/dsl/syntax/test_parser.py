@@ -7,6 +7,7 @@ import pytest
 from tests.dsl.syntax.reading import places, read, read_manifest_ok, read_ok, show, statements
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.syntax import ast, is_manifest, parse, parse_manifest
+from trtn.dsl.syntax.walk import nodes
 
 SAMPLE = Path(__file__).parents[2] / "data/fmt/sample.in.trtn"
 
@@ -227,3 +228,36 @@ def test_signatures(signature: str, words: str) -> None:
 def test_loop_counts_from_zero() -> None:
     _, found = read("network n {\n y = loop i in 1..8 { yield i }\n}")
     assert places(found) == [("E0101", 2, 16)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "y = relu(x)",
+        "a[0].b = f.g(x, w.l[12].q, true)",
+        "y = f(x, axis=-1, perm=[0, -2], eps=1e-12, kind=f16, flag=false, n=max)",
+        'y = f(x, text="a) = (b, c=1", other="\\u{e9} \\"") : f32[N, 3]',
+        "output = relu(inf, nan, none) : f32[]",
+        "y = f(x, n=-12345678901234567890123456789012345678901)",
+    ],
+)
+@pytest.mark.parametrize("behind", ["", "  # and so", "\n\n# a line"])
+def test_a_statement_of_one_token_says_what_it_says_spelled_out(statement: str, behind: str) -> None:
+    """One blank where the canonical text has one, and a line end, are read at once; two blanks take the rules."""
+    found = []
+    for text in (statement, statement.replace(" = ", "  = ", 1)):
+        source = Source("m.trtn", f"trtn 1\nnetwork n {{\n  {text}{behind}\n}}")
+        sink = Sink()
+        (network,) = parse(source, sink).items
+        assert isinstance(network, ast.NetworkDecl)
+        (assign,) = network.members
+        places = [(type(node), source.text[node.start : node.end]) for node in nodes([assign])]
+        names = [k.name_end - k.start for k in nodes([assign]) if isinstance(k, ast.Kwarg)]
+        found.append((show(assign), sorted(places[1:], key=str), names, [(d.code, d.message) for d in sink.diagnostics]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("behind", ["+ z", ": f32[3]", "\n  @ z", "\n  : f32[3]", "# so\n  + z"])
+def test_a_statement_goes_on_behind_its_call(behind: str) -> None:
+    (assign,) = statements(f"  y = relu(x) {behind}")
+    assert isinstance(assign.value, ast.Binary) or len(assign.types) == 1

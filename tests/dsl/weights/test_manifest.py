@@ -114,6 +114,18 @@ def test_hints(tmp_path: Path) -> None:
     assert "pickled files run code" in findings(tmp_path, 'file f0 = "x.pt"\ntensor t: f32[1] = f0')[0].help
 
 
+def test_a_file_that_is_not_declared_is_one_finding(tmp_path: Path) -> None:
+    rows = "".join(f"\ntensor t{n}: f32[1] = nowhere" for n in range(164))
+    [found] = findings(tmp_path, f'file f0 = "x.npy"{rows}')
+    assert (found.code, found.notes) == ("E0508", ("163 more tensors are said to be there",))
+
+
+def test_what_lines_with_errors_declare_is_not_missed(tmp_path: Path) -> None:
+    body = 'fil f0 = "x.npy"\ntensor a: f32[N] = zeros\ntensor b: f32[1] = f0\ntensor c f32[2] = ones'
+    table = load_manifest(source(tmp_path, body), Sink())
+    assert [table.may_have_lost(name) for name in "abcd"] == [True, True, True, False]
+
+
 def test_all_findings_are_collected(tmp_path: Path) -> None:
     sink = Sink()
     body = 'file f0 = "../x.npy"\ntensor a: f31[1] = f0\ntensor b: f32[1] = f1\ntensor c: f32[2] = ones'

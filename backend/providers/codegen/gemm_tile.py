@@ -1,0 +1,107 @@
+"""How a product is divided among blocks, and how its weight lies for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+
+__all__ = ["DEPTH", "LANES", "PackSpec", "Taps", "Tile"]
+
+DEPTH = 64
+"""Elements of K in a stage: 128 bytes of a row."""
+ATOM = 8 * DEPTH
+"""Elements of 8 packed columns of the weight in a stage."""
+LANES = 4
+"""Columns that a thread finishes at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How a kernel divides the work. The text form names a tactic."""
+
+    rows: int
+    columns: int
+    parts: int
+    """Blocks of a cluster, each of which takes a part of K."""
+    stages: int
+    """Stages in shared memory."""
+    warps: int = 4
+    """Warps that fetch. With 8 more is on its way at a time, with 4 a block starts sooner."""
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}.c{self.parts}.s{self.stages}.f{self.warps}"
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps + 2 * self.rows
+
+    @property
+    def stage(self) -> int:
+        """Bytes of a stage."""
+        return 2 * DEPTH * (self.rows + self.columns)
+
+    @property
+    def pitch(self) -> int:
+        """Sums of a row in shared memory: 8 more than columns, so that the rows of a fragment meet different banks."""
+        return self.columns + 8
+
+    @property
+    def held(self) -> int:
+        """Bytes of shared memory that hold the stages, and then the sums."""
+        return max(self.stages * self.stage, 4 * self.rows * self.pitch)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: also the two barriers of each stage."""
+        return self.held + 16 * self.stages
+
+    @property
+    def turns(self) -> int:
+        """How often a thread finishes columns."""
+        return -(-self.part // (self.threads // (self.columns // LANES)))
+
+    @property
+    def part(self) -> int:
+        """Rows that a block of a cluster finishes."""
+        return -(-self.rows // self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """The window of a convolution whose rows are gathered: taps down and across, strides, dilations."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PackSpec:
+    """A weight as [stage, 8 columns][column, chunk ^ column, element], filled up with zeros. A stage has 64 channels of one tap."""
+
+    dtype: str
+    across: int = 1
+    """Taps in a row of the window."""
+
+    def source(self) -> str:
+        stored = C_TYPES[self.dtype]
+        return "\n".join(
+            [
+                PRELUDE,
+                f'extern "C" __global__ void __launch_bounds__(256) kernel(const {stored}* __restrict__ w, {stored}* __restrict__ packed, '
+                "const u32 count, const int octets, const int steps, const int N, const int C, "
+                "const i64 sn, const i64 sc, const i64 sh, const i64 sw) {",
+                "  LET_NEXT_START();",
+                "  const u32 i = blockIdx.x * 256u + threadIdx.x;",
+                "  WAIT_FOR_INPUTS();",
+                "  if (i >= count) return;",
+                f"  const int row = i / {DEPTH} % 8, chunk = i / 8 % 8 ^ row, atom = i / {ATOM}, stage = atom / octets, tap = stage / steps;",
+                f"  const int n = atom % octets * 8 + row, c = stage % steps * {DEPTH} + chunk * 8 + i % 8;",
+                f"  {stored} value = {{}};",
+                f"  if (n < N && c < C) value = w[n * sn + c * sc + tap / {self.across} * sh + tap % {self.across} * sw];",
+                "  packed[i] = value;",
+                "}",
+                "",
+            ]
+        )

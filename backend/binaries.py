@@ -27,7 +27,7 @@ class BinaryKey:
     library: str
     """What compiled it, with its version: `nvrtc-13.0`."""
     target: str
-    """What it runs on: an architecture, or a model of GPU where it is good for no other."""
+    """What it runs on: an architecture, or a model of processor where it is good for no other."""
     digest: str
     """The sha256 of what it was compiled from, 64 hex digits."""
 

@@ -84,6 +84,9 @@ class PendingGuard:
     assertion: Assertion | None = None
     """The assert that it comes from, which no layer needs."""
 
+    promised: bool = False
+    """Whether the text says so of what only the data decides: everything is proven from it, and a run must check it."""
+
     @property
     def guard(self) -> Guard:
         if self.assertion is not None:
@@ -119,6 +122,11 @@ class Builder:
 
     def is_free(self, name: str) -> bool:
         return name not in self._names
+
+    @property
+    def in_region(self) -> bool:
+        """Whether the next layer goes to a body of control flow."""
+        return len(self._scopes) > 1
 
     # --- tensors ---
 

@@ -106,7 +106,11 @@ class _Layers:
         self._misused: set[str] = set()
 
     def check(self, pending: PendingGuard) -> None:
-        self.settle(pending, self._homes.get(pending.guard, TOP))
+        body = self._homes.get(pending.guard, TOP)
+        if pending.promised:
+            self._guards.setdefault(body, {})[pending.requirement.relation] = pending.guard
+        else:
+            self.settle(pending, body)
 
     def settle(self, pending: PendingGuard, body: Body) -> None:
         """Prove what a layer of a body needs, or make it a guard, or report it."""

@@ -178,15 +178,16 @@ class Engine:
     def _with_threads(self, threads: int) -> Engine:
         with self._lock:
             if threads not in self._others:
-                self._others[threads] = Engine(
-                    self.network, self.groups, self.points, self.provenance, hardware=find_device("cpu", threads)
-                )
+                device = find_device("cpu", threads)
+                if self.trusted:
+                    device.binaries.hold(self.compiled)
+                self._others[threads] = Engine(self.network, self.groups, self.points, self.provenance, hardware=device)
             return self._others[threads]
 
     def save(self, path: str | Path, *, kernels: bool = False) -> None:
         """Write the engine file. An existing file is replaced only when the new one is complete.
 
-        kernels: whether the GPU's compiled kernels go into it, so that whoever trusts the file need not compile them.
+        kernels: whether compiled kernels go into it, so that whoever trusts the file need not compile them.
         Some libraries don't compile the same code to the same bytes.
         Raises EngineError.
         """

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from trtn.backend import machine_code
+from trtn.backend.binaries import Binaries
 
 if TYPE_CHECKING:
     from trtn.backend.providers import Launch
@@ -77,7 +78,12 @@ def _loop() -> Any:
     """The loop as a function, or None."""
     if machine_code.unavailable() is not None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    function = machine_code.load(machine_code.compile_object(LOOP), "replay")
+    kept, key = Binaries(), machine_code.binary_key(LOOP)
+    code = kept.find(key)
+    if code is None:
+        code = machine_code.compile_object(LOOP)
+        kept.keep({key: code})
+    function = machine_code.load(code, "replay")
     called = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(function.address)
     called.held = function  # type: ignore[attr-defined]
     return called

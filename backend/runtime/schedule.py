@@ -25,6 +25,8 @@ __all__ = ["Run", "Schedule", "Step"]
 
 Sizes = dict[str, int]
 Run = Callable[[Sizes], None]
+FIRST_RUNS = 3
+"""Runs after which steps that are next to each other are put together."""
 GRAIN = 256
 """What the workspace starts at a multiple of, in bytes."""
 
@@ -78,6 +80,7 @@ class Schedule:
         self.steps: list[Step] = []
         self._bound: list[Run | None] = []
         self._runs: list[tuple[Step, Run | None]] = []
+        self._until_replay = 0
 
     @property
     def nbytes(self) -> int:
@@ -99,19 +102,29 @@ class Schedule:
             step = self._step(n, role, workspace)
             self.steps.append(step)
             self._bound.append(step.bind(dict(self.fixed)) if known and not step.late else None)
-        self._runs = self._in_one_go()
+        self._runs = list(zip(self.steps, self._bound, strict=True))
+        self._until_replay = FIRST_RUNS
 
     def launches(self) -> Callable[[], None]:
         """All steps one after another, where every array stays where it is."""
-        runs = [run for _, run in self._runs if run is not None]
-        assert len(runs) == len(self._runs), "a step depends on arrays that are not there yet"
+        assert None not in self._bound, "a step depends on arrays that are not there yet"
         sizes = dict(self.sizes)
 
         def launch() -> None:
-            for run in runs:
+            for _, run in self._ready():
+                assert run is not None
                 run(sizes)
 
         return launch
+
+    def _ready(self) -> list[tuple[Step, Run | None]]:
+        """What a run goes through. Making it shorter takes as long as many runs of a small network do, and loads a
+        compiler: that is for networks that are run again and again."""
+        if self._until_replay:
+            self._until_replay -= 1
+            if not self._until_replay:
+                self._runs = self._in_one_go()
+        return self._runs
 
     def _in_one_go(self) -> list[tuple[Step, Run | None]]:
         """The steps with what runs them; those that are next to each other and come down to calls of C functions as
@@ -141,7 +154,7 @@ class Schedule:
             array[...] = table[key]
         outputs = {key: table[key] for key in self._staged_outputs}
         table.update(self.fixed)
-        for step, bound in self._runs:
+        for step, bound in self._ready():
             (bound or step.bind(table))(sizes)
         for key, array in outputs.items():
             array[...] = self._staged_outputs[key]

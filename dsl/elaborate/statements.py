@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, zip_longest
 
 from trtn.dsl.builder import PendingGuard
 from trtn.dsl.diagnostics import Label, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
-from trtn.dsl.dims import Relation
+from trtn.dsl.dims import Relation, symbol
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
 from trtn.dsl.elaborate.calls import call_results
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.expressions import as_dim, as_tensor, evaluate, layer, static_call
 from trtn.dsl.elaborate.types import check_type, data_dim_names, declare_data_dims, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, Value, describe
-from trtn.dsl.network import Assertion, Graph, Tensor, TensorType
+from trtn.dsl.network import Assertion, DataDim, Graph, Tensor, TensorType
 from trtn.dsl.ops.infer import Requirement
 from trtn.dsl.syntax import ast
 
@@ -174,6 +174,8 @@ def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[s
         if static is not None:
             return [static]
         found = call_results(ctx, value, first, results, len(statement.targets), list(stated))
+    if ctx.builder.in_region:  # a network's own are checked as its results are taken
+        _promise(ctx, first, statement, {p: d for p, d in stated.items() if d != sizes[p]}, sizes)
     sizes.update(stated)  # the op has set its own bounds
     made = sorted(set(islice(sizes, before, None)) - ctx.shared.named_dims) if len(sizes) > before else []
     if made and not ctx.stack and not isinstance(found, Poison):
@@ -186,6 +188,21 @@ def _right_side(ctx: Context, statement: ast.Assign, first: str, results: list[s
         )
         return POISON
     return found
+
+
+def _promise(
+    ctx: Context, layer: str, statement: ast.Assign, stated: Mapping[str, DataDim], own: Mapping[str, DataDim]
+) -> None:
+    """The bounds that a body's text states for sizes that the data decides, where they are not those of the op."""
+    for path, bound in stated.items():
+        size = symbol(path)
+        promises = [Relation(">=", size, bound.low)] if bound.low != own[path].low else []
+        promises += [Relation("<=", size, bound.high)] if bound.high != own[path].high else []
+        for relation in promises:
+            message = f"`{path}` is said to lie in {bound.low}..{bound.high}"
+            requirement = Requirement(relation, message, "E0401")
+            guard = PendingGuard(requirement, layer, ctx.span(statement.types[0]), promised=True)
+            ctx.builder.requirements.append(guard)
 
 
 def _let(ctx: Context, statement: ast.Let) -> None:

@@ -81,8 +81,55 @@ def test_diff_of_an_engine_and_its_spec(trtn: Trtn, files: tuple[str, str], tmp_
     assert trtn("diff", engine, files[0]).exit_code == 0
     done = trtn("diff", engine, files[1])
     assert done.exit_code == 1
-    assert "profiles" in done.stdout
-    assert "layers" not in done.stdout
+    assert "~ small B: min 1, opt 2, max 4 -> min 1, opt 2, max 3" in done.stdout
+    assert "~ h op: relu -> tanh" in done.stdout
+    assert "~ h op: tanh -> relu" in trtn("diff", files[1], engine).stdout
+
+
+def test_an_engine_of_a_target_is_what_its_spec_says(trtn: Trtn, tmp_path: Path) -> None:
+    """Whatever the passes made of it: here the precision, a folded batch norm, one profile of two. What does not reach
+    the engine, as another target's file, is no change of it."""
+    manifest = "".join(
+        f"  tensor {n}: f32[4] = {g}\n" for n, g in (("s", "normal(1, 0.1)"), ("b", "zeros"), ("v", "ones"))
+    )
+    manifest += "  tensor k: f32[4, 4, 1, 1] = normal(2, 0.1)\n"
+    (tmp_path / "w.weights.trtn").write_text(f"trtn 1\nmanifest w {{\n{manifest}}}\n")
+    body = "y = relu(batch_norm(conv(x, w.k), w.s, w.b, w.b, w.v))"
+    text = f"""trtn 1
+weights w = "w.weights.trtn"
+network n {{
+  dim N in 1..8
+  input x: f32[N, 4, 6, 6]
+  output y: f32[N, 4, 6, 6]
+  {body}
+}}
+profile one for n {{
+  N: min 1, opt 1, max 1
+}}
+profile many for n {{
+  N: min 1, opt 4, max 8
+}}
+target host {{
+  network n
+  profiles [one]
+  device cpu
+  precision {{ default bf16 }}
+  output "n.engine"
+}}
+"""
+    spec = tmp_path / "n.trtn"
+    spec.write_text(text)
+    assert trtn("build", "n.trtn").exit_code == 0
+    assert trtn("diff", "n.engine", "n.trtn").exit_code == 0
+    spec.write_text(text.replace('"n.engine"', '"other.engine"'))
+    done = trtn("diff", "n.engine", "n.trtn")
+    assert (done.exit_code, done.stdout) == (0, "n.engine -> n.trtn: no change\n")
+    spec.write_text(text)
+    path = tmp_path / "w.weights.trtn"
+    path.write_text(path.read_text().replace("normal(1,", "normal(3,"))
+    done = trtn("diff", "n.engine", "n.trtn")
+    assert done.exit_code == 1
+    assert "contents" in done.stdout and "max change" in done.stdout
 
 
 def test_breaking(trtn: Trtn, repository: Path) -> None:

@@ -131,3 +131,25 @@ def test_a_branch_asserts_about_what_its_data_decides() -> None:
     evaluate_network(again, {"x": X, "c": np.array(False)})
     with pytest.raises(AssertionError, match="K <= 3"):
         evaluate_network(again, {"x": X, "c": np.array(True)})
+
+
+@pytest.mark.parametrize(
+    ("bound", "left"),
+    [
+        ("0..4 * N", []),  # what the op says itself
+        ("0..N", ["K <= N"]),
+        ("1..4 * N", ["K >= 1"]),
+        ("1..3", ["K >= 1", "K <= 3"]),
+    ],
+)
+def test_a_bound_that_a_branch_states_for_its_data_is_checked_when_it_runs(bound: str, left: list[str]) -> None:
+    counted = f"k = nonzero(x) : i64[2, K in {bound}]\nyield x + cast(reduce_sum(k), to=f32)"
+    network = accepted(spec(OUT + branch(counted)))
+    assert guards(network) == [left, []]
+    again = load_text(print_network(network))
+    assert guards(again) == guards(network)
+    evaluate_network(again, {"x": X, "c": np.array(False)})
+    if left:
+        zero_or_full = np.zeros_like(X) if bound.startswith("1..4") else np.ones_like(X)
+        with pytest.raises(AssertionError, match=left[-1]):
+            evaluate_network(again, {"x": zero_or_full, "c": np.array(True)})

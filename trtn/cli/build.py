@@ -69,9 +69,7 @@ def build(
     ] = False,
     kernels: Annotated[
         bool,
-        typer.Option(
-            "--kernels", help="Put a GPU's compiled kernels into the engine; it loads fast where it is trusted."
-        ),
+        typer.Option("--kernels", help="Put compiled kernels into the engine; it loads fast where it is trusted."),
     ] = False,
     *,
     building: Building,

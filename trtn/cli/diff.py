@@ -83,6 +83,7 @@ def diff(
 
 def _compare(old: dict[str, Side], new: dict[str, Side], values: bool) -> list[Comparison]:
     """Pairs by key; two single networks are a pair whatever they are called."""
+    from trtn.cli.sides import Side
     from trtn.dsl.network import Graph, Network
 
     if len(old) == len(new) == 1:

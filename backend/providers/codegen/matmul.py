@@ -113,7 +113,7 @@ class MatmulFamily:
         product = _product(problem.group.layers[0], problem.outputs[0].size)
         if product.rows < FEWEST_ROWS or product.work > MOST_WORK:
             return ()
-        return [Tactic(str(t), numerics="reassociated") for t in tiles_for(product)[: OFFERED * effort // 3]]
+        return [Tactic(str(t), numerics="reassociated") for t in tiles_for(product)[: max(1, OFFERED * effort // 3)]]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]

@@ -18,7 +18,7 @@ from trtn.backend.providers.codegen.kernel import CodegenKernel, operands_of
 
 __all__ = ["CodegenProvider", "families"]
 
-REVISION = "1"
+REVISION = "2"
 """Goes up with every change of what is generated."""
 OLDEST = 80
 """The compute capability from which on the instructions used are there (conversions to bf16, max with NaN)."""

@@ -25,7 +25,9 @@ REVISION = 1
 """Goes up with every change of what a tactic's name stands for."""
 LOOPS = Tactic("loops", numerics="reassociated")
 LARGEST = 1 << 22
-"""Elements of a result beyond which the machine code would be fast enough, but one thread is not."""
+"""Elements of the results beyond which the machine code would be fast enough, but one thread is not."""
+SMALL = 1 << 16
+"""The same where nothing is timed."""
 OPS: Mapping[str, frozenset[str] | None] = {
     "copy": frozenset({"concat", "embedding", "gather", "pad"}),
     "pointwise": None,
@@ -59,7 +61,7 @@ class LlvmProvider:
         return ""
 
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
-        if self.refusal(problem.group) or sum(o.size for o in problem.outputs) > LARGEST:
+        if self.refusal(problem.group) or sum(o.size for o in problem.outputs) > (LARGEST if effort else SMALL):
             return ()
         try:
             _write(problem)

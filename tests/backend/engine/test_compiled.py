@@ -89,9 +89,9 @@ def test_the_same_code_under_other_names_is_not_this_machine_s_own(path: Path, t
 
 
 def test_a_loaded_engine_hands_on_only_what_it_runs(path: Path, tmp_path: Path) -> None:
-    """On the CPU it compiles nothing: what the file had, trusted or not, is not in its copies."""
+    """What else the file had, trusted or not, is not in its copies."""
     load_engine(path, trusted=True).save(tmp_path / "copy.engine", kernels=True)
-    assert load_engine(tmp_path / "copy.engine").compiled == {}
+    assert not load_engine(tmp_path / "copy.engine").compiled.keys() & KERNELS.keys()
 
 
 CHANGES: dict[str, tuple[Callable[[list[Any]], object], str]] = {

@@ -131,10 +131,11 @@ def test_asserts_about_sizes_that_the_data_decides(engines: Reload, output: str,
             engine.run({"x": rows(2), "c": np.array(False)})
 
 
-def test_a_bound_of_a_size_that_the_data_decides(engines: Reload) -> None:
-    for engine in engines(
-        COUNTED % ("f32[N, 4]", "k = nonzero(x) : i64[2, K in 0..3]\n y = x + cast(reduce_sum(k), to=f32)")
-    ):
+@pytest.mark.parametrize("body", ["y = {}", "y = if c {{\n yield {}\n }} else {{\n yield x\n }}"])
+def test_a_bound_of_a_size_that_the_data_decides(engines: Reload, body: str) -> None:
+    count, add = "k = nonzero(x) : i64[2, K in 0..3]\n", "x + cast(reduce_sum(k), to=f32)"
+    stated = body.format(add).replace("yield x +", f"{count} yield x +") if "if" in body else count + body.format(add)
+    for engine in engines(COUNTED % ("f32[N, 4]", stated)):
         engine.run({"x": rows(2, 0), "c": np.array(True)})
         refused(engine, "K", x=rows(2), c=np.array(True))
 

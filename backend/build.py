@@ -104,7 +104,7 @@ def build(
     tuner: Tuner | AheadTuner
     if chosen is None:
         tuner = AheadTuner(_providers(providers), name, entries, locked=locked)
-        points = _tune(tuner, network, groups, report)
+        points = _tune(tuner, network, groups, report, locked)
     else:
         kept_under, bench = conditions(chosen, network)
         tuner = Tuner(
@@ -119,7 +119,7 @@ def build(
             reduced=tf32,
         )
         with chosen.running(compiled=True, arrays=False):
-            points = _tune(tuner, network, groups, report)
+            points = _tune(tuner, network, groups, report, locked)
         if lock is not None and not locked:
             versions = {"trtn": VERSION, **tuner.versions}
             held = held.with_section(section, Section(name, versions, tuner.entries))
@@ -166,24 +166,27 @@ def _providers(wanted: Sequence[str] | None) -> Sequence[Provider]:
     return [p for p in found if p.is_reference or p.name in wanted]
 
 
-def _tune(tuner: Tuner | AheadTuner, network: Network, groups: Sequence[Group], report: Progress) -> list[TunedPoint]:
+def _tune(
+    tuner: Tuner | AheadTuner, network: Network, groups: Sequence[Group], report: Progress, locked: bool
+) -> list[TunedPoint]:
     """The choices at each tuned point, with less effort at the corners of profiles. Corners that no address space has
-    room for are left out: nothing runs there."""
+    room for are left out: nothing runs there. Where `locked`, nothing is timed, and what the lock misses is said of all
+    points at once."""
     device = tuner.device
-    storage = storage_on(device.name, network, groups, len(tuner.versions))
+    storage = storage_on(device.name, network, groups, tuner.versions)
     optima, corners = tuned_points(network.profiles)
     optima = optima or [default_profile(network).corner("optimum")]
     points: list[TunedPoint] = []
-    for stage, wanted, level in (
-        ("tactics", optima, tuner.effort),
-        ("tactics for min and max", corners, min(tuner.effort, CORNER_EFFORT)),
-    ):
+    stages = [("tactics", optima, tuner.effort), ("tactics for min and max", corners, min(tuner.effort, CORNER_EFFORT))]
+    if locked:
+        stages = [("tactics", [*optima, *corners], tuner.effort)]
+    for stage, wanted, level in stages:
         planned: list[tuple[Mapping[str, int], Sequence[Problem | None]]] = []
         for sizes in wanted:
             try:
                 planned.append((sizes, plan_problems(network, groups, storage, sizes, device.alignment)))
             except MemoryError as e:
-                if wanted is optima:
+                if sizes in optima:
                     message = f"there is no room for the arrays at {dict(sizes)}: {e}"
                     raise BuildError(message, [Diagnostic("E0709", message)]) from None
         progress = partial(report, stage)

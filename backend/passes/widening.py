@@ -1,13 +1,24 @@
-"""Narrow floats on a CPU: layers that it has no instructions for compute in f32, as in other CPU engines."""
+"""Narrow floats on a CPU: layers that nobody has kernels for compute in f32, as in other CPU engines."""
 
 from __future__ import annotations
 
 from trtn.backend.passes.precision import F32, PrecisionPass
-from trtn.backend.providers.onednn.narrow import NARROW, computes
-from trtn.dsl.dtypes import DType
+from trtn.backend.providers.base import NarrowProvider, discover
+from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Layer
 
 __all__ = ["CpuPrecisionPass", "WideningPass"]
+
+NARROW = (BY_NAME["bf16"], BY_NAME["f16"])
+"""What NumPy computes in through conversions, element by element."""
+
+
+def _is_slow(layer: Layer, dtype: DType) -> bool:
+    """Whether only the reference could compute a layer over a narrow dtype."""
+    if dtype not in NARROW:
+        return False
+    able = (p for p in discover() if isinstance(p, NarrowProvider) and p.computes(layer, dtype))
+    return next(able, None) is None
 
 
 class CpuPrecisionPass(PrecisionPass):
@@ -16,7 +27,7 @@ class CpuPrecisionPass(PrecisionPass):
 
     def wanted(self, layer: Layer) -> DType | None:
         chosen = super().wanted(layer)
-        return F32 if chosen is not None and chosen in NARROW and not computes(layer, chosen) else chosen
+        return F32 if chosen is not None and _is_slow(layer, chosen) else chosen
 
 
 class WideningPass(PrecisionPass):
@@ -30,7 +41,7 @@ class WideningPass(PrecisionPass):
         super().__init__(F32)
 
     def concerns(self, layer: Layer, dtype: DType) -> bool:
-        return dtype in NARROW and not computes(layer, dtype)
+        return _is_slow(layer, dtype)
 
     def wanted(self, layer: Layer) -> DType | None:
         return F32

@@ -13,7 +13,7 @@ from trtn.dsl.network import Layer, Tensor
 
 __all__ = ["Blocks", "pointwise_tail"]
 
-BLOCK = 1 << 15
+BLOCK = 1 << 14
 """Elements of a block: a few arrays of so many fit a core's own cache, and a call of NumPy takes longer over them than
 to be made."""
 

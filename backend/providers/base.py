@@ -12,6 +12,8 @@ from trtn.backend.devices import Device
 from trtn.backend.discovery import find, in_order, scan
 from trtn.backend.group import Group
 from trtn.backend.problem import ArrayLayout, Problem
+from trtn.dsl.dtypes import DType
+from trtn.dsl.network import Layer
 
 __all__ = [
     "ArrayLayout",
@@ -23,7 +25,9 @@ __all__ = [
     "ElasticProvider",
     "ForesightedProvider",
     "Group",
+    "ImageProvider",
     "Launch",
+    "NarrowProvider",
     "Prepared",
     "Problem",
     "Provider",
@@ -161,12 +165,28 @@ class ElasticProvider(Protocol):
 
 
 @runtime_checkable
+class NarrowProvider(Protocol):
+    """A provider for CPUs with kernels over floats of fewer than 32 bits, for which the reference has none."""
+
+    def computes(self, layer: Layer, dtype: DType) -> bool:
+        """Whether a layer over such a dtype has a kernel on this machine."""
+        ...
+
+
+@runtime_checkable
 class AssistedProvider(Protocol):
     """A provider whose answers depend on another one's being there."""
 
     def assisted(self) -> Provider:
         """As it is where the other one is there: what a plan for another machine asks."""
         ...
+
+
+@runtime_checkable
+class ImageProvider(Protocol):
+    """A provider for CPUs whose convolutions want images channels last."""
+
+    channels_last: bool
 
 
 def prepare_all(

@@ -75,7 +75,7 @@ def look_ahead(
     reduced = replace(reduced, graph=replace(reduced.graph, layers=tuple(x for g in groups for x in g.layers)))
 
     providers = Providers(discover(), name)
-    storage = storage_on(name, reduced, groups, len(providers))
+    storage = storage_on(name, reduced, groups, providers.names)
     held = read_lock(lock) if lock is not None and Path(lock).exists() else None
     section = target or name
     tactics = Tactics(providers, held, str(lock or ""), section, timed=level > 0)

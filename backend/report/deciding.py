@@ -32,9 +32,10 @@ class Providers:
         self._absent = tuple(Refusal(p.name, missing[p.name]) for p in suited if is_here and missing[p.name])
         self._answers: dict[tuple[str, int], str] = {}
 
-    def __len__(self) -> int:
-        """How many take part."""
-        return len(self._used)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of those that take part."""
+        return tuple(p.name for p in self._used)
 
     @property
     def versions(self) -> Mapping[str, str]:

@@ -37,6 +37,9 @@ def check_lock(
         message = f"there is no lock file {lock}"
         return [Diagnostic("E0708", message, help="write it with `trtn lock`")]
     found = changed_dependencies(ahead.lock, network.dependencies)
+    if not ahead.lock.section(ahead.section).entries:
+        message = f"the lock has no tactics of `{ahead.section}`, which asks for {len(ahead.tactics.keys)}"
+        return [*found, Diagnostic("E0708", message, help="write it with `trtn lock`")]
     try:
         ahead.tactics.require_lock()
     except BuildError as e:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena
 from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import StoragePlan, plan_storage
-from trtn.backend.providers import find_provider, reference_provider
+from trtn.backend.providers import ImageProvider, find_provider, reference_provider
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.io import IOTensor, describe_io, refuse
 from trtn.backend.runtime.kernels import Kernels
@@ -51,7 +51,7 @@ class Engine:
         self.points = tuple(points)
         """The tuned points: each group's choice for the sizes that were tuned for."""
         self.provenance = dict(provenance)
-        self.storage = storage_on(self.device, network, self.groups, _count(self.provenance.get("providers")))
+        self.storage = storage_on(self.device, network, self.groups, _names(self.provenance.get("providers")))
         self._hardware = hardware
         self._threads = threads
         self.compiled = compiled
@@ -211,10 +211,12 @@ def _not_here(engine: Engine, error: BuildError) -> EngineError:
     return EngineError(message, [Diagnostic("E0702", message, help=cure)])
 
 
-def storage_on(device: str, network: Network, groups: Sequence[Group], providers: int) -> StoragePlan:
+def storage_on(device: str, network: Network, groups: Sequence[Group], providers: Iterable[str]) -> StoragePlan:
     """Where values live on a device: a pure function, which an engine file can't get wrong. On a CPU images are
-    channels last where there are providers (so many) beside the reference, which has no use for it."""
-    return plan_storage(network, groups, plan_orders(groups) if device != "cpu" or providers > 1 else {})
+    channels last where one of the providers, given by name, has convolutions for that; the reference has no use for
+    it."""
+    used = device != "cpu" or any(isinstance(find_provider(name), ImageProvider) for name in providers)
+    return plan_storage(network, groups, plan_orders(groups) if used else {})
 
 
 def untuned_warning(engine: Engine) -> Diagnostic:
@@ -233,9 +235,9 @@ def default_profile(network: Network) -> Profile:
     return Profile("default", {n: ProfileRange(r.low, least[n], r.high) for n, r in network.dims.items()})
 
 
-def _count(providers: object) -> int:
-    """How many providers an engine was built with, as its provenance says."""
-    return len(providers) if isinstance(providers, Mapping) else 0
+def _names(providers: object) -> list[str]:
+    """The providers that an engine was built with, as its provenance says."""
+    return [str(name) for name in providers] if isinstance(providers, Mapping) else []
 
 
 def _load(tensor: Tensor) -> Any:

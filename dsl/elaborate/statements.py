@@ -148,8 +148,12 @@ def _stated(ctx: Context, name: str, value: Value, expr: ast.TypeExpr) -> Value:
     expected = type_of(ctx, expr)
     if isinstance(expected, Poison):
         return value
-    inner = ctx.within(prefix=f"{ctx.path(name)}.", suffix="")
-    tensor = as_tensor(inner, value, ctx.span(expr), expected.dtype)
+    tensor: Tensor | Poison
+    if isinstance(value, Tensor):
+        tensor = value
+    else:
+        inner = ctx.within(prefix=f"{ctx.path(name)}.", suffix="")
+        tensor = as_tensor(inner, value, ctx.span(expr), expected.dtype)
     if not isinstance(tensor, Poison):
         check_type(ctx, expected, tensor, ctx.span(expr), f"`{name}`")
     return tensor

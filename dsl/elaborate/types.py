@@ -5,14 +5,15 @@ from __future__ import annotations
 from trtn.dsl.builder import PendingGuard
 from trtn.dsl.diagnostics import Label, Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
-from trtn.dsl.dims import Dim, Relation, symbol
+from trtn.dsl.dims import Dim, Expr, Relation, symbol
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.expressions import as_dim
 from trtn.dsl.elaborate.values import POISON, Bound, Poison
-from trtn.dsl.network import Tensor, TensorType
+from trtn.dsl.network import Shape, Tensor, TensorType
 from trtn.dsl.ops.infer import Requirement
 from trtn.dsl.syntax import ast
+from trtn.dsl.syntax.names import type_words
 
 __all__ = [
     "DIM_LIMIT",
@@ -46,6 +47,9 @@ def dtype_of(ctx: Context, expr: ast.TypeExpr) -> DType | Poison:
 def type_of(ctx: Context, expr: ast.TypeExpr) -> TensorType | Poison:
     """A written type with its dims evaluated. A dim `K in a..b` stands for the dim K, declared before."""
     dtype = dtype_of(ctx, expr)
+    plain = _plain_shape(ctx, expr.plain)
+    if plain is not None and not isinstance(dtype, Poison):
+        return TensorType(dtype, plain)
     if len(expr.dims) > RANK_LIMIT:
         ctx.error("E0303", f"a tensor of rank {len(expr.dims)}; at most {RANK_LIMIT} is possible", ctx.span(expr))
         return POISON
@@ -59,6 +63,22 @@ def type_of(ctx: Context, expr: ast.TypeExpr) -> TensorType | Poison:
             return POISON
         shape.append(value)
     return POISON if isinstance(dtype, Poison) else TensorType(dtype, tuple(shape))
+
+
+def _plain_shape(ctx: Context, text: str) -> Shape | None:
+    """The shape that a plain type's text says, without a node for each dim; None where something may be wrong."""
+    shape: list[Dim] = []
+    for _, _, word in type_words(text)[1:]:
+        if word.isdigit():
+            shape.append(int(word))
+            continue
+        bound = ctx.scope.find(word)
+        if bound is None or type(bound.value) not in (int, Expr):
+            return None
+        bound.used = True
+        shape.append(bound.value)  # type: ignore[arg-type]
+    good = len(shape) <= RANK_LIMIT and all(type(d) is not int or 0 <= d <= DIM_LIMIT for d in shape)
+    return tuple(shape) if text and good else None
 
 
 def data_dim_names(types: tuple[ast.TypeExpr, ...]) -> list[str]:

@@ -13,8 +13,9 @@ from trtn.dsl.syntax.tokens import Token
 __all__ = ["StatementBuilder"]
 
 
-_ATTRIBUTE = re.compile(r", (\w+)=(\[[^\]]*\]|\"(?:[^\"\\]|\\.)*\"|[^,]+)")
-"""Name and value, inside of a LAYER."""
+_NAME = re.compile(r"[^\s,]+")
+_ATTRIBUTE = re.compile(r",\s+(\w+)=(\[[^\]]*\]|\"(?:[^\"\\]|\\.)*\"|[^\s,]+)")
+"""Inside of a LAYER: a tensor's name; an attribute's name and value."""
 
 
 class _Body(NamedTuple):
@@ -62,12 +63,9 @@ class StatementBuilder(ExpressionBuilder):
         equals = token.index(" = ")
         opening, closing = token.index("(", equals), token.rindex(")")
         attribute = token.find("=", opening, closing)
-        names_end = closing if attribute < 0 else token.rindex(", ", opening, attribute)
-        args = []
-        at = opening + 1
-        for name in token[at:names_end].split(", "):
-            args.append(self.read_plain(name, start + at))
-            at += len(name) + 2
+        names_end = closing if attribute < 0 else token.rindex(",", opening, attribute)
+        names = _NAME.finditer(token, opening + 1, names_end)
+        args = [self.read_plain(name[0], start + name.start()) for name in names]
         kwargs = []
         for part in _ATTRIBUTE.finditer(token, names_end, closing):
             value = self.read_literal(part[2], start + part.start(2))

@@ -6,9 +6,9 @@ every call.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import pairwise
 
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.errors import SpecError
@@ -21,6 +21,9 @@ from trtn.dsl.syntax.tokens import TOKEN
 
 __all__ = ["format_source"]
 
+_TOKEN = re.compile(re.sub(r"\?P<\w+>", "?:", TOKEN.pattern), re.VERBOSE)
+"""As `TOKEN`, without groups: `findall` gives the texts."""
+
 
 def format_source(source: Source) -> str:
     """The text in canonical format. Raises SpecError, with all diagnostics, where it can't be parsed."""
@@ -32,7 +35,7 @@ def _format_and_check(source: Source) -> str:
     formatted, comments = _format(source)
     if formatted == source.text:
         return formatted
-    if any(ours != theirs for ours, theirs in zip_longest(_tokens(formatted), _tokens(source.text))):
+    if _tokens(formatted) != _tokens(source.text):
         raise RuntimeError(f"formatting {source.path} would change its tokens: this is a bug in trtn")
     again, kept = _format(Source(source.path, formatted))
     if kept != comments:
@@ -42,18 +45,10 @@ def _format_and_check(source: Source) -> str:
     return formatted
 
 
-def _tokens(text: str) -> Iterator[str]:
+def _tokens(text: str) -> list[str]:
     """All tokens but comments and the commas in front of closing brackets, which mean nothing."""
-    comma = False
-    for match in TOKEN.finditer(text):
-        if match.lastgroup == "comment":
-            continue
-        token = match.group()
-        if comma and token not in (")", "]", "}"):
-            yield ","
-        comma = token == ","
-        if not comma:
-            yield token
+    tokens = [token for token in _TOKEN.findall(text) if token[0] != "#"]
+    return [token for token, after in pairwise([*tokens, "}"]) if token != "," or after not in (")", "]", "}")]
 
 
 def _format(source: Source) -> tuple[str, list[str]]:

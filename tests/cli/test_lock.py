@@ -204,7 +204,9 @@ def test_a_device_that_is_not_here_can_be_checked_and_not_locked(trtn: Trtn, fol
     trtn("lock", "net.trtn")
     result = trtn("lock", "net.trtn", "--check")
     assert result.exit_code == 1
+    assert "error[E0708]: the lock has no tactics of `h200`, which asks for " in result.stderr
     assert "run `trtn lock net.trtn --target h200` on a machine with cuda:sm_90" in result.stderr
+    assert "warning" not in result.stderr
     before = lines(folder)
     assert trtn("lock", "net.trtn", "--target", "h200").exit_code == 1
     assert lines(folder) == before

@@ -151,7 +151,7 @@ def _fitting(group: Group) -> list[Tile]:
     width, out_width = (_input(group, n).shape[-1] for n in (0, 2))
     assert isinstance(width, int) and isinstance(out_width, int)
     mask = _mask_of(group)
-    masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1 and mask.dtype.kind != "b"
+    masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1
     return [tile for tile in TILES if tile.fits(width, out_width, masks)]
 
 

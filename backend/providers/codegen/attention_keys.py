@@ -118,7 +118,7 @@ class Tile:
         return max(2 * self.stages * self.keys * (width + out_width), self.merged(out_width))
 
     def fits(self, width: int, out_width: int, masks: bool = False) -> bool:
-        """Whether registers and shared memory suffice for these widths, and a mask that has 16 bits for each score."""
+        """Whether registers and shared memory suffice for these widths, and a mask by query where there is one."""
         rows, keys = 16 * self.fragments, 8 * self.octets
         held = rows * (width // 2 + out_width + keys) + masks * rows * keys // 2
         held += keys * (max(width, out_width) if self.stages else width + out_width) // 2

@@ -1,6 +1,6 @@
-"""Attention on tensor cores (`mma.sync`) in one pass over the keys, for short sequences, where waiting decides: everything goes from
+"""Attention on tensor cores (`mma.sync`) in one pass over the keys. At short sequences waiting decides: there, everything goes from
 memory to registers in the very form in which fragments want it, so that nothing is staged and no thread waits for another before the
-end.
+end. How keys come otherwise, `attention_keys` says.
 
 A warp has 16 or 32 queries and every so many-th block of the keys; warps with the same queries merge what they have through shared
 memory (Dao, FlashAttention-2; online softmax: Milakov and Gimelshein). What makes it possible is that the order of what a product sums
@@ -8,7 +8,7 @@ over is free, and so is the order of a fragment's columns:
 
 - Terms of a score: thread t of the four that share a row has 8 neighbours of each 32 where `mma` counts 2 t, 2 t + 1, 2 t + 8, 2 t + 9.
 - Keys: the scores of a thread are those of 2 * TILES neighbouring keys, which is how it reads the mask and the rows of v.
-- Columns of v and y: thread g of the eight has 8 neighbours of each 64, the n-th of which is its column of fragment n.
+- Columns of v and y: thread g of the eight has 8 neighbours of each 64, the n-th of which is its column of fragment n (but see `turned`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from math import log2
+from math import e, log2
 
 from trtn.backend.providers.codegen import stem
 from trtn.backend.providers.codegen.attention_keys import LIBRARY, STAGING, Reads, Tile, direct, staged
@@ -24,7 +24,7 @@ from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 
 __all__ = ["LOG2E", "FlashAttentionSpec"]
 
-LOG2E = log2(2.718281828459045)
+LOG2E = log2(e)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class MaskRead:
 
 @dataclass(frozen=True, slots=True)
 class FlashAttentionSpec:
+    """A block's heads are `blockIdx.x`, its queries those of tile `blockIdx.y`, its sample `blockIdx.z`."""
+
     dtype: str
     width: int
     out_width: int
@@ -69,7 +71,7 @@ class FlashAttentionSpec:
     @property
     def exponents(self) -> str:
         """What makes exponents of 2 of scores."""
-        return "scale" if self.late_scale else f"{float(LOG2E).hex()}f"
+        return "scale" if self.late_scale else f"{LOG2E.hex()}f"
 
     @property
     def turned(self) -> bool:

@@ -50,7 +50,8 @@ class StemFamily:
     ) -> Plan:
         if outputs[0].size == 0:
             return Plan(())
-        spec = stem_spec(group, rows_of(tactic, outputs[0].shape), inputs)
+        batch, _, high, wide = outputs[0].shape
+        spec = stem_spec(group, rows_of(tactic, batch * high * wide), inputs)
         while spec.shared > SHARED:
             spec = smaller(spec)
         return stem_plan(group, spec, outputs[0].shape[2:], inputs, outputs[0])
@@ -59,12 +60,11 @@ class StemFamily:
 FAMILY = StemFamily()
 
 
-def rows_of(tactic: str, shape: tuple[int, ...]) -> int:
-    """Rows of a warp for a convolution's result of some shape: two where that leaves each multiprocessor two blocks."""
+def rows_of(tactic: str, places: int) -> int:
+    """Rows of a warp for a convolution's result of so many places: two where that leaves each multiprocessor two blocks."""
     if tactic != "auto":
         return int(tactic.removeprefix("rows"))
-    batch, _, high, wide = shape
-    return 2 if batch * high * wide >= 2 * WARPS * COLUMNS * MULTIPROCESSORS * 2 else 1
+    return 2 if places >= 2 * WARPS * COLUMNS * MULTIPROCESSORS * 2 else 1
 
 
 def stem_spec(group: Group, rows: int, inputs: Sequence[Operand]) -> StemSpec:

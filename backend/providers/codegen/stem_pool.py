@@ -139,7 +139,7 @@ class StemPoolFamily:
         return stem_family.FAMILY.refusal(_convolution(group))
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        names = (*(f"rows{n}" for n in stem_family.ROWS_A_WARP), "steps")
+        names = ("auto", *(f"rows{n}" for n in stem_family.ROWS_A_WARP), "steps")
         return [Tactic(name, numerics="reassociated") for name in names]
 
     def plan(
@@ -159,7 +159,9 @@ class StemPoolFamily:
         conv, attrs = _convolution(group), pool.attrs
         kernel, strides, dilations = (tuple(attrs[k]) for k in ("kernel", "strides", "dilations"))
         pads = actual_pads(convolved, kernel, strides, attrs["pads"], dilations, attrs["auto_pad"])
-        stem = stem_family.stem_spec(conv, stem_family.rows_of(tactic, y.shape), inputs)
+        stem = stem_family.stem_spec(
+            conv, stem_family.rows_of(tactic, y.shape[0] * convolved[0] * convolved[1]), inputs
+        )
         plain: dict[str, Any] = {f.name: getattr(stem, f.name) for f in fields(stem)}
         spec = PooledStemSpec(
             **plain, taps=(kernel[0], kernel[1]), steps=(strides[0], strides[1]), before=(pads[0], pads[1])

@@ -24,10 +24,8 @@ _log = logging.getLogger(__name__)
 REVISION = 1
 """Goes up with every change of what a tactic's name stands for."""
 LOOPS = Tactic("loops", numerics="reassociated")
-LARGEST = 1 << 22
-"""Elements of the results beyond which the machine code would be fast enough, but one thread is not."""
-SMALL = 1 << 16
-"""The same where nothing is timed."""
+LARGEST = 1 << 21
+"""Elements of the results beyond which a library's threads, even over several passes, are faster than one thread."""
 OPS: Mapping[str, frozenset[str] | None] = {
     "copy": frozenset({"concat", "embedding", "gather", "pad"}),
     "pointwise": None,
@@ -61,7 +59,7 @@ class LlvmProvider:
         return ""
 
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
-        if self.refusal(problem.group) or sum(o.size for o in problem.outputs) > (LARGEST if effort else SMALL):
+        if self.refusal(problem.group) or sum(o.size for o in problem.outputs) > LARGEST:
             return ()
         try:
             _write(problem)

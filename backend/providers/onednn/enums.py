@@ -105,6 +105,7 @@ class Arg(IntEnum):
     DST_2 = 19
     WEIGHTS = 33
     WEIGHTS_1 = 34
+    WEIGHTS_2 = 35
     BIAS = 41
     SCALE = 51
     SHIFT = 52

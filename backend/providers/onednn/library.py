@@ -102,6 +102,9 @@ _PROTOTYPES: dict[str, list[Any]] = {
     "dnnl_lrn_forward_primitive_desc_create": [
         *[_OUT, _HANDLE, c_int, c_int, _HANDLE, _HANDLE, c_int64, c_float, c_float, c_float, _HANDLE],
     ],
+    "dnnl_vanilla_rnn_forward_primitive_desc_create": [
+        *[_OUT, _HANDLE, c_int, c_int, c_int, *[_HANDLE] * 7, c_uint, c_float, c_float, _HANDLE],
+    ],
     "dnnl_lstm_forward_primitive_desc_create": [_OUT, _HANDLE, c_int, c_int, *[_HANDLE] * 11, c_uint, _HANDLE],
     "dnnl_gru_forward_primitive_desc_create": [_OUT, _HANDLE, c_int, c_int, *[_HANDLE] * 7, c_uint, _HANDLE],
     "dnnl_lbr_gru_forward_primitive_desc_create": [_OUT, _HANDLE, c_int, c_int, *[_HANDLE] * 7, c_uint, _HANDLE],

@@ -24,6 +24,8 @@ from trtn.backend.providers.onednn.recurrent import plan_recurrent
 from trtn.backend.providers.onednn.reduction import plan_reduction, plan_reduction_by_windows, plan_reduction_of_few
 from trtn.backend.providers.onednn.resampling import plan_resampling
 from trtn.backend.providers.onednn.rows import plan_normalisation, plan_softmax
+from trtn.dsl.dtypes import DType
+from trtn.dsl.network import Layer
 
 __all__ = ["PROVIDER", "TACTICS", "OneDnnProvider"]
 
@@ -70,11 +72,27 @@ _OPS = {
     "copy": ("concat", "pad"),
     "normalisation": ("layer_norm", "lrn"),
     "pooling": ("avg_pool", "global_avg_pool", "global_max_pool", "max_pool"),
-    "recurrent": ("gru", "lstm"),
+    "recurrent": ("gru", "lstm", "rnn"),
     "reduction": ("reduce_max", "reduce_mean", "reduce_min", "reduce_sum"),
     "reference": ("conv_integer", "matmul_integer", "resize"),
     "softmax": ("log_softmax", "softmax"),
 }
+
+
+NARROW = frozenset(
+    [
+        *("attention", "conv", "deconv", "layer_norm", "linear", "log_softmax", "matmul", "softmax"),
+        *("avg_pool", "global_avg_pool", "global_max_pool", "max_pool"),
+        *("add", "div", "max", "min", "mul", "sub"),
+        *("abs", "clip", "elu", "gelu", "hard_sigmoid", "hard_swish", "leaky_relu", "mish", "neg", "relu", "sigmoid"),
+        *("silu", "swish", "tanh"),
+    ]
+)
+"""Ops that are computed in bf16 where the CPU has instructions for it. f16 has kernels on a few CPUs only."""
+
+
+MOVERS = frozenset({"cast", "concat", "pad"})
+"""Ops that leave elements as they are, or round them."""
 
 
 class OneDnnProvider:
@@ -84,6 +102,7 @@ class OneDnnProvider:
     after: frozenset[str] = frozenset({"reference"})
     devices = frozenset({"cpu"})
     is_reference = False
+    channels_last = True
 
     def unavailable(self, device: str) -> str | None:
         return library.unavailable() if device == "cpu" else "oneDNN is driven on CPUs only"
@@ -104,7 +123,12 @@ class OneDnnProvider:
             return f"{dtype}: kernels are for {', '.join(DTYPES)}"
         if dtype == "bf16" and not library.has_bf16():
             return "this CPU has no instructions for bf16"
+        if dtype == "bf16" and (wide := {layer.op.name for layer in group.layers} - NARROW - MOVERS):
+            return f"kernels of `{min(wide)}` are for f32"
         return ""
+
+    def computes(self, layer: Layer, dtype: DType) -> bool:
+        return dtype.name == "bf16" and layer.op.name in NARROW and library.has_bf16()
 
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
         """Those that can be prepared: whether a primitive has a kernel for a problem, only making it tells. The library

@@ -1,4 +1,4 @@
-"""LSTM and GRU layers, all steps in one primitive."""
+"""LSTM, GRU and plain recurrent layers, all steps in one primitive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trtn.backend.providers.onednn.enums import Arg, Direction, Prop
+from trtn.backend.providers.onednn.enums import Alg, Arg, Direction, Prop
 from trtn.backend.providers.onednn.memory import MemoryDesc
 from trtn.backend.providers.onednn.primitive import Primitive
 from trtn.backend.providers.onednn.program import Program, Unfit, Value
@@ -22,6 +22,12 @@ _DIRECTIONS = {
 }
 _LSTM_GATES = (0, 2, 3, 1)
 """ONNX has i, o, f, c; oneDNN i, f, c, o."""
+_LSTM_PEEPHOLES = (0, 2, 1)
+"""ONNX has i, o, f; oneDNN i, f, o."""
+_USUAL = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh")}
+_PLAIN = {"relu": Alg.RELU, "sigmoid": Alg.LOGISTIC, "tanh": Alg.TANH}
+"""The functions of a plain recurrent layer, one for all directions."""
+_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 def plan_recurrent(program: Program) -> None:
@@ -34,15 +40,18 @@ def _refuse(layer: Layer) -> None:
     """Raises Unfit for what the primitives don't do."""
     names = [slot.name for slot in layer.op.spec.inputs[: len(layer.inputs)]]
     for name, tensor in zip(names, layer.inputs, strict=True):
-        if tensor is not None and name in ("lengths", "peephole"):
+        if tensor is not None and name == "lengths":
             raise Unfit(f"`{name}`")
     attrs = layer.attrs
     if attrs["clip"] is not None or attrs.get("input_forget"):
         raise Unfit("`clip` or `input_forget`")
-    usual = ("sigmoid", "tanh", "tanh") if layer.op.name == "lstm" else ("sigmoid", "tanh")
+    given = tuple(attrs["activations"])
     directions = 2 if attrs["direction"] == "bidirectional" else 1
-    if attrs["activations"] is not None and tuple(attrs["activations"]) != usual * directions:
-        raise Unfit(f"activations {', '.join(attrs['activations'])}")
+    if layer.op.name == "rnn":
+        if len(set(given)) != 1 or given[0] not in _PLAIN:
+            raise Unfit(f"activations {', '.join(given)}")
+    elif given != _USUAL[layer.op.name] * directions:
+        raise Unfit(f"activations {', '.join(given)}")
 
 
 class _Cells:
@@ -52,11 +61,12 @@ class _Cells:
         self.program = program
         self.layer = layer
         self.is_lstm = layer.op.name == "lstm"
-        self.lbr = not self.is_lstm and layer.attrs["linear_before_reset"]
+        self.lbr = layer.op.name == "gru" and layer.attrs["linear_before_reset"]
+        self.has_peephole = self.is_lstm and len(layer.inputs) > 7 and layer.inputs[7] is not None
         self.hidden = layer.attrs["hidden"]
         self.batch_first = layer.attrs["batch_first"]
         self.directions = 2 if layer.attrs["direction"] == "bidirectional" else 1
-        self.gates = 4 if self.is_lstm else 3
+        self.gates = _GATES[layer.op.name]
         shape = program.value(self._input(0)).desc.shape
         self.steps, self.batch = (shape[1], shape[0]) if self.batch_first else shape[:2]
         self.features = shape[2]
@@ -76,6 +86,8 @@ class _Cells:
             Arg.WEIGHTS_1: self._weights(2, self.hidden, primitive.memory_desc(Arg.WEIGHTS_1)),
         }
         operands[Arg.BIAS] = self._bias(primitive.memory_desc(Arg.BIAS))
+        if self.has_peephole:
+            operands[Arg.WEIGHTS_2] = self._peephole(primitive.memory_desc(Arg.WEIGHTS_2))
         for arg, start in zip((Arg.SRC_1, Arg.SRC_2), starts, strict=False):
             if start is not None:
                 operands[arg] = program.arranged(start, state)
@@ -104,10 +116,19 @@ class _Cells:
         # What the library calls reference code here is products and compiled gates.
         direction = int(_DIRECTIONS[self.layer.attrs["direction"]])
         if self.is_lstm:
+            peephole = MemoryDesc.dense((*lead, 3, self.hidden), "f32") if self.has_peephole else None
             return Primitive(
                 "lstm_forward",
-                *(int(Prop.FORWARD_INFERENCE), direction, sequence, start, start, wide, own, None, None, bias),
+                *(int(Prop.FORWARD_INFERENCE), direction, sequence, start, start, wide, own, peephole, None, bias),
                 *(result, state, state, 0),
+                reference=True,
+            )
+        if self.layer.op.name == "rnn":
+            function = int(_PLAIN[self.layer.attrs["activations"][0]])
+            return Primitive(
+                "vanilla_rnn_forward",
+                *(int(Prop.FORWARD_INFERENCE), function, direction, sequence, start, wide, own, bias, result, state),
+                *(0, 0.0, 0.0),
                 reference=True,
             )
         return Primitive(
@@ -160,6 +181,16 @@ class _Cells:
         return self.program.packed(
             self._input(3), name, _bias_maker(gates, hidden, self.is_lstm, self.lbr), plain, wanted
         )
+
+    def _peephole(self, wanted: MemoryDesc) -> Value:
+        """[D, 3 * H] as [1, D, 3, H]."""
+        hidden = self.hidden
+
+        def first(array: Any) -> Any:
+            return array.reshape(-1, 3, hidden)[:, list(_LSTM_PEEPHOLES)]
+
+        plain = MemoryDesc.dense((1, self.directions, 3, hidden), "f32")
+        return self.program.packed(self._input(7), "lstm-peephole", first, plain, wanted)
 
     # --- what goes out ---
 

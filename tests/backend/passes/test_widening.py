@@ -7,7 +7,7 @@ import pytest
 
 from tests.backend.passes.nets import F16, F32, Net, assert_same, only, ops
 from trtn.backend.passes import run_passes
-from trtn.backend.providers.onednn import narrow
+from trtn.backend.providers.onednn import library
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Network, Origin, Precision
 
@@ -16,7 +16,7 @@ BF16 = BY_NAME["bf16"]
 
 @pytest.fixture(autouse=True)
 def no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(narrow, "has_bf16", lambda: False)
+    monkeypatch.setattr(library, "has_bf16", lambda: False)
 
 
 def _mlp(b: Net, **origin: object) -> Network:
@@ -42,14 +42,14 @@ def test_an_annotation_that_the_cpu_has_no_kernels_for() -> None:
 
 
 def test_with_instructions_for_bf16_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(narrow, "has_bf16", lambda: True)
+    monkeypatch.setattr(library, "has_bf16", lambda: True)
     lowered = _on_cpu(_mlp(Net()), Precision(BF16))
     assert ops(lowered) == ["cast", "linear", "softmax", "linear", "cast"]
     assert {t.dtype for t in lowered.weights} == {BF16}
 
 
 def test_ops_without_kernels_for_bf16_stay_in_f32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(narrow, "has_bf16", lambda: True)
+    monkeypatch.setattr(library, "has_bf16", lambda: True)
     b = Net()
     h = b.of("cumsum", b.of("linear", b.x(4), b.c(4, 6)), axis=1)
     lowered = _on_cpu(b.done(b.of("linear", h, b.c(6, 3))), Precision(BF16))

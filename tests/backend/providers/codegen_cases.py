@@ -776,7 +776,7 @@ def _attention() -> Iterator[Case]:
     hidden = attention("f16", 64, mask="bool", shape=("B", 1, 1, "L"))
     yield case("attention_padded", hidden, sizes=sizes(19, 72, 2), data=_some_hidden, tactic="q16x1.k32x4", **loose)
     pairs = attention("f16", 64, mask="bool", shape=("B", 2, "S", "L"), causal=True)
-    yield case("attention_bool", pairs, sizes=sizes(34, 51), data=_some_hidden, tactic="q32x1.k32x4", **loose)
+    yield case("attention_bool", pairs, sizes=sizes(34, 51), data=_some_hidden, tactic="q32x1.k32x8.s2", **loose)
     added = attention("f16", 64, mask="f16", shape=(2, "S", "L"), scale=0.25)
     yield case("attention_added", added, sizes=sizes(21, 64, 2), tactic="q16x2.k32x4", **loose)
     added = attention("bf16", 32, mask="bf16", shape=("S", "L"))

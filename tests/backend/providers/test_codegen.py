@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,10 +16,12 @@ from tests.backend.providers.codegen_cases import CASES, Net, case
 from tests.backend.providers.codegen_harness import Case, check
 from trtn.backend.binaries import Binaries
 from trtn.backend.fusion import partition
+from trtn.backend.problem import ArrayLayout, Problem, make_problem
 from trtn.backend.providers import discover
 from trtn.backend.providers.codegen import PROVIDER, modules
 from trtn.backend.providers.codegen.elementwise import ElementwiseSpec, TiledSpec
 from trtn.backend.providers.codegen.family import KernelSpec, Plan, digest
+from trtn.backend.providers.codegen.kernel import operand_of
 from trtn.backend.providers.codegen.prelude import PRELUDE
 from trtn.backend.providers.codegen.provider import families
 from trtn.dsl.builder import Builder
@@ -29,6 +33,17 @@ BY_CASE = {c.name: c for c in CASES}
 def plan_of(case: Case) -> Plan:
     family, tactic = case.tactics[0]
     return case.plan(family, tactic, [*case.inputs, *case.outputs()])
+
+
+def problem_of(case: Case) -> Problem:
+    """The case with arrays as they are."""
+    tensors, arrays = (*case.group.inputs, *case.group.outputs), (*case.inputs, *case.outputs())
+    operands = [operand_of(t, a.shape, a.strides, a.ctypes.data) for t, a in zip(tensors, arrays, strict=True)]
+    layouts = [
+        ArrayLayout(o.shape, o.strides, o.dtype, t.weight is not None, o.align)
+        for t, o in zip(tensors, operands, strict=True)
+    ]
+    return make_problem(case.group, case.sizes, layouts[: len(case.inputs)], layouts[len(case.inputs) :])
 
 
 def spec_of(name: str) -> KernelSpec:
@@ -73,6 +88,19 @@ def test_kernels_compile() -> None:
 def test_the_provider_is_found() -> None:
     assert PROVIDER in discover()
     assert PROVIDER.unavailable("cpu") and "8.0" in (PROVIDER.unavailable("cuda:sm_75") or "")
+
+
+def test_tactics_for_a_problem_are_the_likeliest_of_all() -> None:
+    """Families that look at the sizes offer a few of their tactics, each of which they know by its name."""
+    device: Any = SimpleNamespace(name="cuda:sm_90a")
+    for name in ("attention_plain", "layer_norm_768"):
+        case = BY_CASE[name]
+        problem = problem_of(case)
+        offered = [[t.name for t in PROVIDER.tactics(problem, device, effort)] for effort in (0, 3, 5)]
+        known = {f"{family}.{tactic}" for family, tactic in case.tactics}
+        assert all(found and set(found) <= known and len(set(found)) == len(found) for found in offered), name
+        assert offered[0][0] == offered[1][0] == offered[2][0] and len(offered[1]) <= len(offered[2]), name
+        assert PROVIDER.refusal(problem.group) == ""
 
 
 def test_names_do_not_clash() -> None:

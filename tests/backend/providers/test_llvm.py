@@ -7,19 +7,24 @@ levels are exact, but for quotients that rounding puts on one side of a half or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.backend.harness import network
 from tests.backend.providers.codegen_cases import Net
 from tests.backend.providers.onednn_harness import arrange, group_of, problem_for, run
 from trtn.backend import machine_code
+from trtn.backend.build import build
 from trtn.backend.devices.cpu import CPU
+from trtn.backend.engine.file import load_engine
 from trtn.backend.fusion import partition
 from trtn.backend.group import Group
 from trtn.backend.providers.base import TacticError, reference_provider
 from trtn.backend.providers.llvm.provider import LOOPS, PROVIDER
+from trtn.backend.runtime.schedule import FIRST_RUNS
 from trtn.dsl.builder import Builder
 from trtn.dsl.dims import evaluate
 from trtn.dsl.dtypes import BY_NAME
@@ -300,3 +305,22 @@ def test_machine_code_is_the_same_for_all_sizes() -> None:
         problem = problem_for(group, inputs, [np.zeros(shape, np.float32)], {})
         digests |= set(PROVIDER.prepare(problem, LOOPS, CPU()).binaries())
     assert len(digests) == 1
+
+
+def test_without_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that was built with it runs by the reference, step by step; a build does without."""
+    net = network(
+        "network n { dim N in 1..8 input x: f32[N, 5] output y: f32[N, 6] y = pad(exp(x * 2), pads=[0, 0, 0, 1]) }"
+    )
+    engine = build(net, device="cpu", providers=["llvm"])
+    assert {c.provider for c in engine.choices} == {"llvm"}
+    engine.save(tmp_path / "net.engine")
+    x = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    expected = engine.run({"x": x})["y"]
+    monkeypatch.setattr(machine_code, "unavailable", lambda: "llvmlite is not installed")
+    bare = load_engine(tmp_path / "net.engine")
+    context = bare.create_context()
+    for _ in range(2 * FIRST_RUNS):
+        np.testing.assert_allclose(context.run({"x": x})["y"], expected, 1e-5)
+    assert len(bare.kernels.fallbacks) == len(engine.groups)
+    assert "llvm" not in {c.provider for c in build(net, device="cpu").choices}

@@ -6,6 +6,7 @@ an order of magnitude for n up to 10^4. Functions that oneDNN approximates (exp,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from tests.backend.harness import floats
 from tests.backend.providers.onednn_harness import PROVIDER, check, group_of, problem_for
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.providers.onednn import library
+from trtn.backend.providers.onednn.provider import TACTICS
+from trtn.dsl.dtypes import BY_NAME
 
 pytestmark = pytest.mark.skipif(library.unavailable() is not None, reason=str(library.unavailable()))
 
@@ -322,6 +325,34 @@ def test_recurrent(op: str, direction: str, batch_first: bool, started: bool) ->
     assert not check(group_of(make))
 
 
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("started", [True, False])
+def test_lstm_with_peepholes(direction: str, started: bool) -> None:
+    d = 2 if direction == "bidirectional" else 1
+
+    def make(n: Any) -> Any:
+        weights = [n.random("f32", d, 32, k, seed=k, scale=0.3) for k in (7, 8)]
+        starts = [n.x("f32", d, 3, 8, name=f"s{k}") for k in range(2)] if started else [None, None]
+        extra = [n.random("f32", d, 64), None, *starts, n.random("f32", d, 24)]
+        return list(n.lstm(n.x("f32", 5, 3, 7), *weights, *extra, hidden=8, direction=direction))
+
+    assert not check(group_of(make))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_rnn(direction: str, activation: str) -> None:
+    d = 2 if direction == "bidirectional" else 1
+
+    def make(n: Any) -> Any:
+        weights = [n.random("f32", d, 8, k, seed=k, scale=0.3) for k in (7, 8)]
+        start = n.x("f32", 3, d, 8, name="start")
+        attrs = {"hidden": 8, "direction": direction, "activations": [activation] * d, "batch_first": True}
+        return list(n.rnn(n.x("f32", 3, 5, 7), *weights, n.random("f32", d, 16), None, start, **attrs))
+
+    assert not check(group_of(make))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_gru_linear_before_reset(bias: bool) -> None:
     def make(n: Any) -> Any:
@@ -386,3 +417,43 @@ def test_resize(x: tuple[int, ...], attrs: dict[str, Any]) -> None:
 def test_other_ways_to_resize_are_refused(attrs: dict[str, Any]) -> None:
     group = group_of(lambda n: n.resize(n.x("f32", 2, 3, 5, 4), sizes=(2, 3, 7, 9), **attrs))
     assert "at these sizes" in str(check(group)["primitive"])
+
+
+def test_what_is_taken_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused are a CPU without instructions for it, and ops whose kernels are for f32."""
+
+    def refusals() -> list[str]:
+        relu = group_of(lambda n: n.relu(n.x("bf16", 4, 4)))
+        joined = group_of(lambda n: n.concat(n.x("bf16", 4, 4), n.x("bf16", 4, 4, name="y"), axis=0))
+        total = group_of(lambda n: n.reduce_sum(n.x("bf16", 4, 4), axes=[1]))
+        return [PROVIDER.refusal(g) for g in (relu, joined, total)]
+
+    monkeypatch.setattr(library, "has_bf16", lambda: False)
+    assert all("no instructions" in reason for reason in refusals())
+    monkeypatch.setattr(library, "has_bf16", lambda: True)
+    assert refusals() == ["", "", "kernels of `reduce_sum` are for f32"]
+
+
+BF16_CASES: dict[str, Callable[[Any], Any]] = {
+    "conv": lambda n: n.relu(
+        n.add(n.conv(n.x("bf16", 2, 8, 9, 7), n.random("bf16", 16, 8, 3, 3)), n.x("bf16", 2, 16, 7, 5, name="y"))
+    ),
+    "depthwise": lambda n: n.clip(n.conv(n.x("bf16", 2, 8, 9, 7), n.random("bf16", 8, 1, 3, 3), groups=8), max=6.0),
+    "linear": lambda n: n.gelu(n.linear(n.x("bf16", 40, 24), n.random("bf16", 24, 64), n.random("bf16", 64))),
+    "matmul": lambda n: n.matmul(n.x("bf16", 2, 3, 5, 6), n.x("bf16", 2, 3, 6, 7, name="y")),
+    "attention": lambda n: n.attention(*(n.x("bf16", 2, 4, 6, 8, name=name) for name in "qkv"), causal=True),
+    "layer_norm": lambda n: n.layer_norm(n.x("bf16", 4, 16), n.random("bf16", 16), n.random("bf16", 16)),
+    "softmax": lambda n: n.softmax(n.x("bf16", 4, 16), axis=-1),
+    "pooling": lambda n: n.max_pool(n.x("bf16", 2, 8, 8, 8), kernel=(2, 2), strides=2),
+    "pointwise": lambda n: n.sigmoid(n.add(n.x("bf16", 4, 16), n.x("bf16", 4, 16, name="y"))),
+    "cast": lambda n: n.cast(n.x("f32", 4, 16), to=BY_NAME["bf16"]),
+}
+
+
+@pytest.mark.skipif(not library.has_bf16(), reason="the CPU has no instructions for bf16")
+@pytest.mark.parametrize("name", BF16_CASES)
+def test_bf16(name: str) -> None:
+    """Both sides round to 8 bits of mantissa, at different places."""
+    group = group_of(BF16_CASES[name])
+    failed = check(group, rtol=2e-2, atol=4e-2)
+    assert len(failed) < len(TACTICS[group.kind]), failed

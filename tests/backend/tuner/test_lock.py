@@ -61,7 +61,7 @@ def refusal(net: Network, path: Path | None, words: str) -> Any:
 def keys_of(net: Network, sizes: dict[str, int]) -> list[str]:
     """The keys of the problems of a network as it is."""
     groups = partition(net)
-    problems = plan_problems(net, groups, storage_on("cpu", net, groups, 1), sizes, 1)
+    problems = plan_problems(net, groups, storage_on("cpu", net, groups, ()), sizes, 1)
     return [p.key for p in problems if p is not None]
 
 
@@ -146,6 +146,16 @@ def test_every_tactic_counts(net: Network, path: Path) -> None:
         path.write_text("".join(lines[:n] + lines[n + 1 :]))
         missed = refusal(net, path, "no valid entry")
         assert any(lines[n].split()[3] in note for note in missed.notes)
+
+
+def test_a_miss_lists_the_problems_of_all_points(path: Path) -> None:
+    wide = network(TEXT.replace("1..8", "1..64") + "profile p for n { N: min 1, opt 8, max 64 }")
+    build(wide, device="cpu", lock=path)
+    lines = path.read_text().splitlines(keepends=True)
+    tactics = [line for line in lines if line.startswith("tactic ")]
+    path.write_text("".join(line for line in lines if line not in tactics))
+    missed = refusal(wide, path, f"no valid entry for {len(tactics)} of {len(tactics)} problems")
+    assert len(missed.notes) == len(tactics)
 
 
 @pytest.mark.parametrize("field", [1, 4, 5, 6])

@@ -30,7 +30,7 @@ US = 1e-6
 def problems(text: str = TEXT, **sizes: int) -> list[Problem]:
     net = network(text)
     groups = partition(net)
-    found = plan_problems(net, groups, storage_on("cpu", net, groups, 1), sizes or {"N": 4}, 1)
+    found = plan_problems(net, groups, storage_on("cpu", net, groups, ()), sizes or {"N": 4}, 1)
     return [p for p in found if p is not None]
 
 

@@ -238,6 +238,7 @@ def test_loop_counts_from_zero() -> None:
         "y = f(x, axis=-1, perm=[0, -2], eps=1e-12, kind=f16, flag=false, n=max)",
         'y = f(x, text="a) = (b, c=1", other="\\u{e9} \\"") : f32[N, 3]',
         "output = relu(inf, none) : f32[]",
+        'y = f(\n    x,\n    w.a,\n    axis=-1,\n    text="a, b=c",\n  ) : f32[N]',
         "y = f(x, n=-12345678901234567890123456789012345678901)",
     ],
 )
@@ -253,7 +254,9 @@ def test_a_statement_of_one_token_says_what_it_says_spelled_out(statement: str, 
         (assign,) = network.members
         places = [(type(node), source.text[node.start : node.end]) for node in nodes([assign])]
         names = [k.name_end - k.start for k in nodes([assign]) if isinstance(k, ast.Kwarg)]
-        found.append((show(assign), sorted(places[1:], key=str), names, [(d.code, d.message) for d in sink.diagnostics]))
+        found.append(
+            (show(assign), sorted(places[1:], key=str), names, [(d.code, d.message) for d in sink.diagnostics])
+        )
     assert found[0] == found[1]
 
 

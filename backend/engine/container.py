@@ -32,10 +32,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NoReturn
 
+import numpy as np
+
 from trtn.backend.engine import canonical_json
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
 from trtn.dsl.weights.atomic import PendingFile
+from trtn.dsl.weights.mapped import forget
 
 __all__ = ["FORMAT_VERSION", "Container", "Section", "read_container", "write_container"]
 
@@ -210,11 +213,7 @@ class Container:
             entry, section, digest = self._entries[name], self.section(name), hashlib.sha256()
             for start in range(0, entry.nbytes, _HASH_STEP):
                 digest.update(section[start : start + _HASH_STEP])
-                if self._mapping is not None:
-                    first = (entry.offset + start) // mmap.PAGESIZE * mmap.PAGESIZE
-                    self._mapping.madvise(
-                        mmap.MADV_DONTNEED, first, min(entry.offset + start + _HASH_STEP, entry.end) - first
-                    )
+                forget(np.frombuffer(section[start : start + _HASH_STEP], np.uint8))
             if digest.hexdigest() != entry.sha256:
                 _refuse(self._name, f"section `{name}` is damaged: sha256 differs")
 

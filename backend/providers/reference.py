@@ -9,7 +9,6 @@ from typing import Any
 from trtn.backend.devices import Device
 from trtn.backend.evaluate import bind_layers
 from trtn.backend.group import Group
-from trtn.backend.plan.blocks import Blocks, pointwise_tail
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch, Tactic, TacticError
 
@@ -49,7 +48,7 @@ PROVIDER = ReferenceProvider()
 
 class ReferenceKernel:
     """A group's layers, to be run one after another over a table of arrays. What lies between them is allocated by
-    the array namespace; on a CPU the pointwise ones at the end go through the cache block by block."""
+    the array namespace."""
 
     workspace = 0
 
@@ -58,23 +57,15 @@ class ReferenceKernel:
         self._inputs = [id(t) for t in group.inputs]
         self._outputs = [id(t) for t in group.outputs]
         self._sizes = problem.sizes
-        tail = pointwise_tail(problem) if xp.__name__ == "numpy" else ()
-        head = group.layers[: len(group.layers) - len(tail)]
-        kept = {id(t): t for t in (*group.outputs, *(t for layer in tail for t in layer.inputs if t is not None))}
-        self._blocks = Blocks(tail, problem) if tail else None
-        self._run = bind_layers(head, tuple(kept.values()), problem.sizes, xp)
+        self._run = bind_layers(group.layers, group.outputs, problem.sizes, xp)
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(self._inputs, inputs, strict=True))
         targets = list(zip(self._outputs, outputs, strict=True))
-        blocks = self._blocks
 
         def launch() -> None:
             table = dict(arrays)
             self._run(table, dict(self._sizes))
-            if blocks is not None:
-                blocks.run(table, outputs)
-                return
             for key, target in targets:
                 target[...] = table[key]
 

@@ -67,7 +67,8 @@ def replayed(launches: Sequence[Launch]) -> Launch | None:
     def launch() -> None:
         failed = loop(count, where)
         if failed:
-            launches[calls[failed - 1][0]]()  # which knows what its status means, and raises
+            for rest in launches[calls[failed - 1][0] :]:  # the first knows what its status means, and raises
+                rest()
 
     launch.held = (table, launches)  # type: ignore[attr-defined]  # what the addresses point into
     return launch

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from trtn.backend.evaluate import bind_layers, learn_sizes
@@ -26,7 +27,9 @@ __all__ = ["Run", "Schedule", "Step"]
 Sizes = dict[str, int]
 Run = Callable[[Sizes], None]
 FIRST_RUNS = 3
-"""Runs after which steps that are next to each other are put together."""
+"""Runs after which short steps that are next to each other are put together."""
+SHORT = 5e-5
+"""Seconds that a step takes on average where calling it by itself matters."""
 GRAIN = 256
 """What the workspace starts at a multiple of, in bytes."""
 
@@ -80,7 +83,7 @@ class Schedule:
         self.steps: list[Step] = []
         self._bound: list[Run | None] = []
         self._runs: list[tuple[Step, Run | None]] = []
-        self._until_replay = 0
+        self._first_runs, self._least = 0, inf
 
     @property
     def nbytes(self) -> int:
@@ -103,7 +106,7 @@ class Schedule:
             self.steps.append(step)
             self._bound.append(step.bind(dict(self.fixed)) if known and not step.late else None)
         self._runs = list(zip(self.steps, self._bound, strict=True))
-        self._until_replay = FIRST_RUNS
+        self._first_runs, self._least = FIRST_RUNS, inf
 
     def launches(self) -> Callable[[], None]:
         """All steps one after another, where every array stays where it is."""
@@ -111,20 +114,22 @@ class Schedule:
         sizes = dict(self.sizes)
 
         def launch() -> None:
-            for _, run in self._ready():
+            started = perf_counter()
+            for _, run in self._runs:
                 assert run is not None
                 run(sizes)
+            if self._first_runs:
+                self._learn(perf_counter() - started)
 
         return launch
 
-    def _ready(self) -> list[tuple[Step, Run | None]]:
-        """What a run goes through. Making it shorter takes as long as many runs of a small network do, and loads a
-        compiler: that is for networks that are run again and again."""
-        if self._until_replay:
-            self._until_replay -= 1
-            if not self._until_replay:
-                self._runs = self._in_one_go()
-        return self._runs
+    def _learn(self, seconds: float) -> None:
+        """What one of the first runs took. After them short steps are put together: that loads a compiler, which a
+        network that is run once, or whose steps are long, has no use for."""
+        self._first_runs -= 1
+        self._least = min(self._least, seconds)
+        if not self._first_runs and self._least < SHORT * len(self._runs):
+            self._runs = self._in_one_go()
 
     def _in_one_go(self) -> list[tuple[Step, Run | None]]:
         """The steps with what runs them; those that are next to each other and come down to calls of C functions as
@@ -154,8 +159,11 @@ class Schedule:
             array[...] = table[key]
         outputs = {key: table[key] for key in self._staged_outputs}
         table.update(self.fixed)
-        for step, bound in self._ready():
+        started = perf_counter()
+        for step, bound in self._runs:
             (bound or step.bind(table))(sizes)
+        if self._first_runs:
+            self._learn(perf_counter() - started)
         for key, array in outputs.items():
             array[...] = self._staged_outputs[key]
         table.update(outputs)

@@ -3,7 +3,7 @@ far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -142,7 +142,7 @@ class Context:
         failure: InferFailure,
         span: Span,
         inputs: Sequence[tuple[Span, Tensor | None]],
-        attrs: dict[str, Span],
+        attrs: Mapping[str, Span],
     ) -> None:
         """Report a layer that can't be right, pointing at the parts of the call that are to blame."""
         if failure.attr is not None and failure.attr in attrs:

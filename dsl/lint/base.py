@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from trtn.dsl.diagnostics import Source, Span
 from trtn.dsl.network import Network
 from trtn.dsl.syntax import ast
+from trtn.dsl.syntax.walk import nodes
 
-__all__ = ["RULES", "Edit", "Finding", "Rule", "Subject", "rule"]
+__all__ = ["RULES", "Edit", "Finding", "Rule", "Subject", "mentioned", "rule"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A spec that has no errors: its text, its tree, the networks that it says."""
 
     source: Source
     module: ast.Module
     networks: Mapping[str, Network]
+
+    @cached_property
+    def mentioned(self) -> frozenset[str]:
+        """Every name that the text reads."""
+        return frozenset(mentioned(self.module.items))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +45,23 @@ class Finding:
     span: Span | None
     help: str = ""
     edits: tuple[Edit, ...] = ()
+
+
+def mentioned(roots: Iterable[ast.Node]) -> set[str]:
+    """Every name that is read: whole paths (a value may be called by one) and their first parts, and what carries and
+    bodies hand on by name."""
+    found: set[str] = set()
+    for node in nodes(roots):
+        match node:
+            case ast.Ref():
+                found |= {node.root} if node.name is None else {node.root, node.name}
+            case ast.Repeat():
+                found |= {t.name for t in node.carry}
+            case ast.Carry():
+                found.add(node.name)
+            case ast.Loop() if node.condition is not None:
+                found.add(node.condition)
+    return found
 
 
 Check = Callable[[Subject], Iterator[Finding]]

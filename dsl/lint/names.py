@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from trtn.dsl.dependencies import Manifest
 from trtn.dsl.diagnostics import Source
-from trtn.dsl.lint.base import Edit, Finding, Subject, rule
+from trtn.dsl.lint.base import Edit, Finding, Subject, mentioned, rule
 from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.walk import nodes
 
@@ -25,7 +25,7 @@ def unused_name(subject: Subject) -> Iterator[Finding]:
         if isinstance(item, ast.Block | ast.NetworkDecl):
             members = item.body if isinstance(item, ast.Block) else item.members
             outputs = {m.name for m in members if isinstance(m, ast.Output)}
-            used = _mentioned(members) | outputs
+            used = mentioned(members) | outputs
             for statement in _assignments(members):
                 yield from _unused(subject.source, statement, used)
 
@@ -43,7 +43,7 @@ def unused_parameter(subject: Subject) -> Iterator[Finding]:
     """A block's parameter that its body does not read misleads its callers."""
     for item in subject.module.items:
         if isinstance(item, ast.Block):
-            used = _mentioned(item.body)
+            used = mentioned(item.body)
             for p in (*item.sig.tensors, *item.sig.attrs):
                 if p.name not in used and p.name not in _in_types(item.sig):
                     span = subject.source.span(p.start, p.end)
@@ -53,7 +53,7 @@ def unused_parameter(subject: Subject) -> Iterator[Finding]:
 @rule("L0103")
 def unused_import(subject: Subject) -> Iterator[Finding]:
     """An import or a manifest that nothing mentions."""
-    used = _mentioned(subject.module.items)
+    used = subject.mentioned
     for item in subject.module.items:
         if isinstance(item, ast.Import | ast.WeightsDecl) and item.alias not in used:
             what = "import" if isinstance(item, ast.Import) else "manifest"
@@ -68,7 +68,7 @@ def unused_block(subject: Subject) -> Iterator[Finding]:
     """A block that nothing calls, in a file that has networks (one without may be there for others)."""
     if not subject.networks:
         return
-    used = _mentioned(subject.module.items)
+    used = subject.mentioned
     for item in subject.module.items:
         if isinstance(item, ast.Block) and item.name not in used:
             span = subject.source.span(item.name_start, item.name_end)
@@ -100,9 +100,8 @@ def unused_weight(subject: Subject) -> Iterator[Finding]:
     networks = subject.networks.values()
     tables = {d.name: d.table for n in networks for d in n.dependencies or () if isinstance(d, Manifest)}
     read = {id(t.weight) for n in networks for t in n.weights}
-    mentioned = _mentioned(subject.module.items)
     for item in subject.module.items:
-        if not isinstance(item, ast.WeightsDecl) or item.alias not in mentioned:
+        if not isinstance(item, ast.WeightsDecl) or item.alias not in subject.mentioned:
             continue
         table = tables.get(PurePath(normpath(item.path)).as_posix())
         if table is None:
@@ -119,23 +118,6 @@ def _assignments(members: Iterable[ast.Node]) -> Iterator[ast.Assign]:
     """The assignments of a body, those inside repeats and branches among them, in the order of the text."""
     found = [n for n in nodes(members) if isinstance(n, ast.Assign)]
     return iter(sorted(found, key=lambda n: n.start))
-
-
-def _mentioned(roots: Iterable[ast.Node]) -> set[str]:
-    """Every name that is read: whole paths (a value may be called by one) and their first parts, and what carries and
-    bodies hand on by name."""
-    found: set[str] = set()
-    for node in nodes(roots):
-        match node:
-            case ast.Ref():
-                found |= {node.root} if node.name is None else {node.root, node.name}
-            case ast.Repeat():
-                found |= {t.name for t in node.carry}
-            case ast.Carry():
-                found.add(node.name)
-            case ast.Loop() if node.condition is not None:
-                found.add(node.condition)
-    return found
 
 
 def _in_types(sig: ast.Sig) -> set[str]:

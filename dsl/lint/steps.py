@@ -96,12 +96,14 @@ def _everywhere(
             if span is not None and span.source.path == subject.source.path:
                 places[span.start, span.end].append((layer, needless(layer, makers)))
                 spans[span.start, span.end] = span
-    calls = {(n.callee.start, n.callee.end): n for n in nodes(subject.module.items) if isinstance(n, ast.Call)}
-    for place, found in places.items():
-        if all(fault for _, fault in found):
-            call = calls.get(place)
-            edits: tuple[Edit, ...] = ()
-            if call is not None and len(call.args) == 1 and all(fixable(layer) for layer, _ in found):
-                argument = call.args[0]
-                edits = (Edit(call.start, call.end, subject.source.text[argument.start : argument.end]),)
-            yield Finding(message, spans[place], "take it out", edits)
+    faults = {place: found for place, found in places.items() if all(fault for _, fault in found)}
+    calls: dict[tuple[int, int], ast.Call] = {}
+    if faults:
+        calls = {(n.callee.start, n.callee.end): n for n in nodes(subject.module.items) if isinstance(n, ast.Call)}
+    for place, found in faults.items():
+        call = calls.get(place)
+        edits: tuple[Edit, ...] = ()
+        if call is not None and len(call.args) == 1 and all(fixable(layer) for layer, _ in found):
+            argument = call.args[0]
+            edits = (Edit(call.start, call.end, subject.source.text[argument.start : argument.end]),)
+        yield Finding(message, spans[place], "take it out", edits)

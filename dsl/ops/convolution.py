@@ -7,7 +7,6 @@ Arrays are [N, C, *spatial], already in the dtype to accumulate in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -38,16 +37,16 @@ def convolve(
     ends.
     """
     kernel = weight.shape[2:]
-    count = len(kernel)
-    padded = [n + before + after for n, before, after in zip(x.shape[2:], pads[:count], pads[count:], strict=True)]
-    out = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(padded, kernel, strides, dilations, strict=True))
+    x = pad_spatial(xp, x, pads)
+    out = tuple(
+        (n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True)
+    )
     batch, outputs = x.shape[0], weight.shape[0]
     shape = (batch, outputs, *out)
     if 0 in shape or 0 in weight.shape:
         return xp.zeros(shape, dtype=x.dtype)
     if groups == x.shape[1] and weight.shape[1] == 1 and groups > 1:
-        return _depthwise(xp, x, weight, out, strides, pads[:count], dilations)
-    x = pad_spatial(xp, x, pads)
+        return _depthwise(xp, x, weight, out, strides, dilations)
     matrix = weight.reshape(groups, outputs // groups, -1)
     if prod(kernel) == 1:
         picked = x[(..., *(slice(0, (n - 1) * s + 1, s) for n, s in zip(out, strides, strict=True)))]
@@ -114,91 +113,38 @@ def _product(xp: Any, matrix: Any, columns: Any) -> Any:
 
 
 def _depthwise(
-    xp: Any,
-    x: Any,
-    weight: Any,
-    out: tuple[int, ...],
-    strides: Sequence[int],
-    before: Sequence[int],
-    dilations: Sequence[int],
+    xp: Any, x: Any, weight: Any, out: tuple[int, ...], strides: Sequence[int], dilations: Sequence[int]
 ) -> Any:
-    """Every channel with its own kernels: multiply and add in place, tap by tap, some channels at a time.
-
-    Whole padded images lie behind one another, so that a tap is one shift of them all: what it takes from the next row
-    or image ends in places that are left out of the result. With strides there is an image for each of their phases.
-    """
+    """Every channel with its own kernels: multiply and add in place, tap by tap."""
     batch, channels = x.shape[:2]
-    kernel, each = weight.shape[2:], weight.shape[0] // channels
-    phases, spans = _phases(kernel, out, strides, dilations)
-    size = prod(spans)
-    step = max(1, min(channels, _CACHE_BYTES // ((len(phases) + 2) * size * x.dtype.itemsize)))
-    rows = [prod(spans[n + 1 :]) for n in range(len(spans))]
-    reach = sum(max(shift[n] for taken in phases.values() for _, shift in taken) * rows[n] for n in range(len(spans)))
-    images = [
-        (
-            xp.zeros(step * size + reach, dtype=x.dtype),
-            [(at, _dot(shift, rows)) for at, shift in taken],
-            _cut(x, phase, spans, strides, before),
-        )
-        for phase, taken in phases.items()
-    ]
-    total, term = (xp.empty((step, size), dtype=x.dtype) for _ in range(2))
+    each = weight.shape[0] // channels
+    kernel = weight.shape[2:]
+    moves = list(taps(kernel, out, strides, dilations))
+    if each == 1 and channels > 4 * out[-1]:
+        # Rows are too short to be worth a loop of their own: let the channels be the innermost axis.
+        last = xp.ascontiguousarray(xp.moveaxis(x, 1, -1))
+        scale = xp.ascontiguousarray(xp.moveaxis(weight[:, 0], 0, -1))
+        y = _accumulate(xp, [(last[(slice(None), *where)], scale[at]) for at, where in moves])
+        return xp.ascontiguousarray(xp.moveaxis(y, -1, 1))
     y = xp.empty((batch, channels, each, *out), dtype=x.dtype)
-    inside = tuple(slice(0, n) for n in out)
-    for n, c in product(range(batch), range(0, channels, step)):
-        count = min(step, channels - c)
-        for image, _, (into, of) in images:
-            image[: count * size].reshape(count, *spans)[(slice(None), *into)] = x[(n, slice(c, c + count), *of)]
-        for m in range(each):
-            scale = weight[c * each + m : (c + count) * each : each, 0]
-            sums = None
-            for image, taken, _ in images:
-                for at, start in taken:
-                    factors = (
-                        image[start : start + count * size].reshape(count, size),
-                        scale[(slice(None), *at)][:, None],
-                    )
-                    if sums is None:
-                        sums = xp.multiply(*factors, out=total[:count])
-                    else:
-                        xp.add(sums, xp.multiply(*factors, out=term[:count]), out=sums)
-            y[n, c : c + count, m] = total[:count].reshape(count, *spans)[(slice(None), *inside)]
+    scale = weight.reshape(channels, each, *kernel, *(1,) * len(out))
+    step = max(1, _CACHE_BYTES // (each * prod(out) * x.dtype.itemsize))
+    for n in range(batch):
+        for c in range(0, channels, step):
+            part = slice(c, c + step)
+            pairs = [(x[(n, part, None, *where)], scale[(part, slice(None), *at)]) for at, where in moves]
+            _accumulate(xp, pairs, y[n, part])
     return y.reshape(batch, channels * each, *out)
 
 
-def _dot(shift: Sequence[int], rows: Sequence[int]) -> int:
-    return sum(a * r for a, r in zip(shift, rows, strict=True))
-
-
-def _cut(
-    x: Any, phase: Sequence[int], spans: Sequence[int], strides: Sequence[int], before: Sequence[int]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Which part of a phase's image is filled, and which elements of x that takes; the rest is padding."""
-    into, of = [], []
-    for p, span, stride, lead, size in zip(phase, spans, strides, before, x.shape[2:], strict=True):
-        first = max(0, -(-(lead - p) // stride))
-        start = p + first * stride - lead
-        count = max(0, min(span - first, -(-(size - start) // stride)))
-        into.append(slice(first, first + count))
-        of.append(slice(start, start + (count - 1) * stride + 1 if count else start, stride))
-    return tuple(into), tuple(of)
-
-
-_Taps = list[tuple[tuple[int, ...], tuple[int, ...]]]
-
-
-def _phases(
-    kernel: Sequence[int], out: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> tuple[dict[tuple[int, ...], _Taps], tuple[int, ...]]:
-    """The taps by the phase of the strides that they meet, each with its shift there; and the size of an image of one
-    phase."""
-    phases: dict[tuple[int, ...], _Taps] = {}
-    for at in product(*(range(k) for k in kernel)):
-        places = [t * d for t, d in zip(at, dilations, strict=True)]
-        phase = tuple(p % s for p, s in zip(places, strides, strict=True))
-        phases.setdefault(phase, []).append((at, tuple(p // s for p, s in zip(places, strides, strict=True))))
-    spans = tuple(n + (d * (k - 1)) // s for n, k, s, d in zip(out, kernel, strides, dilations, strict=True))
-    return phases, spans
+def _accumulate(xp: Any, pairs: Sequence[tuple[Any, Any]], y: Any = None) -> Any:
+    """The sum of the products of all pairs, into `y` where it is given."""
+    y = xp.multiply(*pairs[0], out=y)
+    term = xp.empty_like(y)
+    for a, b in pairs[1:]:
+        xp.multiply(a, b, out=term)
+        xp.add(y, term, out=y)
+    return y
 
 
 def deconvolve(

@@ -218,8 +218,8 @@ class Reader:
             return ast.TypeExpr(start, start + len(text), dtype, (), text)
         dims = []
         for begin, end, word in type_words(text)[1:]:
-            read = self.read_number if word[0].isdigit() else self.read_plain
-            value = read(word, start + begin)
+            at = start + begin
+            value = self.read_number(word, at) if word[0].isdigit() else self.read_path(at, word)
             dims.append(ast.DimType(start + begin, start + end, value))
         return ast.TypeExpr(start, start + len(text), dtype, tuple(dims))
 

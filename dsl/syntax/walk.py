@@ -40,7 +40,12 @@ def nodes(roots: Iterable[Node]) -> Iterator[Node]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(children(node))
+        for name in _field_names(type(node)):  # as `children`, without a generator for each node
+            value = getattr(node, name)
+            if isinstance(value, Node):
+                stack.append(value)
+            elif isinstance(value, tuple) and value:
+                stack += [item for item in value if isinstance(item, Node)]
 
 
 def too_deep(roots: Iterable[Node], limit: int) -> Node | None:

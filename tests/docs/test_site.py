@@ -29,7 +29,7 @@ from trtn.dsl.review.breaking import RULES as BREAKING
 ROOT = Path(__file__).parents[2]
 TENSORRT = (ROOT / "docs" / "tensorrt.md").read_text(encoding="utf-8")
 BUILT_IN = {"activation", "constant"}
-OTHER_VERBS = {"E0215": "build", "E0601": "no plugins yet"} | dict.fromkeys(
+OTHER_VERBS = {"E0215": "build"} | dict.fromkeys(
     ("E0502", "E0503", "E0504", "E0505", "E0509", "W0501"), "weights verify"
 )
 """Codes whose example is a file, and that `trtn check` does not give."""

@@ -142,7 +142,7 @@ def test_the_terminals_of_the_grammar_have_rules() -> None:
     text = grammar_text("trtn") + grammar_text("weights")
     assert set(re.findall(r"^([A-Z]+)(?:\.\d)?: (?=.*[/A-Z])", text, re.M)) == {
         "NAME", "PATH", "TAIL", "PATHS", "CALL", "TYPE", "INTS", "NUMBER", "STRING", "OPERATOR", "COMMENT", "BLANK",
-        "DEVICE", "ANNOTATION", "ROW", "DIGEST",
+        "DEVICE", "ANNOTATION", "ROW", "DIGEST", "LAYER", "ATTRIBUTE", "PLAIN", "DECIMAL",
     }  # fmt: skip
     assert all(re.compile(rule.pattern).groups in (0, 1, len(rule.kinds)) for rule in RULES)
 

@@ -14,7 +14,7 @@ from trtn.backend.providers.llvm.emitter import I64, Emitter
 from trtn.backend.providers.llvm.walk import walk
 from trtn.dsl.dtypes import DType
 
-__all__ = ["Box", "box_of", "copy_box", "fill_box", "given_strides", "loops", "raw_type"]
+__all__ = ["Box", "box_of", "copy_box", "fill_box", "loops", "raw_type"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def box_of(number: int, layout: ArrayLayout) -> Box:
     return Box(number, layout.shape, layout.strides)
 
 
-def given_strides(e: Emitter, strides: Sequence[int]) -> list[Any]:
+def _given_strides(e: Emitter, strides: Sequence[int]) -> list[Any]:
     """Strides as `Emitter.offset` takes them: 0 and 1 are in the text, since vectors are made for them."""
     return [s if s in (0, 1) else e.given(s) for s in strides]
 
@@ -53,7 +53,7 @@ def loops(
 ) -> Iterator[list[Any]]:
     """Loops over `shape` as `walk` orders them; gives where the element of each array lies."""
     plan = walk(shape, arrays)
-    strides = [given_strides(e, own) for own in plan.strides]
+    strides = [_given_strides(e, own) for own in plan.strides]
     with e.nest([e.given(count) for count in plan.counts]) as indexes:
         yield [e.offset(indexes, own) for own in strides]
 

@@ -130,8 +130,8 @@ class Emitter:
 
     @contextmanager
     def loop(self, count: Any, carried: Sequence[Any] = ()) -> Iterator[Loop]:
-        """`count` turns, a number or a value, at least 1. The body puts into `carried` what the next turn gets; after the loop it holds
-        what the last turn left."""
+        """`count` turns, a number or a value, at least 1. The body puts into `carried` what the next turn gets; after
+        the loop it holds what the last turn left."""
         b = self.b
         before = b.block
         inside = b.append_basic_block()
@@ -176,11 +176,10 @@ class Emitter:
             return ir.Constant(kind, [kind.element(value)] * kind.count)
         return kind(value)
 
-    def intrinsic(self, name: str, *arguments: Any, result: Any = None) -> Any:
-        """A call of one of LLVM's functions, `llvm.<name>.<type>`, over arguments of one type."""
+    def intrinsic(self, name: str, *arguments: Any) -> Any:
+        """A call of one of LLVM's functions, `llvm.<name>.<type>`, over arguments of one type, which the result has."""
         kind = arguments[0].type
-        full = f"llvm.{name}.{_suffix(kind)}"
-        return self.call(full, result or kind, *arguments)
+        return self.call(f"llvm.{name}.{_suffix(kind)}", kind, *arguments)
 
     def call(self, name: str, result: Any, *arguments: Any) -> Any:
         """A call of a function that LLVM knows by its whole name."""
@@ -199,10 +198,8 @@ class Emitter:
 
 
 def _size(element: Any) -> int:
-    """Bytes of a number of some type."""
-    return (
-        int(element.width) // 8 if isinstance(element, ir.IntType) else 8 if isinstance(element, ir.DoubleType) else 4
-    )
+    """Bytes of a whole number, or of an f32."""
+    return int(element.width) // 8 if isinstance(element, ir.IntType) else 4
 
 
 def _suffix(kind: Any) -> str:

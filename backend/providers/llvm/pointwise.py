@@ -12,7 +12,7 @@ from trtn.backend.providers.llvm.family import Unfit, Written
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Tensor
 
-__all__ = ["load_value", "store_value", "write_pointwise"]
+__all__ = ["write_pointwise"]
 
 
 def write_pointwise(problem: Problem) -> Written:
@@ -34,23 +34,23 @@ def write_pointwise(problem: Problem) -> Written:
             return e.pointers[number], offsets[number]
 
         for t in group.inputs:
-            values[id(t)] = load_value(e, *address(t), t.dtype)
+            values[id(t)] = _load(e, *address(t), t.dtype)
         for layer in group.layers:
             inputs = [t for t in layer.inputs if t is not None]
             site = Site(e, tuple(values[id(t)] for t in inputs), tuple(t.dtype for t in inputs), layer)
             values[id(layer.outputs[0])] = EXPRESSIONS[layer.op.name](site)
         for t in group.outputs:
-            store_value(e, values[id(t)], *address(t), t.dtype)
+            _store(e, values[id(t)], *address(t), t.dtype)
     return Written(e.text(), e.numbers)
 
 
-def load_value(e: Emitter, pointer: Any, index: Any, dtype: DType) -> Any:
+def _load(e: Emitter, pointer: Any, index: Any, dtype: DType) -> Any:
     """An element; truth values as i1."""
     found = e.load(pointer, index, memory_type(dtype))
     return e.b.icmp_unsigned("!=", found, BYTE(0)) if dtype.kind == "b" else found
 
 
-def store_value(e: Emitter, value: Any, pointer: Any, index: Any, dtype: DType) -> None:
+def _store(e: Emitter, value: Any, pointer: Any, index: Any, dtype: DType) -> None:
     """Write an element; truth values as bytes."""
     element = memory_type(dtype)
     e.store(e.b.zext(value, element) if dtype.kind == "b" else value, pointer, index, element)

@@ -76,8 +76,8 @@ def _with_spatial(desc: MemoryDesc, lead: int, spatial: list[int]) -> MemoryDesc
 
 
 def weight_form(layer: Layer, plain: MemoryDesc) -> MemoryDesc:
-    """The weight of a layer as oneDNN has it: [O, I, *k], or [G, O / G, I / G, *k]. Ours is the same for conv; of deconv it is
-    [I, O / G, *k]."""
+    """The weight of a layer as oneDNN has it: [O, I, *k], or [G, O / G, I / G, *k]. Ours is the same for conv; of
+    deconv it is [I, O / G, *k]."""
     shape, strides = plain.shape, plain.strides
     assert strides is not None
     groups = layer.attrs["groups"]

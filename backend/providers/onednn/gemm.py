@@ -14,10 +14,10 @@ from trtn.dsl.network import Layer, Tensor
 
 __all__ = ["plan_inner_product", "plan_matmul", "plan_pixels"]
 
-WIDENS = 2
-"""How many times as wide as its rows a result is that the kernels of convolutions are guessed to be faster for: by 3 to
-15 % from there on, for 32 rows or more, with AVX2. Below, none is faster throughout."""
 ROWS = 32
+BLOCK = 16
+"""The least rows, and columns in a block of the packed weight, for which convolutions are guessed to be faster: with
+AVX2 by up to 15 %, more on two threads. With narrower blocks they take three times as long."""
 
 
 def plan_inner_product(program: Program) -> None:
@@ -27,13 +27,12 @@ def plan_inner_product(program: Program) -> None:
 
 def plan_pixels(program: Program) -> None:
     """The same as a convolution of one pixel's reach, the rows as pixels."""
-    _plan_rows(program, as_image=True)
-    source, result = program.problem.inputs[0], program.problem.outputs[0]
-    inner, outer = source.shape[-1], result.shape[-1]
-    program.is_favourite = outer >= WIDENS * inner and prod(result.shape[:-1]) >= ROWS
+    primitive = _plan_rows(program, as_image=True)
+    wide = primitive.memory_desc(Arg.WEIGHTS).block >= BLOCK and prod(program.problem.outputs[0].shape[:-1]) >= ROWS
+    program.is_favourite = wide and primitive.implementation.endswith("avx2")
 
 
-def _plan_rows(program: Program, *, as_image: bool) -> None:
+def _plan_rows(program: Program, *, as_image: bool) -> Primitive:
     group = program.problem.group
     x, weight, bias = _operands(group.layers[0])
     if weight.weight is None or weight.rank != 2:
@@ -79,6 +78,7 @@ def _plan_rows(program: Program, *, as_image: bool) -> None:
     if into is not target:
         program.copy(into, target)
     epilogue.finish(program)
+    return primitive
 
 
 def _pixel(as_image: bool) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ __all__ = ["plan_integers"]
 
 EXACT = 1 << 24
 """Whole numbers up to here are f32 numbers."""
+WRAPS = 1 << 31
 BYTES = 4
 """Of an f32."""
 
@@ -46,7 +47,10 @@ def _matmul(program: Program, layer: Layer) -> None:
         raise Unfit("a result with gaps or in another order")
     wide = _differences(program, layer, source, MemoryDesc.dense(shape, "f32"))
     zero = _level(layer, 3)
-    terms = EXACT // (_reach(a, _tensor(layer, 2) is not None) * _reach(b, zero is not None, zero))
+    largest = _reach(a, _tensor(layer, 2) is not None) * _reach(b, zero is not None, zero)
+    if inner * largest >= WRAPS:
+        raise Unfit("sums that i32 may not hold")
+    terms = EXACT // largest
     result = MemoryDesc.dense((rows, outer), "f32")
     sums = program.scratch(result)
     for start in range(0, inner, terms):

@@ -112,6 +112,11 @@ class MemoryDesc:
         return found[: self._number(Query.INNER_NBLKS)]
 
     @property
+    def block(self) -> int:
+        """Elements of the innermost block that the library's own forms lay together; 1 in plain forms."""
+        return self._blocks(Query.INNER_BLKS)[-1] if self._number(Query.INNER_NBLKS) else 1
+
+    @property
     def nbytes(self) -> int:
         return int(library().dnnl_memory_desc_get_size(self.handle))
 

@@ -89,8 +89,6 @@ NARROW = frozenset(
     ]
 )
 """Ops that are computed in bf16 where the CPU has instructions for it. f16 has kernels on a few CPUs only."""
-
-
 MOVERS = frozenset({"cast", "concat", "pad"})
 """Ops that leave elements as they are, or round them."""
 

@@ -207,9 +207,11 @@ def test_a_provider_that_is_not_there(parts: tuple[dict[str, Any], bytes], tmp_p
 
 def test_a_tactic_that_is_not_there(parts: tuple[dict[str, Any], bytes], tmp_path: Path) -> None:
     """The provider's other tactics, and in the end the reference, run what it was meant for."""
-    forge(tmp_path / "good.engine", *parts)
-    engine = forged_tactic(parts, [reference_provider().name, "os.system"], tmp_path / "bad.engine")
-    assert_same(engine.run(FEEDS), load_engine(tmp_path / "good.engine").run(FEEDS))
+    reference = reference_provider().name
+    good = forged_tactic(parts, [reference, "eval"], tmp_path / "good.engine")
+    engine = forged_tactic(parts, [reference, "os.system"], tmp_path / "bad.engine")
+    assert_same(engine.run(FEEDS), good.run(FEEDS))
+    assert not good.kernels.fallbacks
     assert engine.kernels.fallbacks
     assert all("os.system" in why for why in engine.kernels.fallbacks.values())
 

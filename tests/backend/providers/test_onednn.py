@@ -15,10 +15,13 @@ import pytest
 from tests.backend.harness import floats
 from tests.backend.providers.onednn_harness import PROVIDER, check, group_of, problem_for
 from trtn.backend.devices.cpu import CPU
+from trtn.backend.providers.base import Tactic
 from trtn.backend.providers.onednn import library
 from trtn.backend.providers.onednn.provider import TACTICS
 from trtn.dsl.dtypes import BY_NAME
 
+AVX2 = 0x7
+"""dnnl_cpu_isa_avx2, and nothing beyond it."""
 pytestmark = pytest.mark.skipif(library.unavailable() is not None, reason=str(library.unavailable()))
 
 
@@ -82,13 +85,15 @@ def test_linear(rows: tuple[int, ...], bias: bool) -> None:
     assert not check(group)
 
 
-@pytest.mark.parametrize(("width", "first"), [(96, "pixels"), (24, "inner_product")])
-def test_the_guess_for_rows_by_a_constant(width: int, first: str) -> None:
-    weight = np.ones((48, width), np.float32)
-    group = group_of(lambda n: n.relu(n.linear(n.x("f32", 512, 48), n.w(weight))))
-    given = [np.empty((512, 48), np.float32), weight]
-    problem = problem_for(group, given, [np.empty((512, width), np.float32)], {})
-    assert PROVIDER.tactics(problem, CPU())[0].name == first
+@pytest.mark.parametrize("rows", [512, 8])
+def test_the_guess_for_rows_by_a_constant(rows: int) -> None:
+    weight = np.ones((48, 96), np.float32)
+    group = group_of(lambda n: n.relu(n.linear(n.x("f32", rows, 48), n.w(weight))))
+    given = [np.empty((rows, 48), np.float32), weight]
+    problem = problem_for(group, given, [np.empty((rows, 96), np.float32)], {})
+    guessed = PROVIDER.prepare(problem, Tactic("pixels"), CPU()).is_favourite
+    assert guessed == (rows == 512 and library.library().dnnl_get_effective_cpu_isa() == AVX2)
+    assert PROVIDER.tactics(problem, CPU())[0].name == ("pixels" if guessed else "inner_product")
 
 
 PRODUCTS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [

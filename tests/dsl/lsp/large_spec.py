@@ -81,7 +81,7 @@ def _manifest() -> str:
 
 
 SPEC = _spec(LINES)
-SHORT = _spec(130)
+SHORT = _spec(140)
 MANIFEST = _manifest()
 
 

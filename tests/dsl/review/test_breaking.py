@@ -14,6 +14,8 @@ SPEC = """trtn 1
 weights w = "net.weights.trtn"
 
 plugin swirl(x: T[N, C], *, turns: int) -> T[N, C] {
+  where T in {f16, f32}
+  source "swirl.py"
   version "1.0"
 }
 

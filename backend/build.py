@@ -79,7 +79,8 @@ def build(
     effort: how long to look for the fastest tactics, 0 (nothing is timed) to 5 (everything is); 3 on a GPU, 0 on a
     CPU without it.
     tf32: whether f32 products may be computed in TF32 (10 bits of mantissa) on tensor cores.
-    providers: the names of the providers that may run groups beside the reference; all that are here by default.
+    providers: the names of the providers that may run groups beside the reference; all that are here by default. Without any
+        the CPU computes in the dtypes that the network is written in, however slow.
     threads: how many threads a run on the CPU takes; TRTN_NUM_THREADS without it, else what its libraries take.
     progress: called as `progress(stage, done, total)`.
     diagnose: called with each warning; without it they are logged.
@@ -93,7 +94,8 @@ def build(
     network = run_passes(
         network,
         precision=policy_of(precision),
-        device=name,
+        # The reference alone rounds where the network says so: it is what others are compared with.
+        device=None if name == "cpu" and providers is not None and not providers else name,
         progress=lambda done, total: report("passes", done, total),
     )
     groups = partition(network, device=name)

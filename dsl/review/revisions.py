@@ -41,8 +41,7 @@ def checked_out(name: str, repository: str | Path = ".") -> Iterator[Path]:
     wanted = [p for p in listed.decode().split("\0") if p.endswith(".trtn") or p == here]
     with TemporaryDirectory(prefix="trtn-") as scratch:
         archive = _git(root, "archive", "--format=tar", revision, "--", *wanted, what=name)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(scratch, filter="data")
+        _unpack(archive, scratch)
         yield Path(scratch) / here
 
 
@@ -53,6 +52,16 @@ def exists(name: str, repository: str | Path = ".") -> bool:
     here = os.path.relpath(os.path.realpath(os.path.join(repository, path)), os.path.realpath(repository))
     done = subprocess.run(["git", "-C", str(repository), "cat-file", "-e", f"{revision}:./{here}"], capture_output=True)
     return done.returncode == 0
+
+
+def _unpack(archive: bytes, folder: str) -> None:
+    """The files of an archive that git made. Python before 3.11.4 can't tell safe links from others: there, links stay
+    behind."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:
+            tar.extractall(folder, [member for member in tar if member.isfile() or member.isdir()])
 
 
 def _git(where: str | Path, *arguments: str, what: str) -> bytes:

@@ -220,7 +220,7 @@ def _error(folder: Path) -> float:
     import numpy as np
 
     with np.load(folder / "f32.npz") as exact, np.load(folder / "bf16.npz") as found:
-        return max(float(np.abs(found[n] - exact[n]).max() / np.abs(exact[n]).max()) for n in exact.files)
+        return max(float(np.abs(found[n] - exact[n]).max() / (np.abs(exact[n]).max() or 1.0)) for n in exact.files)
 
 
 def _means(rows: list[dict[str, Any]]) -> str:

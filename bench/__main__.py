@@ -3,6 +3,7 @@
 python -m bench                                # all, into build/bench, the document unchanged
 python -m bench checking --quick
 python -m bench --corpus ~/models --document docs/benchmarks.md
+python -m bench --merge run1/gpu.json run2/gpu.json --document docs/benchmarks.md    # measures nothing
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bench.cpu import CPU
 from bench.facts import load_average
 from bench.importing import IMPORTING
 from bench.report import rewrite, section_text
-from bench.results import Benchmark, Options, read_result, write_result
+from bench.results import Benchmark, Options, merge_results, read_result, write_result
 from bench.running import RUNNING
 from bench.startup import STARTUP
 
@@ -38,7 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     benchmarks = [b for b in BENCHMARKS if not chosen.names or b.name in chosen.names]
     if chosen.corpus is not None and not chosen.corpus.is_dir():
         parser.error(f"no folder {chosen.corpus}")
-    if not chosen.report_only:
+    if chosen.merge:
+        try:
+            merge_results(chosen.merge, chosen.out)
+        except ValueError as e:
+            parser.error(str(e))
+    elif not chosen.report_only:
         with tempfile.TemporaryDirectory(prefix="trtn-bench-") as scratch:
             options = Options(
                 *(_ROOT / "specs", Path(scratch), chosen.corpus, chosen.quick, chosen.threads),
@@ -79,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--openvino", metavar="PYTHON", help="an interpreter that has OpenVINO, to compare with it")
     parser.add_argument("--document", type=Path, help="a Markdown file whose marked sections are rewritten")
     parser.add_argument("--report-only", action="store_true", help="measure nothing, rewrite the document from --out")
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", metavar="JSON", help="put results of one benchmark together in --out instead"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of every runtime (2)")
     parser.add_argument("--quick", action="store_true", help="a fifth of the runs")
     return parser

@@ -2,13 +2,17 @@
 
 python -m bench.gpu --list
 python -m bench.gpu resnet50-b1 bert_base-1x128 --out build/bench
-python -m bench.gpu --no-peer resnet50-b1            # ours alone
+python -m bench.gpu --peer none resnet50-b1            # ours alone
 
 Each network is made by its library with random weights, exported to ONNX by torch, imported and built as it comes, in the
 case's precision (f32 with TF32).
 The peer is the same module in that precision through `torch.compile(mode="max-autotune")` with freezing and CUDA graphs, CNNs in
 channels_last; for transformers also a plain module of the same sizes with `scaled_dot_product_attention` and no mask,
-and the faster of the two counts. Both sides run in one process on the same inputs, one after the other, warm.
+and the faster of the two counts.
+
+Cases have processes of their own. Several of them compile side by side: compiling takes a minute a case, most of it on the
+CPU. Whatever is timed while they do, by either side's tuner, is timed under a lock, one at a time. The figures are taken
+with all other processes stopped: both sides of a case one after the other, warm, in one process, on the same inputs.
 
 Two times are taken of each: `back` is the time of one run when many are enqueued and then waited for once, `single` the
 median of runs that are waited for one by one. Errors are relative L2 to the module in f32 without TF32.
@@ -20,13 +24,16 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from bench.facts import load_average
-from bench.gpu_cases import CASES, Case, export_all, make_module, plain_module
-from bench.harness import Failure, isolated
+from bench.gpu_cases import CASES, Case, exported, exporting, make_module, plain_module
+from bench.gpu_jobs import READY, GpuLock, Job, run_jobs
+from bench.harness import Failure
 from bench.report import section_text
 from bench.results import Column, Table, read_result, write_result
 from bench.roofline import kinds
@@ -39,31 +46,54 @@ SECONDS = 0.5
 WARM_SECONDS = 0.3
 """Clocks and caches settle first: large networks run up to 10 % faster in the first launches after idling."""
 MAX_RUNS = 2000
+BESIDE = 4
+"""Cases that compile at a time."""
+COMPILERS = 4
+"""Processes with which torch compiles for a case."""
+PEERS = {"both": ("module", "plain"), "plain": ("plain",), "module": ("module",), "none": ()}
+"""What is compiled by torch for a transformer: the library's module, the plain one."""
+
+Run = Callable[[], object]
 
 
-def measure(name: str, exports: str, peer: bool, effort: int) -> dict[str, Any]:
-    """Both sides of one case; times in seconds. For a process of its own."""
+def measure(name: str, exports: str, peers: Sequence[str], effort: int, lock: str) -> Generator[str, None, Any]:
+    """Both sides of one case, a job; times in seconds."""
     import torch
 
     torch.set_grad_enabled(False)
     torch.backends.cudnn.benchmark = True
-    case = CASES[name]
+    alone, case = GpuLock(lock), CASES[name]
     dtype = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}[case.precision]
     module, inputs = make_module(case)
     row: dict[str, Any] = {"name": name}
-    allow_tf32(False)
-    reference = module.cuda()(*(x.cuda() for x in inputs)).double()
-    run, result, facts = ours(Path(exports) / f"{case.network}.onnx", inputs, case, effort)
-    row |= facts | {"error": distance(result(), reference)} | times("", run)
-    allow_tf32(True)
-    narrow = module.to(dtype)
-    arrays = [x.cuda().to(dtype) if x.is_floating_point() else x.cuda() for x in inputs]
-    row["torch_error"] = distance(narrow(*arrays), reference)
-    if peer:
-        found = [compiled(narrow, arrays, images=not case.is_transformer)]
-        if case.is_transformer:
-            found.append(compiled(plain_module(case).to(dtype).cuda(), arrays, images=False))
-        row |= min(found, key=lambda f: f["peer_back"])
+    with alone:
+        allow_tf32(False)
+        reference = module.cuda()(*(x.cuda() for x in inputs)).double()
+        allow_tf32(True)
+        narrow = module.to(dtype)
+        arrays = [x.cuda().to(dtype) if x.is_floating_point() else x.cuda() for x in inputs]
+        row["torch_error"] = distance(narrow(*arrays), reference)
+    time_alone(alone)
+    fast: dict[str, Run] = {}
+    for peer in peers:
+        if peer == "module" or not case.is_transformer:
+            fast["module"], seconds = compiled(narrow, arrays, images=not case.is_transformer)
+        else:
+            fast["plain"], seconds = compiled(plain_module(case).to(dtype).cuda(), arrays, images=False)
+        row["peer_build"] = row.get("peer_build", 0.0) + seconds
+        yield f"torch.compile of the {peer} took {seconds:.1f} s"
+    path = exported(case, Path(exports))
+    yield "exported"
+    with alone:
+        run, stream, result, facts = ours(path, inputs, case, effort)
+        row |= facts | {"error": distance(result(), reference)}
+    yield f"trtn's build took {row['build']:.1f} s"
+    yield READY
+    row["back"], row["single"] = times(run, stream)
+    found = {peer: times(run, None) for peer, run in fast.items()}
+    row |= {f"{peer}_back": back for peer, (back, _) in found.items()}
+    if found:
+        row["peer_back"], row["peer_single"] = min(found.values())
         row |= {"ratio": row["peer_back"] / row["back"], "ratio_single": row["peer_single"] / row["single"]}
     return row
 
@@ -74,12 +104,27 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
-def ours(
-    path: Path, inputs: list[Any], case: Case, effort: int
-) -> tuple[Callable[[], None], Callable[[], Any], dict[str, Any]]:
-    """A run enqueued, the result, and what the build was like."""
-    import time
+def time_alone(lock: GpuLock) -> None:
+    """Let torch's tuner time each of its candidates under the lock."""
+    from torch._inductor.runtime import benchmarking
 
+    kind = type(benchmarking.benchmarker)
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*arguments: Any, **options: Any) -> Any:
+            with lock:
+                return method(*arguments, **options)
+
+        return call
+
+    for name in ("benchmark", "benchmark_gpu", "benchmark_gpu_with_cuda_graph"):
+        if hasattr(kind, name):
+            setattr(kind, name, locked(getattr(kind, name)))
+
+
+def ours(path: Path, inputs: list[Any], case: Case, effort: int) -> tuple[Run, Any, Callable[[], Any], dict[str, Any]]:
+    """A run enqueued, its stream, the result, and what the build was like."""
     import cupy
     import torch
 
@@ -97,58 +142,50 @@ def ours(
     buffers = {name: cupy.empty_like(a) for name, a in outputs.items()}
     context.bind({**feeds, **buffers})
     stream = cupy.cuda.Stream(non_blocking=True)
-    torch.cuda.set_stream(torch.cuda.ExternalStream(stream.ptr))  # whose events take the times
 
     def result() -> Any:
         context.execute_async(stream)
         stream.synchronize()
         return torch.from_dlpack(buffers[network.outputs[0].name])
 
-    return (
-        lambda: context.execute_async(stream),
-        result,
-        {
-            "steps": sum(g.kind != "view" for g in engine.groups),
-            "build": built,
-            "first": first,
-            "memory": context.memory,
-            "kinds": kinds(engine, {}),
-        },
-    )
+    facts = {
+        "steps": sum(g.kind != "view" for g in engine.groups),
+        "build": built,
+        "first": first,
+        "memory": context.memory,
+        "kinds": kinds(engine, {}),
+    }
+    return lambda: context.execute_async(stream), torch.cuda.ExternalStream(stream.ptr), result, facts
 
 
-def compiled(module: Any, arrays: list[Any], images: bool) -> dict[str, Any]:
-    """The peer's times."""
-    import time
-
+def compiled(module: Any, arrays: list[Any], images: bool) -> tuple[Run, float]:
+    """The peer: a run enqueued, and the seconds that compiling it took."""
     import torch
     import torch._inductor.config
 
     torch._inductor.config.freezing = True
-    torch._dynamo.reset()
     if images:
         module = module.to(memory_format=torch.channels_last)
         arrays = [x.contiguous(memory_format=torch.channels_last) for x in arrays]
-    torch.cuda.set_stream(torch.cuda.default_stream())
     fast = torch.compile(module, mode="max-autotune")
     started = time.perf_counter()
-    fast(*arrays)
+    for _ in range(3):  # the first compiles, the second records a graph
+        fast(*arrays)
     torch.cuda.synchronize()
-    return {"peer_build": time.perf_counter() - started, **times("peer_", lambda: fast(*arrays))}
+    return lambda: fast(*arrays), time.perf_counter() - started
 
 
-def times(prefix: str, run: Callable[[], object]) -> dict[str, float]:
-    """Back-to-back and single times of an enqueued run on torch's current stream, in seconds."""
-    import time
-
+def times(run: Run, stream: Any) -> tuple[float, float]:
+    """Back-to-back and single time of a run that is enqueued on a stream, torch's current one without it, in
+    seconds."""
     import torch
 
     def timed(count: int) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
+        start.record(stream)
         for _ in range(count):
             run()
-        end.record()
+        end.record(stream)
         end.synchronize()
         return float(start.elapsed_time(end)) / count / 1e3
 
@@ -158,8 +195,7 @@ def times(prefix: str, run: Callable[[], object]) -> dict[str, float]:
         timed(5)
     count = max(10, min(MAX_RUNS, int(SECONDS / once)))
     back = statistics.median(timed(max(10, count // 3)) for _ in range(3))
-    single = statistics.median(timed(1) for _ in range(min(count, 300)))
-    return {f"{prefix}back": back, f"{prefix}single": single}
+    return back, statistics.median(timed(1) for _ in range(min(count, 300)))
 
 
 def distance(found: Any, reference: Any) -> float:
@@ -175,12 +211,17 @@ COLUMNS = (
     Column("single", "trtn, single", "ms"),
     Column("peer_single", "torch.compile, single", "ms"),
     Column("ratio_single", "ratio, single", "ratio"),
+    Column("module_back", "the library's module compiled", "ms"),
+    Column("plain_back", "a plain module compiled", "ms"),
     Column("error", "error"),
-    Column("torch_error", "torch f16's error"),
+    Column("torch_error", "torch's own error"),
     Column("steps", "steps", "count"),
     Column("build", "build", "s"),
     Column("first", "first run", "s"),
     Column("peer_build", "torch.compile's build", "s"),
+)
+NOTE = (
+    "Ratios are to the faster of the modules that torch compiled. Several cases were built at a time, which makes builds longer."
 )
 
 
@@ -188,7 +229,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench.gpu", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help="which; all without any")
     parser.add_argument("--list", action="store_true", help="name the cases")
-    parser.add_argument("--no-peer", action="store_true", help="measure trtn alone")
+    parser.add_argument("--peer", choices=PEERS, default="both", help="what torch compiles for transformers (both)")
+    parser.add_argument("--beside", type=int, default=BESIDE, help=f"cases that compile at a time ({BESIDE})")
     parser.add_argument("--effort", type=int, default=3, help="of the tuner, 0 to 5")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of the JSON result")
     chosen = parser.parse_args(arguments)
@@ -197,41 +239,53 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if unknown := [c for c in chosen.cases if c not in CASES]:
         parser.error(f"no case is called {', '.join(unknown)}; see --list")
-    before = load_average()
-    table = Table("On a GPU, against torch.compile", COLUMNS)
+    before, started = load_average(), time.monotonic()
+    table = Table("On a GPU, against torch.compile", COLUMNS, notes=[NOTE] if PEERS[chosen.peer] else [], mean="ratio")
     shares: list[Table] = []
-    names = list(chosen.cases or CASES)
-    with tempfile.TemporaryDirectory() as exports:
-        export_all(names, Path(exports), say)
-        for name in names:
-            try:
-                row = isolated(
-                    measure, name=name, exports=exports, peer=not chosen.no_peer, effort=chosen.effort, blas_threads=16
-                ).value
-            except Failure as failure:
-                table.failures[name] = str(failure)
-                say(f"{name} {failure}")
+    names = list(dict.fromkeys(chosen.cases or CASES))
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - started:6.1f}] {line}", file=sys.stderr, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="trtn-bench-") as folder, exporting(names, Path(folder)):
+        jobs = [_job(CASES[name], Path(folder), PEERS[chosen.peer], chosen.effort) for name in names]
+        for job, row in run_jobs(jobs, GpuLock(_lock(folder)), chosen.beside, say):
+            if isinstance(row, Failure):
+                table.failures[job.name] = str(row)
+                say(f"{job.name} {row}")
             else:
-                shares.append(kinds_table(name, row.pop("kinds"), row["back"]))
+                shares.append(kinds_table(job.name, row.pop("kinds"), row["back"]))
                 table.rows.append({**row, "error": f"{row['error']:.1e}", "torch_error": f"{row['torch_error']:.1e}"})
+                table.rows.sort(key=lambda r: names.index(r["name"]))
                 say(summary(row))
-            ratios = [r["ratio"] for r in table.rows if "ratio" in r]
-            table.notes = [f"Geometric mean of the ratios: {statistics.geometric_mean(ratios):.2f}."] if ratios else []
             # After each case: a run that is cut keeps what it has.
             path = write_result(chosen.out, "gpu", [table, *shares], before)
     print(section_text(*read_result(path)))
     return 1 if table.failures else 0
 
 
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _job(case: Case, folder: Path, peers: Sequence[str], effort: int) -> Job:
+    wanted = peers if case.is_transformer else peers[:1]
+    arguments = {"name": case.name, "exports": str(folder), "peers": wanted, "effort": effort, "lock": _lock(folder)}
+    environment = {
+        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor-{case.name}",  # choices are each case's own
+        "TRITON_CACHE_DIR": f"{folder}/triton",  # compiled kernels are not
+        "TORCHINDUCTOR_COMPILE_THREADS": str(COMPILERS),
+        "OMP_NUM_THREADS": str(COMPILERS),
+    }
+    return Job(case.name, measure, arguments, environment, folder / f"{case.name}.log")
+
+
+def _lock(folder: str | Path) -> str:
+    return f"{folder}/gpu.lock"
 
 
 def summary(row: dict[str, Any]) -> str:
-    """`resnet50-b1: 0.307 back to back, 0.310 single; peer 0.386, 0.440; ratio 1.26; error 8.0e-04`, in ms."""
+    """`resnet50-b1: 0.307 back to back, 0.310 single; module 0.386; ratio 1.26; error 8.0e-04, build 9.1 s`, in ms."""
     found = f"{row['name']}: {row['back'] * 1e3:.3f} back to back, {row['single'] * 1e3:.3f} single"
+    found += "".join(f"; {p} {row[f'{p}_back'] * 1e3:.3f}" for p in PEERS["both"] if f"{p}_back" in row)
     if "ratio" in row:
-        found += f"; peer {row['peer_back'] * 1e3:.3f}, {row['peer_single'] * 1e3:.3f}; ratio {row['ratio']:.2f}"
+        found += f"; peer single {row['peer_single'] * 1e3:.3f}; ratio {row['ratio']:.2f}"
     return f"{found}; error {row['error']:.1e}, build {row['build']:.1f} s"
 
 

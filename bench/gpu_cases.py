@@ -5,14 +5,21 @@ Weights are random, from one seed: two processes make the same module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CASES", "Case", "export_all", "make_module", "plain_module"]
+__all__ = ["CASES", "Case", "exported", "exporting", "make_module", "plain_module"]
+
+EXPORTERS = 4
+"""Processes that export at a time."""
+PATIENCE = 300
+"""Seconds that a case waits for its ONNX file at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ def make_module(case: Case) -> tuple[Any, list[Any]]:
         import torchvision
 
         module = getattr(torchvision.models, case.model)(weights=None)
+        _fill_zeros(module)
         return module.eval(), [torch.randn(case.batch, 3, 224, 224)]
     import transformers
 
@@ -139,15 +147,41 @@ def plain_module(case: Case) -> Any:
     return Plain().eval()
 
 
-def export_all(names: Iterable[str], folder: Path, say: Callable[[str], None]) -> None:
-    """The ONNX files of cases, `<network>.onnx`, each made by a process of its own: exporting takes torch up to half a
-    minute. A case whose export fails has no file."""
+def _fill_zeros(module: Any) -> None:
+    """Random values for matrices that a library starts at zero, as the last layer of torchvision's vision transformers:
+    a result of nothing but zeros has no relative error."""
+    import torch
+
+    for parameter in module.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+
+
+@contextmanager
+def exporting(names: Iterable[str], folder: Path) -> Iterator[None]:
+    """Meanwhile the ONNX files of cases are made in the folder, in processes of their own, since it takes torch up to
+    half a minute each. `exported` waits for one."""
     cases = {CASES[name].network: CASES[name] for name in names}
-    with ProcessPoolExecutor(max_workers=8, mp_context=get_context("spawn")) as pool:
-        made = {name: pool.submit(_export, case, folder) for name, case in cases.items()}
-        for name, future in made.items():
-            if (error := future.exception()) is not None:
-                say(f"{name} was not exported: {error}")
+    pool = ProcessPoolExecutor(EXPORTERS, mp_context=get_context("spawn"))
+    try:
+        for case in cases.values():
+            pool.submit(_export, case, folder)
+        yield
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def exported(case: Case, folder: Path) -> Path:
+    """The ONNX file of a case, once it is there. Raises RuntimeError where its export failed, TimeoutError."""
+    path = folder / f"{case.network}.onnx"
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        if path.with_suffix(".error").exists():
+            raise RuntimeError(f"it was not exported: {path.with_suffix('.error').read_text()}")
+        if time.monotonic() > end:
+            raise TimeoutError("it was not exported in time")
+        time.sleep(0.1)
+    return path
 
 
 def _export(case: Case, folder: Path) -> None:
@@ -156,5 +190,12 @@ def _export(case: Case, folder: Path) -> None:
 
     torch.set_num_threads(2)
     module, inputs = make_module(case)
-    path = str(folder / f"{case.network}.onnx")
-    torch.onnx.export(module, tuple(inputs), path, dynamo=True, optimize=True, external_data=False)
+    path = folder / f"{case.network}.onnx"
+    unfinished = path.with_suffix(".part")
+    try:
+        torch.onnx.export(
+            module, tuple(inputs), str(unfinished), dynamo=True, optimize=True, external_data=False, verbose=False
+        )
+        unfinished.rename(path)
+    except Exception as error:  # whatever it is, it becomes the case's failure
+        path.with_suffix(".error").write_text(f"{type(error).__name__}: {error}".splitlines()[0])

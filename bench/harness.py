@@ -77,7 +77,7 @@ def time_process(argv: Sequence[str], *, runs: int, warmup: int = 1) -> Sample:
     """Time a command from start to end. Raises Failure where it does not exit with 0."""
 
     def once() -> None:
-        done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, cwd=_ROOT, env=_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failure(f"exit code {done.returncode}: {_last_line(done.stderr or done.stdout)}")
 
@@ -109,7 +109,7 @@ def isolated(
         done = subprocess.run(
             argv,
             cwd=_ROOT,
-            env={**os.environ, **_thread_environment(blas_threads)},
+            env={**_environment(), **_thread_environment(blas_threads)},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -123,6 +123,12 @@ def isolated(
         raise Failure(_last_line(done.stderr) or f"exit code {done.returncode}")
     answer: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return Isolated(answer["value"], answer["peak_bytes"])
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, but with bytecode kept: otherwise each start would compile the package anew, which no
+    user's does."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _thread_environment(threads: int) -> dict[str, str]:

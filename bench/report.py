@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from bench.harness import Sample
@@ -66,6 +67,8 @@ def table_text(table: Table) -> str:
         lines.append("")
     if table.failures:
         lines += ["Failed:", "", *(f"- `{name}`: {_escaped(why)}" for name, why in table.failures.items()), ""]
+    if ratios := [row[table.mean] for row in table.rows if row.get(table.mean)]:
+        lines += [f"Geometric mean of the ratios: {geometric_mean(ratios):.2f}.\n"]
     lines += [f"{note}\n" for note in table.notes]
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bench.facts import load_average, machine, versions
 from bench.harness import Sample
 
-__all__ = ["Benchmark", "Column", "Options", "Table", "Unit", "read_result", "write_result"]
+__all__ = ["Benchmark", "Column", "Options", "Table", "Unit", "merge_results", "read_result", "write_result"]
 
 Unit = Literal["text", "count", "bytes", "ratio", "us", "ms", "s"]
 """How a value is shown. Times are stored in seconds, sizes in bytes, whatever the unit."""
@@ -52,6 +52,8 @@ class Table:
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    mean: str = ""
+    """The key of a column of ratios whose geometric mean is told below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,6 @@ class Benchmark:
 
 def write_result(folder: Path, name: str, tables: list[Table], load_before: float) -> Path:
     """Write `<name>.json`: the tables with the machine, the versions, and how busy the machine was before and after."""
-    folder.mkdir(parents=True, exist_ok=True)
     document = {
         "benchmark": name,
         "machine": machine(),
@@ -73,9 +74,7 @@ def write_result(folder: Path, name: str, tables: list[Table], load_before: floa
         "load_average": [load_before, load_average()],
         "tables": [asdict(t) for t in tables],
     }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(document, indent=1, default=_plain) + "\n")
-    return path
+    return _write(folder / f"{name}.json", document)
 
 
 def read_result(path: Path) -> tuple[Mapping[str, Any], list[Table]]:
@@ -85,8 +84,50 @@ def read_result(path: Path) -> tuple[Mapping[str, Any], list[Table]]:
     for t in document["tables"]:
         columns = tuple(Column(**c) for c in t["columns"])
         rows = [{key: _sample(value) for key, value in row.items()} for row in t["rows"]]
-        tables.append(Table(t["title"], columns, rows, t["failures"], t["notes"]))
+        tables.append(Table(t["title"], columns, rows, t["failures"], t["notes"], t.get("mean", "")))
     return document, tables
+
+
+def merge_results(paths: Sequence[Path], folder: Path) -> Path:
+    """Put the results of several runs of one benchmark, on one machine, together as one. Tables of one title become one:
+    a row takes the place of an earlier run's that has the same in the first columns. Raises ValueError."""
+    read = [read_result(path) for path in paths]
+    facts = dict(read[-1][0])
+    for key in ("benchmark", "machine", "versions"):
+        if any(other[key] != facts[key] for other, _ in read):
+            raise ValueError(f"results of different {key} can't be put together")
+    tables: dict[str, Table] = {}
+    for _, found in read:
+        for table in found:
+            tables[table.title] = _merged(tables[table.title], table) if table.title in tables else table
+    facts["load_average"] = [max(other["load_average"][n] for other, _ in read) for n in range(2)]
+    facts["tables"] = [asdict(t) for t in tables.values()]
+    return _write(folder / f"{facts['benchmark']}.json", facts)
+
+
+def _merged(first: Table, second: Table) -> Table:
+    columns = [c.key for c in second.columns]
+    prefixes = (columns[:n] for n in range(1, len(columns)))
+    key = next((k for k in prefixes if all(_are_different(t.rows, k) for t in (first, second))), columns)
+    fresh = {_identity(row, key) for row in second.rows}
+    rows = [row for row in first.rows if _identity(row, key) not in fresh] + second.rows
+    failures = {name: why for name, why in first.failures.items() if (name,) not in fresh} | second.failures
+    notes = list(dict.fromkeys([*first.notes, *second.notes]))
+    return Table(second.title, second.columns, rows, failures, notes, second.mean)
+
+
+def _are_different(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> bool:
+    return len({_identity(row, key) for row in rows}) == len(rows)
+
+
+def _identity(row: Mapping[str, Any], key: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(row.get(k)) for k in key)
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1, default=_plain) + "\n")
+    return path
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from trtn.dsl.syntax.ast import Expr, Node
 
-__all__ = ["children", "nodes", "too_deep"]
+__all__ = ["children", "node_fields", "nodes", "too_deep"]
 
 
 # Fields of these types never hold nodes; most fields are of them.
@@ -15,7 +15,8 @@ _PLAIN = {"int", "str", "bool", "float", "str | None", "int | None", "tuple[str,
 _fields: dict[type, tuple[str, ...]] = {}
 
 
-def _field_names(kind: type[Node]) -> tuple[str, ...]:
+def node_fields(kind: type[Node]) -> tuple[str, ...]:
+    """The fields of a class of nodes that may hold nodes."""
     names = _fields.get(kind)
     if names is None:
         names = _fields[kind] = tuple(f.name for f in fields(kind) if f.type not in _PLAIN)
@@ -24,7 +25,7 @@ def _field_names(kind: type[Node]) -> tuple[str, ...]:
 
 def children(node: Node) -> Iterator[Node]:
     """The nodes directly under a node, field by field."""
-    for name in _field_names(type(node)):
+    for name in node_fields(type(node)):
         value = getattr(node, name)
         if isinstance(value, Node):
             yield value
@@ -40,7 +41,7 @@ def nodes(roots: Iterable[Node]) -> Iterator[Node]:
     while stack:
         node = stack.pop()
         yield node
-        for name in _field_names(type(node)):  # as `children`, without a generator for each node
+        for name in node_fields(type(node)):  # as `children`, without a generator for each node
             value = getattr(node, name)
             if isinstance(value, Node):
                 stack.append(value)

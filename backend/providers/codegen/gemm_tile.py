@@ -83,9 +83,12 @@ class PackSpec:
     dtype: str
     across: int = 1
     """Taps in a row of the window."""
+    permuted: bool = False
+    """Whether the columns of each 32 are permuted, such that a thread's sums of four products of 8 columns are 8 neighbours."""
 
     def source(self) -> str:
         stored = C_TYPES[self.dtype]
+        column = "octet / 4 * 32 + row / 2 * 8 + octet % 4 * 2 + row % 2" if self.permuted else "octet * 8 + row"
         return "\n".join(
             [
                 PRELUDE,
@@ -97,7 +100,7 @@ class PackSpec:
                 "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",
                 f"  const int row = i / {DEPTH} % 8, chunk = i / 8 % 8 ^ row, atom = i / {ATOM}, stage = atom / octets, tap = stage / steps;",
-                f"  const int n = atom % octets * 8 + row, c = stage % steps * {DEPTH} + chunk * 8 + i % 8;",
+                f"  const int octet = atom % octets, n = {column}, c = stage % steps * {DEPTH} + chunk * 8 + i % 8;",
                 f"  {stored} value = {{}};",
                 f"  if (n < N && c < C) value = w[n * sn + c * sc + tap / {self.across} * sh + tap % {self.across} * sw];",
                 "  packed[i] = value;",

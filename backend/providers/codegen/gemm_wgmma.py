@@ -15,7 +15,7 @@ from trtn.backend.providers.codegen.gemm_tile import DEPTH, LANES, Taps, Tile
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
 
-__all__ = ["GemmSpec"]
+__all__ = ["LIBRARY", "GemmSpec", "product"]
 
 EARLY = 16
 """Elements of other operands that a thread reads before it multiplies; more would take registers from the sums."""
@@ -63,7 +63,7 @@ template <int N> DEVICE void wait_products() { asm volatile("wgmma.wait_group.sy
 """
 
 
-def _product(columns: int, dtype: str) -> str:
+def product(columns: int, dtype: str) -> str:
     """`multiply_rows`: 64 rows of a times `columns` rows of b, over the 16 elements of one step, added to the sums."""
     sums = columns // 2
     registers = ", ".join(f"%{n}" for n in range(sums))
@@ -100,7 +100,7 @@ class GemmSpec:
     @property
     def machine(self) -> str:
         """What of the source depends on the machine: the emulator of the tests has its own."""
-        return LIBRARY + _product(self.tile.columns, self.dtype)
+        return LIBRARY + product(self.tile.columns, self.dtype)
 
     @property
     def channels(self) -> list[str]:

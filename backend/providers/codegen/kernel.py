@@ -14,6 +14,7 @@ from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, digest
 from trtn.backend.providers.codegen.launching import bind_launch
 from trtn.backend.providers.codegen.modules import CompileError, binary_key, cubin_of, load_kernel
+from trtn.backend.providers.codegen.tensor_map import MatrixMap
 from trtn.dsl.network import Tensor
 
 __all__ = ["CodegenKernel", "operand_of", "operands_of"]
@@ -86,10 +87,19 @@ class CodegenKernel:
         return made
 
     def _bind_call(self, call: Call, addresses: Sequence[int]) -> Launch:
-        arguments = [addresses[a.index] + a.offset if isinstance(a, Slot) else a for a in call.arguments]
+        arguments = [_value(a, addresses) for a in call.arguments]
         function = self._functions[call.spec]
         cluster.allow(function, getattr(call.spec, "cluster", 1))
         return bind_launch(function, call.grid, call.block, call.shared, arguments, self._architecture)
+
+
+def _value(argument: Any, addresses: Sequence[int]) -> Any:
+    """An argument for arrays at these addresses."""
+    if isinstance(argument, Slot):
+        return addresses[argument.index] + argument.offset
+    if isinstance(argument, MatrixMap):
+        return argument.encode(addresses[argument.slot.index] + argument.slot.offset)
+    return argument
 
 
 def operands_of(problem: Problem) -> tuple[list[Operand], list[Operand]]:

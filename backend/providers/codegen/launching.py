@@ -12,6 +12,7 @@ import ctypes
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from trtn.backend.providers.base import Launch
@@ -52,15 +53,13 @@ class Configuration(ctypes.Structure):
 
 def pack_arguments(arguments: Sequence[Any]) -> ctypes.Array[ctypes.c_void_p]:
     """Pointers to the arguments' values, which they keep alive. Addresses are Python integers, the others NumPy scalars."""
-    values = (ctypes.c_uint64 * max(len(arguments), 1))()
+    raw = [a.to_bytes(_ARGUMENT_BYTES, "little") if isinstance(a, int) else a.tobytes() for a in arguments]
+    places = [0, *accumulate(-(-len(value) // _ARGUMENT_BYTES) * _ARGUMENT_BYTES for value in raw)]
+    values = (ctypes.c_char * max(places[-1], 1))()
     start = ctypes.addressof(values)
-    for n, argument in enumerate(arguments):
-        if isinstance(argument, int):
-            values[n] = argument
-        else:
-            raw = argument.tobytes()
-            ctypes.memmove(start + n * _ARGUMENT_BYTES, raw, len(raw))
-    pointers = (ctypes.c_void_p * max(len(arguments), 1))(*(start + n * _ARGUMENT_BYTES for n in range(len(arguments))))
+    for value, place in zip(raw, places, strict=False):
+        ctypes.memmove(start + place, value, len(value))
+    pointers = (ctypes.c_void_p * max(len(arguments), 1))(*(start + place for place in places[: len(arguments)]))
     pointers.values = values  # type: ignore[attr-defined]
     return pointers
 

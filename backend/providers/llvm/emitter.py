@@ -98,6 +98,13 @@ class Emitter:
         """Room for a value that loops change; LLVM keeps it in a register."""
         return ir.IRBuilder(self._entry).alloca(kind)
 
+    def table(self, count: Any, b: Any = None) -> Any:
+        """Room for so many numbers or pointers, i64 each, until the function ends. `b` writes where it is taken: in the
+        body's entry if nobody says otherwise."""
+        slots = (b or ir.IRBuilder(self._entry)).alloca(I64, size=count)
+        slots.type = POINTER  # llvmlite says that it points to i64, and then takes nothing else
+        return slots
+
     def at(self, pointer: Any, index: Any, element: Any) -> Any:
         """The address of element `index` of an array of a type."""
         return self.b.gep(pointer, [index], source_etype=element)

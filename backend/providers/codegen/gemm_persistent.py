@@ -1,0 +1,356 @@
+"""Matrix products on the tensor cores of compute capability 9.0 (`wgmma`), for sizes at which throughput decides: as many blocks as there
+are multiprocessors, each of which finishes one tile after another.
+
+One thread fetches, two groups of four warps multiply. The copy engine fetches tiles of x; the weight lies packed, in the very bytes that
+shared memory is to hold. The blocks of a cluster have tiles below each other: each fetches a part of their weight, for all of them.
+The groups either share a tile (`together`), or take tiles in turns (`turns`), so that one finishes its tile while the other multiplies.
+
+The columns of the packed weight are permuted, such that the sums that a thread gets are 8 neighbours of a row: results are finished where
+they are, in registers, and residuals and results move in 16 bytes a thread.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trtn.backend.providers.base import TacticError
+from trtn.backend.providers.codegen import cluster, expressions, gemm_wgmma
+from trtn.backend.providers.codegen.gemm_tile import DEPTH
+from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.backend.providers.codegen.program import Program
+from trtn.dsl.dtypes import BY_NAME
+
+__all__ = ["OCTETS", "PersistentSpec", "PersistentTile"]
+
+LANES = 8
+"""Neighbouring columns of a row that a thread finishes at a time."""
+OCTETS = 4
+"""Eights of columns that are permuted together."""
+WIDTH = 8 * OCTETS
+MULTIPLYING = 256
+"""Threads that multiply, in two groups."""
+THREADS = MULTIPLYING + 128
+FEW, MANY = 40, 232
+"""Registers of a thread that fetches, and of one that multiplies."""
+HELD = 176
+"""Registers for the sums and for operands of the epilogue that are read before the products."""
+MOST_STAGES = 8
+_NAME = re.compile(r"(\d+)x(\d+)\.(together|turns)\.m(\d)")
+
+LIBRARY = r"""
+struct __align__(64) TensorMap { u64 at[16]; };
+#define CONSTANT_ARGUMENT const __grid_constant__
+template <int N> DEVICE void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
+template <int N> DEVICE void leave_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
+DEVICE void fetch_map(const TensorMap* map) { asm volatile("prefetch.tensormap [%0];" :: "l"(map) : "memory"); }
+// Arrives with the announcement of bytes that copies will bring.
+DEVICE void announce(u64* barrier, u32 bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(shared_address(barrier)), "r"(bytes) : "memory");
+}
+// A tile of the matrix, from this column and row on.
+DEVICE void copy_tile(void* to, const TensorMap* map, int column, int row, u64* barrier) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+      :: "r"(shared_address(to)), "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)) : "memory");
+}
+// Bytes for the first BLOCKS blocks of the cluster, each of which gets them at the same place, and is told.
+template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32 bytes, u64* barrier) {
+  if (BLOCKS == 1)
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+        :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)) : "memory");
+  else
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
+        :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
+}
+// Arrives at the barrier that block `rank` has where this one has its own.
+DEVICE void arrive_at_block(u64* barrier, u32 rank) {
+  u32 there;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(barrier)), "r"(rank));
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" :: "r"(there) : "memory");
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PersistentTile:
+    """How a kernel divides the work. The text form names a tactic."""
+
+    rows: int
+    columns: int
+    together: bool
+    """Whether the two groups share each tile, or take tiles in turns."""
+    cluster: int
+    """Blocks that share the fetched weight."""
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}.{'together' if self.together else 'turns'}.m{self.cluster}"
+
+    @classmethod
+    def parse(cls, name: str) -> PersistentTile | None:
+        """The tile that a tactic names, None for another kind of name. Raises TacticError for a tile that can't be."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            return None
+        rows, columns, schedule, blocks = found.groups()
+        tile = cls(int(rows), int(columns), schedule == "together", int(blocks))
+        whole = tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % 64 == 0
+        if not whole or tile.blocks not in (1, 2) or tile.together and tile.rows % 128 or tile.cluster not in (1, 2, 4) or tile.sums > 192:
+            raise TacticError(f"`{name}` is not among the tiles that there are")
+        return tile
+
+    @property
+    def own_rows(self) -> int:
+        """Rows of a group."""
+        return self.rows // 2 if self.together else self.rows
+
+    @property
+    def blocks(self) -> int:
+        """Products of 64 rows that a group has."""
+        return self.own_rows // 64
+
+    @property
+    def sums(self) -> int:
+        """Registers of a thread that hold sums."""
+        return self.own_rows * self.columns // 128
+
+    @property
+    def stage(self) -> int:
+        """Bytes of a stage."""
+        return 2 * DEPTH * (self.rows + self.columns)
+
+    @property
+    def stages(self) -> int:
+        """Stages in shared memory."""
+        return min((cluster.SHARED - 1024) // (self.stage + 16), MOST_STAGES)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: also the two barriers of each stage."""
+        return self.stages * (self.stage + 16)
+
+
+@dataclass(frozen=True, slots=True)
+class PersistentSpec:
+    """y[m, n] = epilogue(sum over k of x[m, k] * w[k, n] + bias[n])."""
+
+    dtype: str
+    tile: PersistentTile
+    bias: bool
+    epilogue: Program
+    channel_operands: int
+
+    accelerated = True
+
+    @property
+    def cluster(self) -> int:
+        """Blocks of a cluster."""
+        return self.tile.cluster
+
+    @property
+    def machine(self) -> str:
+        """What of the source depends on the machine: the emulator of the tests has its own."""
+        return gemm_wgmma.LIBRARY + LIBRARY + gemm_wgmma.product(self.tile.columns, self.dtype)
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """Constants by column, and their dtypes."""
+        dtypes = self.epilogue.inputs[1 : 1 + self.channel_operands]
+        return {**({"bias": self.dtype} if self.bias else {}), **{f"e{n}": d for n, d in enumerate(dtypes)}}
+
+    @property
+    def tensors(self) -> dict[str, str]:
+        """Operands of the result's shape, and their dtypes."""
+        return {f"r{n}": d for n, d in enumerate(self.epilogue.inputs[1 + self.channel_operands :])}
+
+    @property
+    def batch(self) -> int:
+        """Groups of columns whose operands are read at once: all of them before the products, where registers allow it."""
+        groups, rows = self.tile.columns // WIDTH, 2 * self.tile.blocks
+        each = sum(2 * BY_NAME[d].itemsize for d in self.channels.values())
+        each += sum(2 * rows * BY_NAME[d].itemsize for d in self.tensors.values())
+        return groups if self.tile.sums + groups * each <= HELD else max(1, min(groups, 4 // self.tile.blocks))
+
+    def parameters(self) -> str:
+        result = C_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
+        operands = (f"const {C_TYPES[d]}* __restrict__ {n}" for n, d in {**self.channels, **self.tensors}.items())
+        pointers = ["CONSTANT_ARGUMENT TensorMap x", "const u8* __restrict__ w", *operands, f"{result}* __restrict__ y"]
+        sizes = ["M", "N", "octets", "stages", "below", "beside", "band"]
+        return ", ".join([*pointers, *(f"const int {n}" for n in (*sizes, *(f"{n}m" for n in (*self.tensors, "y"))))])
+
+    def source(self) -> str:
+        t = self.tile
+        arrivals = t.cluster * (8 if t.together else 4)
+        meet = "cluster_arrive(); cluster_wait();" if t.cluster > 1 else "__syncthreads();"
+        return "\n".join(
+            [
+                PRELUDE,
+                expressions.LIBRARY,
+                cluster.LIBRARY,
+                self.machine,
+                f'extern "C" __global__ void CLUSTER({t.cluster}) __launch_bounds__({THREADS}, 1) kernel({self.parameters()}) {{',
+                f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.cluster}, STAGES = {t.stages}, STAGE = {t.stage};",
+                f"  constexpr int MULTIPLYING = {MULTIPLYING}, TURNS = {1 if t.together else 2}, GROUPS = COLUMNS / {WIDTH}, BATCH = {self.batch};",
+                "  SHARED_MEMORY(memory);",
+                "  u64 *full = (u64*)(memory + STAGES * STAGE), *empty = full + STAGES;",
+                "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0), rank = blockIdx.z;",
+                "  if (tid == 0) {",
+                "    fetch_map(&x);",
+                f"    for (int s = 0; s < STAGES; s++) {{ start_barrier(full + s, 1); start_barrier(empty + s, {arrivals}); }}",
+                "    publish_barriers();",
+                "  }",
+                f"  {meet}",
+                # Bands of columns whose weight stays in the cache, and in a band all its tiles beside each other, then those below.
+                "  const int units = below * beside;",
+                "  auto place = [&](int unit, int& m, int& n) {",
+                "    const int from = unit / (below * band), inside = unit - from * below * band, wide = lower(band, beside - from * band);",
+                "    const int row = inside / wide;",
+                "    m = (row * BLOCKS + rank) * ROWS; n = (from * band + inside - row * wide) * COLUMNS;",
+                "  };",
+                "  if (tid >= MULTIPLYING) {",
+                *(f"    {line}" for line in self._fetch()),
+                "  } else {",
+                *(f"    {line}" for line in self._multiply()),
+                "  }",
+                # No block may end while others write to its shared memory.
+                *([f"  {meet}"] if t.cluster > 1 else []),
+                "}",
+                "",
+            ]
+        )
+
+    def _fetch(self) -> list[str]:
+        """What the fetching thread does: the weight's first stages before x is there."""
+        return [
+            f"leave_registers<{FEW}>();",
+            "const int early = lower(STAGES, stages);",
+            "int m, n;",
+            "auto fetch_weight = [&](int slot, int k) {",
+            "  const int all = lower(COLUMNS / 8, octets - n / 8), own = lower(COLUMNS / 8 / BLOCKS, all - COLUMNS / 8 / BLOCKS * rank);",
+            "  announce(full + slot, ROWS * 128 + all * 1024);",
+            "  if (own > 0)",
+            "    copy_to_blocks<BLOCKS>(memory + slot * STAGE + ROWS * 128 + COLUMNS / 8 / BLOCKS * rank * 1024,",
+            "                           w + ((i64)k * octets + n / 8 + COLUMNS / 8 / BLOCKS * rank) * 1024, own * 1024, full + slot);",
+            "};",
+            "if (tid == MULTIPLYING) {",
+            "  place(blockIdx.x, m, n);",
+            "  for (int k = 0; k < early; k++) fetch_weight(k, k);",
+            "}",
+            "WAIT_FOR_INPUTS();",
+            "LET_NEXT_START();",
+            "if (tid == MULTIPLYING) {",
+            "  int index = 0;",
+            "  for (int unit = blockIdx.x; unit < units; unit += gridDim.x) {",
+            "    place(unit, m, n);",
+            "    #pragma unroll 1",
+            "    for (int k = 0; k < stages; k++, index++) {",
+            "      const int slot = index % STAGES;",
+            "      if (index >= STAGES) wait_at(empty + slot, index / STAGES - 1 & 1);",
+            "      if (index >= early) fetch_weight(slot, k);",
+            f"      copy_tile(memory + slot * STAGE, &x, k * {DEPTH}, m, full + slot);",
+            "    }",
+            "  }",
+            "}",
+        ]
+
+    def _multiply(self) -> list[str]:
+        """What the multiplying warps do, tile after tile."""
+        t, stored = self.tile, C_TYPES[self.dtype]
+        groups = t.columns // WIDTH
+        early = self.batch == groups
+        rows = f"warp / 4 * {t.own_rows}" if t.together else "0"
+        return [
+            f"take_registers<{MANY}>();",
+            "WAIT_FOR_INPUTS();",
+            "LET_NEXT_START();",
+            f"const int beyond = {rows} + warp % 4 * 16 + lane / 4, aside = lane % 4 * {LANES};",
+            "#pragma unroll 1",
+            f"for (int turn = {'0' if t.together else 'warp / 4'}, unit = blockIdx.x + turn * gridDim.x; unit < units; unit += TURNS * gridDim.x, turn += TURNS) {{",
+            "  int m0, n0;",
+            "  place(unit, m0, n0);",
+            *self._operands(),
+            *(["  read_operands(0);"] if early else []),
+            f"  float sums[{t.blocks}][COLUMNS / 8][4] = {{}};",
+            "  int k = 0, slot = turn * stages % STAGES, phase = turn * stages / STAGES & 1, last;",
+            # In this form the compiler sees that nothing but products touches the sums on the way.
+            "  #pragma unroll 1",
+            "  do {",
+            "    wait_at(full + slot, phase);",
+            "    const u8* at = memory + slot * STAGE;",
+            "    begin_products();",
+            "    #pragma unroll",
+            f"    for (int s = 0; s < {DEPTH // 16}; s++)",
+            "      #pragma unroll",
+            f"      for (int b = 0; b < {t.blocks}; b++) multiply_rows(sums[b], at + ({rows} + b * 64) * 128, at + ROWS * 128, s, {stored}());",
+            "    end_products();",
+            "    wait_products<1>();",
+            "    if (k > 0 && lane < BLOCKS) arrive_at_block(empty + last, lane);",
+            "    last = slot;",
+            "    if (++slot == STAGES) { slot = 0; phase ^= 1; }",
+            "  } while (++k < stages);",
+            "  wait_products<0>();",
+            "  if (lane < BLOCKS) arrive_at_block(empty + last, lane);",
+            *self._finish(early),
+            "}",
+        ]
+
+    def _operands(self) -> list[str]:
+        """Registers for what the epilogue reads of some groups of columns, and how it is read."""
+        rows = 2 * self.tile.blocks
+        channels = (f"fetch_lanes<{LANES}>({n} + at, {n}_l[g]);" for n in self.channels)
+        tensors = (f"fetch_lanes<{LANES}>({n} + (i64)row_of(i) * {n}m + at, {n}_l[g][i]);" for n in self.tensors)
+        reading = [
+            "auto read_operands = [&](int from) {",
+            "  #pragma unroll",
+            "  for (int g = 0; g < BATCH; g++) {",
+            f"    const int at = n0 + (from + g) * {WIDTH} + aside;",
+            "    if (from + g < GROUPS && at < N) {",
+            f"      {' '.join(channels)}",
+            *(
+                [
+                    "      #pragma unroll",
+                    f"      for (int i = 0; i < {rows}; i++) if (row_of(i) < M) {{ {' '.join(tensors)} }}",
+                ]
+                if self.tensors
+                else []
+            ),
+            "    }",
+            "  }",
+            "};",
+        ]
+        return [
+            "  auto row_of = [&](int i) { return m0 + beyond + i * 8 + i / 2 * 48; };",
+            *(f"  Lanes<{C_TYPES[d]}, {LANES}> {n}_l[BATCH];" for n, d in self.channels.items()),
+            *(f"  Lanes<{C_TYPES[d]}, {LANES}> {n}_l[BATCH][{rows}];" for n, d in self.tensors.items()),
+            *(f"  {line}" for line in reading if self.channels or self.tensors),
+        ]
+
+    def _finish(self, early: bool) -> list[str]:
+        """Results from the sums, 8 neighbours at a time."""
+        values = [f"widen({n}_l[g].at[j])" for n in self.channels if n != "bias"]
+        values += [f"widen({n}_l[g][i].at[j])" for n in self.tensors]
+        statements, (value,) = self.epilogue.statements(["total", *values])
+        result = C_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
+        bias = " + widen(bias_l[g].at[j])" if self.bias else ""
+        read = [] if early or not (self.channels or self.tensors) else ["    read_operands(from);"]
+        return [
+            "  #pragma unroll",
+            "  for (int from = 0; from < GROUPS; from += BATCH) {",
+            *read,
+            "    #pragma unroll",
+            "    for (int g = 0; g < BATCH; g++) {",
+            f"      const int at = n0 + (from + g) * {WIDTH} + aside;",
+            "      #pragma unroll",
+            f"      for (int i = 0; i < {2 * self.tile.blocks}; i++) {{",
+            "        if (from + g >= GROUPS || at >= N || row_of(i) >= M) continue;",
+            f"        float finished[{LANES}];",
+            "        #pragma unroll",
+            f"        for (int j = 0; j < {LANES}; j++) {{",
+            f"          const float total = sums[i / 2][(from + g) % GROUPS * {OCTETS} + j / 2][i % 2 * 2 + j % 2]{bias};",
+            *(f"          {line}" for line in statements),
+            f"          finished[j] = {value};",
+            "        }",
+            f"        store<{LANES}, {result}>(y + (i64)row_of(i) * ym + at, finished);",
+            "      }",
+            "    }",
+            "  }",
+        ]

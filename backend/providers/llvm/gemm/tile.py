@@ -1,0 +1,56 @@
+"""How the columns of a product's constant side are packed, and what a microkernel computes at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from trtn.backend.machine_code import has_feature
+
+__all__ = ["Tile", "host_tile", "pack_panels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """`rows` by `vectors` vectors of `lanes` f32: the sums that a microkernel has in registers."""
+
+    rows: int
+    lanes: int
+    vectors: int
+
+    @property
+    def columns(self) -> int:
+        """The columns of a panel."""
+        return self.lanes * self.vectors
+
+    def panels(self, columns: int) -> int:
+        """The panels of a matrix of so many columns."""
+        return -(-columns // self.columns)
+
+
+@cache
+def host_tile() -> Tile | None:
+    """This processor's tile: its sums, a row of a panel and one broadcast element fill the vector registers. None
+    without fused multiply-adds over vectors."""
+    if has_feature("avx512f"):
+        return Tile(14, 16, 2)
+    if has_feature("avx2") and has_feature("fma"):
+        return Tile(6, 8, 2)
+    return None
+
+
+def pack_panels(matrix: Any, tile: Tile, out: Any) -> Any:
+    """[.., K, N] as [.., panels, K, columns of a panel], the last panel filled up with zeros, into the bytes `out`."""
+    *batch, inner, outer = matrix.shape
+    width, panels = tile.columns, tile.panels(outer)
+    packed = out.view(np.float32).reshape(*batch, panels, inner, width)
+    whole = outer // width
+    source = matrix[..., : whole * width].reshape(*batch, inner, whole, width)
+    packed[..., :whole, :, :] = np.moveaxis(source, -2, -3)
+    if whole < panels:
+        packed[..., whole, :, :] = 0.0
+        packed[..., whole, :, : outer - whole * width] = matrix[..., whole * width :]
+    return packed

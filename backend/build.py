@@ -128,6 +128,8 @@ def build(
             write_lock(lock, held.with_dependencies(network.dependencies))
     engine = Engine(network, groups, points, _provenance(name, digest, tuner.versions, lock), hardware=chosen)
     engine.kernels.adopt(tuner.prepared)
+    if chosen is not None and engine.device != "cpu" and level:
+        engine.kernels.foresee()
     _check_workspace(engine, workspace)
     for warning in (*tuner.warnings, *([untuned_warning(engine)] if engine.untuned else [])):
         (diagnose or _log_warning)(warning)

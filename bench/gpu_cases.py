@@ -18,7 +18,7 @@ __all__ = ["CASES", "Case", "exported", "exporting", "make_module", "plain_modul
 
 EXPORTERS = 4
 """Processes that export at a time."""
-PATIENCE = 300
+PATIENCE = 120
 """Seconds that a case waits for its ONNX file at most."""
 
 
@@ -189,10 +189,10 @@ def _export(case: Case, folder: Path) -> None:
     import torch
 
     torch.set_num_threads(2)
-    module, inputs = make_module(case)
     path = folder / f"{case.network}.onnx"
     unfinished = path.with_suffix(".part")
     try:
+        module, inputs = make_module(case)
         torch.onnx.export(
             module, tuple(inputs), str(unfinished), dynamo=True, optimize=True, external_data=False, verbose=False
         )

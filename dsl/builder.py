@@ -133,9 +133,13 @@ class Builder:
     def input(self, name: str, dtype: DType, shape: Shape) -> Tensor:
         """A network input; its name is kept as it is."""
         self._names.add(name)
-        tensor = Tensor(name, dtype, shape)
+        tensor = self._tensor(name, dtype, shape)
         self.inputs.append(tensor)
         return tensor
+
+    def _tensor(self, name: str, dtype: DType, shape: Shape, value: tuple[Dim, ...] | None = None) -> Tensor:
+        """What an input or a layer's result is."""
+        return Tensor(name, dtype, shape, None, value)
 
     def weight(self, weight: Weight) -> Tensor:
         """A constant tensor; small integer ones that are in memory are followed by value."""
@@ -218,7 +222,7 @@ class Builder:
         labels = results if len(results) == len(types) else self._result_names(op, name, results, len(types))
         outputs = []
         for label, type_ in zip(labels, types, strict=True):
-            outputs.append(Tensor(self.unique(label), type_.dtype, type_.shape, None, value))
+            outputs.append(self._tensor(self.unique(label), type_.dtype, type_.shape, value))
             value = None  # only the first result's is followed
         name = outputs[0].name if outputs else self.unique(name)
         layer = Layer(name, op, _trim(inputs), tuple(outputs), inferred.attrs, tuple(regions), origin)

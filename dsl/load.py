@@ -4,6 +4,7 @@ is refused."""
 from __future__ import annotations
 
 import re
+from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from trtn.dsl.check import check_network
 from trtn.dsl.dependencies import dependencies_of
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.diagnostics.suggest import did_you_mean
-from trtn.dsl.elaborate import EXPANSION_LIMIT, Loader, Unit, elaborate_network
+from trtn.dsl.elaborate import EXPANSION_LIMIT, Loader, Past, Unit, elaborate_network
 from trtn.dsl.elaborate.targets import target_network
 from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
@@ -93,9 +94,17 @@ def check_source(
 
 
 def check_unit(
-    unit: Unit, sink: Sink, *, max_expansion: int = EXPANSION_LIMIT, only: str | None = None
+    unit: Unit,
+    sink: Sink,
+    *,
+    max_expansion: int = EXPANSION_LIMIT,
+    only: str | None = None,
+    history: MutableMapping[str, Past] | None = None,
 ) -> list[Network]:
-    """Check all networks of a spec that has been read (or `only` one): those that have no errors come back."""
+    """Check all networks of a spec that has been read (or `only` one): those that have no errors come back.
+
+    history: of an earlier text of the same file, as for `elaborate_network`.
+    """
     _check_references(unit, sink)
     dependencies = dependencies_of(unit)
     networks = []
@@ -103,7 +112,7 @@ def check_unit(
         if only is not None and name != only:
             continue
         errors = sink.error_count
-        elaborated = elaborate_network(unit, declaration, sink, limit=max_expansion)
+        elaborated = elaborate_network(unit, declaration, sink, limit=max_expansion, history=history)
         if elaborated is None:
             continue
         network = check_network(elaborated.network, elaborated.requirements, sink, elaborated.spans)

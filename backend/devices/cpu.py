@@ -20,6 +20,8 @@ __all__ = ["CPU"]
 
 ALIGNMENT = 64
 """A cache line, and the widest vector register."""
+HUGE_PAGE = 2 << 20
+"""Of x86-64 and of most ARM systems: what large pieces of memory start at a multiple of, so that they come in them."""
 _POOLS = ThreadPools()
 
 
@@ -43,11 +45,12 @@ class CPU:
         return np.empty(shape, dtype)
 
     def arena(self, nbytes: int) -> Any:
+        alignment = HUGE_PAGE if nbytes >= 2 * HUGE_PAGE else ALIGNMENT
         try:
-            raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+            raw = np.empty(nbytes + alignment, np.uint8)
         except ValueError as e:  # NumPy's word for sizes beyond the address space
             raise MemoryError(str(e)) from None
-        start = -raw.ctypes.data % ALIGNMENT
+        start = -raw.ctypes.data % alignment
         return raw[start : start + nbytes]
 
     def upload(self, array: Any) -> Any:

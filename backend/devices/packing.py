@@ -8,9 +8,9 @@ from typing import Any
 
 __all__ = ["PackedWeights"]
 
-SLAB = 16 << 20
+SLAB = 64 << 20
 """Bytes of memory taken at once for forms of a quarter of it or less: large pieces come in huge pages, which is a third
-of the time of as many small ones."""
+of the time of as many small ones. What nobody writes to takes no memory."""
 GRAIN = 64
 """What each form in a slab starts at a multiple of, in bytes."""
 

@@ -25,22 +25,20 @@ import os
 import re
 import stat
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, NoReturn
-
-import numpy as np
+from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 
 from trtn.backend.engine import canonical_json
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
 from trtn.dsl.weights.atomic import PendingFile
-from trtn.dsl.weights.mapped import forget
 
-__all__ = ["FORMAT_VERSION", "Container", "Section", "read_container", "write_container"]
+__all__ = ["FORMAT_VERSION", "Container", "Section", "read_container", "read_from", "write_container"]
 
 FORMAT_VERSION: Final = 1
 
@@ -53,9 +51,11 @@ _MAX_SECTIONS = 4096
 _MAX_NAME = 255
 _MAX_OFFSET = 1 << 63
 _HASH_STEP = 8 << 20
+_HASHED_ASIDE = 1 << 20  # bytes from which a thread that hashes is worth its start
 _HASH = re.compile("[0-9a-f]{64}")
 
 Chunks = Callable[[], Iterable[bytes | memoryview]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,11 @@ class Container:
         self._entries = {entry.name: entry for entry in contents.entries}
         self._closed = False
 
+    @property
+    def nbytes(self) -> int:
+        """Of all sections."""
+        return sum(entry.nbytes for entry in self._entries.values())
+
     def section(self, name: str) -> memoryview:
         """The section's bytes, not copied; the view outlives `close`. EngineError if there is none."""
         if self._closed:
@@ -213,9 +218,15 @@ class Container:
             entry, section, digest = self._entries[name], self.section(name), hashlib.sha256()
             for start in range(0, entry.nbytes, _HASH_STEP):
                 digest.update(section[start : start + _HASH_STEP])
-                forget(np.frombuffer(section[start : start + _HASH_STEP], np.uint8))
+                self._forget(entry.offset + start, min(entry.nbytes - start, _HASH_STEP))
             if digest.hexdigest() != entry.sha256:
                 _refuse(self._name, f"section `{name}` is damaged: sha256 differs")
+
+    def _forget(self, start: int, nbytes: int) -> None:
+        """Give the pages back that a part of the mapped file takes."""
+        if self._mapping is not None:
+            first = start - start % mmap.PAGESIZE
+            self._mapping.madvise(mmap.MADV_DONTNEED, first, start + nbytes - first)
 
     def close(self) -> None:
         """Gives the file back: at once, or when the last view of a section is gone."""
@@ -244,11 +255,20 @@ def read_container(
     anything but an intact file of this format version. A file must not be changed in place while it is open:
     writers replace files, as `write_container` does.
     """
+    return read_from(path_or_bytes, lambda container: container, verify=verify)
+
+
+def read_from(
+    path_or_bytes: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    read: Callable[[Container], T],
+    *,
+    verify: bool = True,
+) -> T:
+    """What `read` makes of a container, opened as by `read_container`. It is called while the sections are hashed in
+    another thread, so it may meet damaged ones; if so its result, or what it raises, gives way to the EngineError.
+    """
     if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
-        container = Container("<bytes>", memoryview(path_or_bytes).toreadonly().cast("B"), None)
-        if verify:
-            container.verify()
-        return container
+        return _verified(Container("<bytes>", memoryview(path_or_bytes).toreadonly().cast("B"), None), read, verify)
     name = _name_of(path_or_bytes)
     try:
         # without O_NONBLOCK, opening a named pipe would wait for its writer
@@ -256,28 +276,53 @@ def read_container(
     except (OSError, ValueError) as error:
         _refuse(name, f"can't be read: {getattr(error, 'strerror', None) or error}", "E0108")
     try:
-        return _read_descriptor(name, descriptor, verify)
-    except OSError as error:
-        _refuse(name, f"can't be read: {error.strerror or error}", "E0108")
+        before, mapping = _map(name, descriptor)
+        result = _verified(Container(name, memoryview(mapping), mapping), read, verify)
+        after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _read_descriptor(name: str, descriptor: int, verify: bool) -> Container:
-    before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        kind = "a directory" if stat.S_ISDIR(before.st_mode) else "no regular file"
-        _refuse(name, f"can't be read: it is {kind}", "E0108")
-    if before.st_size == 0:
-        _refuse(name, "is empty")
-    mapping = mmap.mmap(descriptor, before.st_size, access=mmap.ACCESS_READ)
-    container = Container(name, memoryview(mapping), mapping)
-    if verify:
-        container.verify()
-    after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         _refuse(name, "changed while it was read")
-    return container
+    return result
+
+
+def _map(name: str, descriptor: int) -> tuple[os.stat_result, mmap.mmap]:
+    """A file's status, and its bytes."""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            _refuse(name, f"can't be read: it is {kind}", "E0108")
+        if status.st_size == 0:
+            _refuse(name, "is empty")
+        return status, mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ)
+    except OSError as error:
+        _refuse(name, f"can't be read: {error.strerror or error}", "E0108")
+
+
+def _verified(container: Container, read: Callable[[Container], T], verify: bool) -> T:
+    if not verify:
+        return read(container)
+    if container.nbytes < _HASHED_ASIDE:
+        container.verify()
+        return read(container)
+    failures: list[Exception] = []
+
+    def hash_sections() -> None:
+        try:
+            container.verify()
+        except Exception as error:  # raised below, in the thread that asked
+            failures.append(error)
+
+    hashing = threading.Thread(target=hash_sections, name="trtn-hash", daemon=True)
+    hashing.start()
+    try:
+        result = read(container)
+    finally:
+        hashing.join()
+        if failures:
+            raise failures[0] from None
+    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ from trtn.dsl.network import (
     make_domain,
 )
 from trtn.dsl.ops.base import find_op
-from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Inferred, infer_layer
+from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Inferred
+from trtn.dsl.ops.memo import InferenceMemo
 
 __all__ = ["Decoded", "Source", "decode_network"]
 
@@ -93,6 +94,7 @@ class _Reader:
         self.claims = Claims(make_domain(self.dims, self.data_dims, (a.relation for a in self.asserts)), stated)
         self.values = self._read_values(sources)
         self.bound: set[int] = set()
+        self.memo = InferenceMemo()
         self.hidden: set[int] = set()
         """Values of bodies that are closed: neither to be read nor to be made again."""
 
@@ -215,10 +217,12 @@ class _Reader:
         regions = tuple(self._graph(g, depth + 1) for g in row.get("regions", ()))
         demand(len(regions) == op.regions, f"`{op.name}` has {op.regions} bodies")
         stated = [self.values[n].type for n in row["outputs"]]
-        inferred = infer_layer(
+        attrs = {read_text(k): read_attr(v) for k, v in read_object(row["attrs"]).items()}
+        inferred = None if regions else self.memo.find(op, inputs, attrs, len(stated))
+        inferred = inferred or self.memo.infer(
             op,
             inputs,
-            {read_text(k): read_attr(v) for k, v in read_object(row["attrs"]).items()},
+            attrs,
             fresh=self._fresh(stated),
             region_types=[[t.type for t in g.outputs] for g in regions],
             wanted=len(stated),

@@ -14,6 +14,7 @@ from trtn.backend.devices import Device, find_device
 from trtn.backend.group import Group
 from trtn.backend.plan.arena import Arena
 from trtn.backend.plan.layout import plan_orders
+from trtn.backend.plan.points import likely_sizes
 from trtn.backend.plan.storage import StoragePlan, plan_storage
 from trtn.backend.providers import ImageProvider, find_provider, reference_provider
 from trtn.backend.runtime.context import Context
@@ -22,7 +23,7 @@ from trtn.backend.runtime.kernels import Kernels
 from trtn.backend.tuner.choice import UNTUNED, Choice, TunedPoint
 from trtn.dsl.diagnostics import Diagnostic, Severity
 from trtn.dsl.errors import BuildError, EngineError
-from trtn.dsl.network import Network, Profile, ProfileRange, Tensor, least_sizes
+from trtn.dsl.network import Network, Profile, ProfileRange, Tensor
 
 __all__ = ["Engine", "default_profile", "storage_on", "untuned_warning"]
 
@@ -191,7 +192,7 @@ class Engine:
         Some libraries don't compile the same code to the same bytes.
         Raises EngineError.
         """
-        from trtn.backend.engine.file import save_engine
+        from trtn.backend.engine.writing import save_engine
 
         save_engine(self, path, kernels=kernels)
 
@@ -230,9 +231,9 @@ def untuned_warning(engine: Engine) -> Diagnostic:
 
 
 def default_profile(network: Network) -> Profile:
-    """All that the dims may be; best at the least of it that the asserts allow."""
-    least = least_sizes(network.dims, network.asserts)
-    return Profile("default", {n: ProfileRange(r.low, least[n], r.high) for n, r in network.dims.items()})
+    """All that the dims may be; best at what they probably are."""
+    likely = likely_sizes(network)
+    return Profile("default", {n: ProfileRange(r.low, likely[n], r.high) for n, r in network.dims.items()})
 
 
 def _names(providers: object) -> list[str]:

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from trtn.backend.binaries import BinaryKey
@@ -28,8 +29,8 @@ from trtn.backend.providers import (
     prepare_all,
     reference_provider,
 )
+from trtn.backend.runtime.foresight import scattered_sizes
 from trtn.backend.tuner.choice import UNTUNED, Choice
-from trtn.backend.tuner.tuner import Tuner
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
 
@@ -55,6 +56,7 @@ class Kernels:
         self._lock = threading.RLock()
         self._prepared: OrderedDict[Key, Prepared] = OrderedDict()
         self._shapes: OrderedDict[tuple[tuple[str, int], ...], tuple[Prepared | None, ...]] = OrderedDict()
+        self._foreseen: dict[BinaryKey, bytes] = {}
         self.fallbacks: dict[str, str] = {}
         """Why groups run by another tactic than the chosen one, by the group's name."""
 
@@ -75,18 +77,39 @@ class Kernels:
             return found
 
     def binaries(self) -> dict[BinaryKey, bytes]:
-        """The compiled code of what runs at the tuned points."""
+        """The compiled code of what runs at the tuned points, and of what was foreseen."""
         at_points = [self.at(point.sizes) for point in self._engine.points]
-        return binaries_of(kernel for kernels in at_points for kernel in kernels if kernel is not None)
+        return self._foreseen | binaries_of(kernel for kernels in at_points for kernel in kernels if kernel is not None)
+
+    def foresee(self) -> None:
+        """Compile, side by side, what shapes all over the profiles ask for, so that few of them will wait for a
+        compiler."""
+        device = self._engine.hardware
+        wanted: dict[str, dict[Key, tuple[Problem, Tactic]]] = {}
+        for sizes in scattered_sizes(self._engine.network):
+            with suppress(MemoryError):  # there is no room for such a shape
+                for problem, choice in zip(*self._choices(sizes), strict=True):
+                    if problem is not None and isinstance(find_provider(choice.provider), BulkProvider):
+                        pair = problem, Tactic(choice.tactic)
+                        wanted.setdefault(choice.provider, {})[_key(problem, choice)] = pair
+        for name, pairs in wanted.items():
+            provider = find_provider(name)
+            assert provider is not None
+            made = prepare_all(provider, list(pairs.values()), device)
+            self._foreseen |= binaries_of(kernel for kernel in made if not isinstance(kernel, TacticError))
+        device.binaries.keep(self._foreseen)
+
+    def _choices(self, sizes: Mapping[str, int]) -> tuple[Sequence[Problem | None], Sequence[Choice]]:
+        """The problem of each group, and what takes it."""
+        engine = self._engine
+        problems = plan_problems(engine.network, engine.groups, engine.storage, sizes, engine.hardware.alignment)
+        point = engine.points[nearest([p.sizes for p in engine.points], sizes)]
+        choices = self._decided(problems, point.choices)
+        is_tuned = point.sizes == sizes or engine.device == "cpu"
+        return problems, choices if is_tuned else self._elastic(problems, choices)
 
     def _prepare(self, sizes: Mapping[str, int]) -> tuple[Prepared | None, ...]:
-        engine = self._engine
-        device = engine.hardware
-        problems = plan_problems(engine.network, engine.groups, engine.storage, sizes, device.alignment)
-        point = engine.points[nearest([p.sizes for p in engine.points], sizes)]
-        is_tuned = point.sizes == sizes or engine.device == "cpu"
-        choices = self._decided(problems, point.choices)
-        choices = choices if is_tuned else self._elastic(problems, choices)
+        problems, choices = self._choices(sizes)
         wanted = {
             _key(problem, choice): (problem, choice)
             for problem, choice in zip(problems, choices, strict=True)
@@ -104,14 +127,17 @@ class Kernels:
         """Choices that were left open until there is a device: as a build decides them that times nothing."""
         if all(c.tactic != UNTUNED for c in choices):
             return choices
+        from trtn.backend.tuner.tuner import Tuner  # with all that a build takes
+
         tuner = Tuner(discover(), self._engine.hardware, _no_bench, effort=0)
         defaults = tuner.choose([p if c.tactic == UNTUNED else None for p, c in zip(problems, choices, strict=True)])
         return [d if c.tactic == UNTUNED else c for c, d in zip(choices, defaults, strict=True)]
 
     def _elastic(self, problems: Sequence[Problem | None], choices: Sequence[Choice]) -> list[Choice]:
-        """What takes problems of sizes that were not tuned: a tactic whose kernel need not be compiled for them, of the
-        provider that was chosen for others where it has one. Without any it is what was chosen."""
-        providers = [p for p in reversed(discover()) if isinstance(p, ElasticProvider) and not self._missing(p.name)]
+        """What takes problems of sizes that were not tuned: a tactic whose kernel need not be compiled for them. Generated
+        kernels are asked before libraries': they know at which sizes they lead, which libraries don't. Where nobody has
+        one it is what was chosen."""
+        providers = [p for p in discover() if isinstance(p, ElasticProvider) and not self._missing(p.name)]
         found: dict[str, Choice] = {}
         for problem, choice in zip(problems, choices, strict=True):
             if problem is None or problem.key in found:
@@ -119,7 +145,7 @@ class Kernels:
             found[problem.key] = choice
             if choice.provider == reference_provider().name:
                 continue
-            for provider in sorted(providers, key=lambda p: p.name != choice.provider):
+            for provider in providers:
                 if provider.refusal(problem.group):
                     continue
                 chosen = Tactic(choice.tactic) if provider.name == choice.provider else None

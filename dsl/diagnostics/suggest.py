@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = ["did_you_mean", "nearest"]
 
@@ -38,6 +37,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     if len(near) > _MOST_COMPARED:
         reversed_near = _neighbours(name[::-1], [other[::-1] for other in near])
         near = _neighbours(name, near) + [other[::-1] for other in reversed_near]
+    from difflib import get_close_matches  # only failures need it
+
     found = get_close_matches(name, near, n=1, cutoff=_CUTOFF)
     return found[0] if found else None
 

@@ -42,6 +42,8 @@ class Shared:
     sink: Sink
     limit: int = EXPANSION_LIMIT
     expanded: int = 0
+    failures: int = 0
+    """How often something could not be done, reported once or not."""
     reported: set[tuple[str, str, int, int]] = field(default_factory=set)
     weights: dict[tuple[int, str], Tensor] = field(default_factory=dict)
     missing_groups: set[tuple[int, str]] = field(default_factory=set)
@@ -128,6 +130,7 @@ class Context:
         help: str = "",  # noqa: A002 - the word that every compiler prints
     ) -> None:
         """Report once for a place, however often it is expanded."""
+        self.shared.failures += 1
         key = (code, span.source.path, span.start, span.end)
         if key in self.shared.reported:
             return

@@ -68,13 +68,11 @@ def resolve(ctx: Context, ref: ast.Ref) -> Value:
     if whole is not None:
         bound = ctx.scope.find(whole)
         if bound is not None:
-            bound.used = True
             return bound.value
     root = ref.root
     bound = ctx.scope.find(root)
     value: Value
     if bound is not None:
-        bound.used = True
         value = bound.value
     elif root in ctx.unit.weights:
         table = ctx.unit.weights[root]
@@ -204,6 +202,7 @@ def _weight(ctx: Context, path: WeightPath, span: Span) -> Tensor | Poison:
             missing = path.table.missing_group(path.path)
             if missing is not None:  # one finding for the group, not one for each weight of it
                 if (id(path.table), missing) in ctx.shared.missing_groups:
+                    ctx.shared.failures += 1
                     return POISON
                 ctx.shared.missing_groups.add((id(path.table), missing))
             group = path.path if path.table.has_prefix(path.path) else path.path.rpartition(".")[0]

@@ -81,11 +81,9 @@ class Loader:
 
     def unit(self, source: Source) -> Unit:
         """A spec from text that is at hand; what it names lies relative to its path's folder."""
-        from trtn.dsl.syntax import parse
-
         errors = self.sink.error_count
-        unit = Unit(source, parse(source, self.sink))
-        unit.broken = self.sink.error_count > errors
+        module = self._parse(source)
+        unit = Unit(module.source, module, broken=self.sink.error_count > errors)
         if self._root is None:
             self._root = unit.folder.resolve()
         here = Path(source.path).resolve()
@@ -94,6 +92,11 @@ class Loader:
             self._declare(unit, item)
         self._open.pop()
         return unit
+
+    def _parse(self, source: Source) -> ast.Module:
+        from trtn.dsl.syntax import parse
+
+        return parse(source, self.sink)
 
     def _declare(self, unit: Unit, item: object) -> None:
         match item:

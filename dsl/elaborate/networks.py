@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, replace
 
 from trtn.dsl.builder import Builder, PendingGuard
@@ -15,6 +15,7 @@ from trtn.dsl.elaborate.context import EXPANSION_LIMIT, Context, ExpansionLimit,
 from trtn.dsl.elaborate.expressions import as_tensor, evaluate
 from trtn.dsl.elaborate.modules import Unit
 from trtn.dsl.elaborate.profiles import elaborate_profile
+from trtn.dsl.elaborate.replay import Past, Replay
 from trtn.dsl.elaborate.statements import run_statement
 from trtn.dsl.elaborate.targets import elaborate_target
 from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, demand_size, type_of
@@ -42,14 +43,26 @@ class Elaborated:
 
 
 def elaborate_network(
-    unit: Unit, decl: ast.NetworkDecl, sink: Sink, *, limit: int = EXPANSION_LIMIT
+    unit: Unit,
+    decl: ast.NetworkDecl,
+    sink: Sink,
+    *,
+    limit: int = EXPANSION_LIMIT,
+    history: MutableMapping[str, Past] | None = None,
 ) -> Elaborated | None:
-    """Elaborate one network with its profiles and targets. None where errors left nothing to check."""
+    """Elaborate one network with its profiles and targets. None where errors left nothing to check.
+
+    history: what the file's networks came to in an earlier text, by name. This one's takes its place there.
+    """
     errors_before = sink.error_count
-    docs = [m.text for m in decl.members if isinstance(m, ast.Doc)]
-    builder = Builder(decl.name, doc="\n".join(docs))
-    shared = Shared(builder, sink, limit)
-    ctx = Context(unit, shared, Scope())
+    doc = "\n".join(m.text for m in decl.members if isinstance(m, ast.Doc))
+    replay = Replay(unit, history.get(decl.name)) if history is not None else None
+    if replay is None:
+        ctx, run = Context(unit, Shared(Builder(decl.name, doc=doc), sink, limit), Scope()), run_statement
+    else:
+        shared = Shared(replay.builder(decl.name, doc), sink, limit, weights=replay.now.weights)
+        ctx, run = Context(unit, shared, Scope(names=replay.names)), replay.run
+    builder = ctx.builder
     spans: dict[str, Span] = {}
     try:
         for member in decl.members:
@@ -67,9 +80,11 @@ def elaborate_network(
                 case ast.Assert():  # it may be about sizes that a statement above it has named
                     _assert(ctx, member)
                 case ast.Assign() | ast.Repeat() | ast.Return() | ast.Yield():
-                    run_statement(ctx, member)
+                    run(ctx, member)
     except ExpansionLimit:
         return None
+    if history is not None and replay is not None and not unit.broken:
+        history[decl.name] = replay.now
     finals = _outputs(ctx, [m for m in decl.members if isinstance(m, ast.Output)])
     if not any(isinstance(m, ast.Output) for m in decl.members) and not unit.broken:
         where = Span(unit.source, decl.name_start, decl.name_end)

@@ -284,10 +284,7 @@ def _repeat(outer: Context, statement: ast.Repeat) -> None:
                 break
     for name in carried:
         bound = ctx.scope.names.get(name)
-        if bound is None:
-            ctx.scope.names[name] = Bound(values[name], None)
-        else:
-            bound.value = values[name]
+        ctx.scope.names[name] = Bound(values[name], bound.span if bound is not None else None)
 
 
 # --- control flow ------------------------------------------------------------------------------------------------

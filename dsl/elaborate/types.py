@@ -75,7 +75,6 @@ def _plain_shape(ctx: Context, text: str) -> Shape | None:
         bound = ctx.scope.find(word)
         if bound is None or type(bound.value) not in (int, Expr):
             return None
-        bound.used = True
         shape.append(bound.value)  # type: ignore[arg-type]
     good = len(shape) <= RANK_LIMIT and all(type(d) is not int or 0 <= d <= DIM_LIMIT for d in shape)
     return tuple(shape) if text and good else None

@@ -88,7 +88,6 @@ class Bound:
 
     value: Value
     span: Span | None
-    used: bool = False
 
 
 @dataclass(slots=True)

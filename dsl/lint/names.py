@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from os.path import normpath
 from pathlib import PurePath
 
 from trtn.dsl.dependencies import Manifest
 from trtn.dsl.diagnostics import Source
-from trtn.dsl.lint.base import Edit, Finding, Subject, mentioned, rule
+from trtn.dsl.lint.base import Body, Edit, Finding, Subject, rule
 from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.walk import nodes
 
@@ -21,16 +21,14 @@ NAMED = 4
 @rule("L0101")
 def unused_name(subject: Subject) -> Iterator[Finding]:
     """A value that nothing reads is computed for nothing."""
-    for item in subject.module.items:
-        if isinstance(item, ast.Block | ast.NetworkDecl):
-            members = item.body if isinstance(item, ast.Block) else item.members
-            outputs = {m.name for m in members if isinstance(m, ast.Output)}
-            used = mentioned(members) | outputs
-            for statement in _assignments(members):
-                yield from _unused(subject.source, statement, used)
+    for item in subject.items:
+        body = subject.body(item)
+        used = body.mentioned | {output.name for output in body.all(ast.Output)}
+        for statement in _assignments(body):
+            yield from _unused(subject.source, statement, used)
 
 
-def _unused(source: Source, statement: ast.Assign, used: set[str]) -> Iterator[Finding]:
+def _unused(source: Source, statement: ast.Assign, used: Set[str]) -> Iterator[Finding]:
     targets = [t for t in statement.targets if t.name not in used and t.name != "_"]
     for t in targets:
         whole = len(targets) == len(statement.targets)
@@ -43,7 +41,7 @@ def unused_parameter(subject: Subject) -> Iterator[Finding]:
     """A block's parameter that its body does not read misleads its callers."""
     for item in subject.module.items:
         if isinstance(item, ast.Block):
-            used = mentioned(item.body)
+            used = subject.body(item).mentioned
             for p in (*item.sig.tensors, *item.sig.attrs):
                 if p.name not in used and p.name not in _in_types(item.sig):
                     span = subject.source.span(p.start, p.end)
@@ -81,13 +79,10 @@ def shadowing(subject: Subject) -> Iterator[Finding]:
     outer = {i.name: "block" for i in subject.module.items if isinstance(i, ast.Block | ast.Plugin)}
     outer |= {i.alias: "import" for i in subject.module.items if isinstance(i, ast.Import)}
     outer |= {i.alias: "manifest" for i in subject.module.items if isinstance(i, ast.WeightsDecl)}
-    for item in subject.module.items:
-        if not isinstance(item, ast.Block | ast.NetworkDecl):
-            continue
-        members = item.body if isinstance(item, ast.Block) else item.members
+    for item in subject.items:
         parameters = (*item.sig.tensors, *item.sig.attrs) if isinstance(item, ast.Block) else ()
         named = [(p.name, p.start) for p in parameters]
-        named += [(t.name, t.start) for s in _assignments(members) for t in s.targets]
+        named += [(t.name, t.start) for s in _assignments(subject.body(item)) for t in s.targets]
         for name, start in named:
             if name in outer:
                 span = subject.source.span(start, start + len(name))
@@ -114,10 +109,9 @@ def unused_weight(subject: Subject) -> Iterator[Finding]:
             yield Finding(f"no network reads {what}: {listed}", span, "take them out, unless other specs read them")
 
 
-def _assignments(members: Iterable[ast.Node]) -> Iterator[ast.Assign]:
+def _assignments(body: Body) -> list[ast.Assign]:
     """The assignments of a body, those inside repeats and branches among them, in the order of the text."""
-    found = [n for n in nodes(members) if isinstance(n, ast.Assign)]
-    return iter(sorted(found, key=lambda n: n.start))
+    return sorted(body.all(ast.Assign), key=lambda n: n.start)
 
 
 def _in_types(sig: ast.Sig) -> set[str]:

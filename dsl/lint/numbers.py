@@ -38,16 +38,15 @@ def narrow_sum(subject: Subject) -> Iterator[Finding]:
 def narrow_layer(subject: Subject) -> Iterator[Finding]:
     """A softmax, norm or sum is written over values of 16 bits, without `@precision` that says it is meant."""
     seen: set[Span] = set()
-    for network in subject.networks.values():
-        for layer in walk(network.graph):
-            given = layer.inputs[0]
-            if given is None or given.dtype.name not in NARROW or layer.op.name not in SENSITIVE:
-                continue
-            span = layer.origin.span
-            if layer.origin.precision is None and span is not None and span not in seen:
-                seen.add(span)
-                cure = f"`@precision(f32)` above it, or `@precision({given.dtype})` where it is meant"
-                yield Finding(f"`{layer.op.name}` computes in {given.dtype}", span, cure)
+    for layer in subject.layers:
+        given = layer.inputs[0] if layer.op.name in SENSITIVE else None
+        if given is None or given.dtype.name not in NARROW:
+            continue
+        span = layer.origin.span
+        if layer.origin.precision is None and span is not None and span not in seen:
+            seen.add(span)
+            cure = f"`@precision(f32)` above it, or `@precision({given.dtype})` where it is meant"
+            yield Finding(f"`{layer.op.name}` computes in {given.dtype}", span, cure)
 
 
 def _at_risk(network: Network, target: Target) -> list[str]:

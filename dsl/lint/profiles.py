@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from trtn.dsl.lint.base import Edit, Finding, Subject, rule
 from trtn.dsl.syntax import ast
-from trtn.dsl.syntax.walk import nodes
 
 __all__: list[str] = []
 
@@ -36,15 +35,12 @@ def wide_profile(subject: Subject) -> Iterator[Finding]:
 @rule("L0122")
 def hard_coded_size(subject: Subject) -> Iterator[Finding]:
     """A size written as a number where the same scope has a name for it."""
-    for item in subject.module.items:
-        if not isinstance(item, ast.Block | ast.NetworkDecl):
-            continue
+    for item in subject.items:
         members = item.body if isinstance(item, ast.Block) else item.members
         lets = [m for m in members if isinstance(m, ast.Let) and isinstance(m.value, ast.IntLit)]
         named = {m.value.value: m for m in lets if isinstance(m.value, ast.IntLit) and m.value.value >= SMALLEST_NAMED}
-        for node in nodes(members):
-            dims = node.dims if isinstance(node, ast.TypeExpr) else ()
-            for d in dims:
+        for stated in subject.body(item).all(ast.TypeExpr) if named else ():
+            for d in stated.dims:
                 let = named.get(d.value.value) if isinstance(d.value, ast.IntLit) else None
                 if let is not None and d.value.start > let.end:
                     span = subject.source.span(d.value.start, d.value.end)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from trtn.dsl.diagnostics import Span
 from trtn.dsl.lint.base import Edit, Finding, Subject, rule
-from trtn.dsl.network import Layer, Tensor, walk
+from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.syntax import ast
-from trtn.dsl.syntax.walk import nodes
 
 __all__: list[str] = []
 
-Makers = dict[int, Layer]
-"""The layer that makes each tensor, by the tensor's id."""
+Makers = Mapping[int, Layer]
 LOSSLESS = {
     **dict.fromkeys(("f16", "bf16"), ("f32", "f64")),
     "f32": ("f64",),
@@ -86,24 +82,19 @@ def _everywhere(
 ) -> Iterator[Finding]:
     """A place of the text is at fault where every layer that came of it does nothing: a block may be called with
     values that need what others don't."""
-    places: dict[tuple[int, int], list[tuple[Layer, bool]]] = defaultdict(list)
-    spans: dict[tuple[int, int], Span] = {}
-    for network in subject.networks.values():
-        layers = list(walk(network.graph))
-        makers = {id(t): layer for layer in layers for t in layer.outputs}
-        for layer in layers:
-            span = layer.origin.span
-            if span is not None and span.source.path == subject.source.path:
-                places[span.start, span.end].append((layer, needless(layer, makers)))
-                spans[span.start, span.end] = span
-    faults = {place: found for place, found in places.items() if all(fault for _, fault in found)}
+    faults = {
+        span: layers
+        for span, layers in subject.places.items()
+        if all(needless(layer, subject.makers) for layer in layers)
+    }
     calls: dict[tuple[int, int], ast.Call] = {}
     if faults:
-        calls = {(n.callee.start, n.callee.end): n for n in nodes(subject.module.items) if isinstance(n, ast.Call)}
-    for place, found in faults.items():
-        call = calls.get(place)
+        found = (call for item in subject.items for call in subject.body(item).all(ast.Call))
+        calls = {(call.callee.start, call.callee.end): call for call in found}
+    for span, layers in faults.items():
+        call = calls.get((span.start, span.end))
         edits: tuple[Edit, ...] = ()
-        if call is not None and len(call.args) == 1 and all(fixable(layer) for layer, _ in found):
+        if call is not None and len(call.args) == 1 and all(map(fixable, layers)):
             argument = call.args[0]
             edits = (Edit(call.start, call.end, subject.source.text[argument.start : argument.end]),)
-        yield Finding(message, spans[place], "take it out", edits)
+        yield Finding(message, span, "take it out", edits)

@@ -97,10 +97,10 @@ def _analyse(source: Source, buffers: Buffers, token: Token, allow_outside: bool
     token.check()
     declared = dict(unit.networks)
     unit.networks = {n: _watched(d, token) for n, d in declared.items()}
-    networks = check_unit(unit, sink)
+    networks = check_unit(unit, sink, history=buffers.history(source))
     unit.networks = declared
     kept = tuple(networks) if readable else ()
-    return Analysis(source, unit.module, tuple(sink.diagnostics), frozenset(loader.files), unit, kept)
+    return Analysis(unit.source, unit.module, tuple(sink.diagnostics), frozenset(loader.files), unit, kept)
 
 
 class _Watched(tuple[Any, ...]):

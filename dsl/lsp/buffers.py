@@ -8,8 +8,9 @@ from pathlib import Path
 from pygls.uris import from_fs_path, to_fs_path
 
 from trtn.dsl.diagnostics import Sink, Source
-from trtn.dsl.elaborate import Loader, Unit
-from trtn.dsl.syntax import ast, read_source
+from trtn.dsl.elaborate import Loader, Past, Unit
+from trtn.dsl.syntax import ast, parse, read_source
+from trtn.dsl.syntax.edits import reparsed
 from trtn.dsl.weights.manifest import load_manifest
 from trtn.dsl.weights.table import WeightTable
 
@@ -42,11 +43,14 @@ def uri_of(path: str) -> str:
 
 
 class Buffers:
-    """The open texts by path, and the manifests that were read, which are long and change rarely."""
+    """The open texts by path, and what the last readings of each file came to, for the next to start from."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, Source]] = {}
         self._tables: dict[str, tuple[str, WeightTable, Sink]] = {}
+        self._trees: dict[str, ast.Module] = {}
+        """Of texts without errors."""
+        self._histories: dict[str, dict[str, Past]] = {}
 
     @staticmethod
     def key(path: str | Path) -> str:
@@ -65,6 +69,11 @@ class Buffers:
 
     def close(self, uri: str) -> None:
         self._open.pop(self.key(path_of(uri)), None)
+        self._histories.pop(path_of(uri), None)
+
+    def history(self, source: Source) -> dict[str, Past]:
+        """What the networks of a file came to when it was checked last."""
+        return self._histories.setdefault(source.path, {})
 
     def source(self, uri: str) -> Source | None:
         found = self._open.get(self.key(path_of(uri)))
@@ -82,6 +91,22 @@ class Buffers:
         found = self._open.get(self.key(path))
         # Messages and spans have the path as this spec writes it.
         return Source(str(path), found[1].text) if found is not None else read_source(str(path), sink)
+
+    def tree(self, source: Source, sink: Sink) -> ast.Module:
+        """A text's tree: that of the last reading where the text is the same, or else what has changed of it."""
+        known = self._trees.get(source.path)
+        if known is not None:
+            same = known if known.source.text == source.text else reparsed(known, source)
+            if same is not None:
+                self._trees[source.path] = same
+                return same
+        found = Sink()
+        tree = parse(source, found)
+        for diagnostic in found.diagnostics:
+            sink.add(diagnostic)
+        if not found.diagnostics:
+            self._trees[source.path] = tree
+        return tree
 
     def table(self, source: Source, sink: Sink, allow_outside: bool) -> WeightTable:
         """A manifest's weights, from the last reading where the text is the same."""
@@ -110,6 +135,9 @@ class BufferLoader(Loader):
         self.files.add(self.buffers.key(path))
         source = self.buffers.read(path, self.sink)
         return self.unit(source) if source is not None else None
+
+    def _parse(self, source: Source) -> ast.Module:
+        return self.buffers.tree(source, self.sink)
 
     def _manifest(self, unit: Unit, item: ast.WeightsDecl) -> WeightTable | None:
         self.token.check()

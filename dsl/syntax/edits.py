@@ -10,7 +10,7 @@ from trtn.dsl.syntax import ast
 from trtn.dsl.syntax.moving import moved
 from trtn.dsl.syntax.parser import parse
 
-__all__ = ["Change", "reparsed"]
+__all__ = ["Change", "begin", "reparsed"]
 
 _HEAD = "trtn 1 network n {"
 
@@ -48,6 +48,12 @@ class Change:
         return None
 
 
+def begin(node: ast.Node) -> int:
+    """Where a statement begins, its annotations included."""
+    notes: tuple[ast.Annotation, ...] = getattr(node, "annotations", ())
+    return notes[0].start if notes else node.start
+
+
 def _common_start(left: str, right: str) -> int:
     """How many characters both begin with."""
     low, high = 0, min(len(left), len(right))
@@ -81,25 +87,24 @@ def reparsed(before: ast.Module, source: Source) -> ast.Module | None:
     )
 
 
+_Members = tuple[ast.Doc | ast.DimDecl | ast.Input | ast.Output | ast.Statement, ...]
 _Comments = tuple[tuple[int, int], ...]
 
 
-def _read_members(
-    network: ast.NetworkDecl, change: Change
-) -> tuple[tuple[ast.Node, ...], int, int, _Comments] | None:
+def _read_members(network: ast.NetworkDecl, change: Change) -> tuple[_Members, int, int, _Comments] | None:
     """A network's members, from where to where of the old text they were read anew, and the comments there.
 
     The neighbours of what changed are read too: new text may go on with the one before, or take in the one after.
     """
     old = network.members
     first = sum(m.end < change.start for m in old) - 1
-    last = len(old) - sum(m.start > change.end for m in old)
-    if first < 1:
+    last = len(old) - sum(begin(m) > change.end for m in old)
+    if first < 0:
         return None
     follower = old[last] if last < len(old) else None
     if follower is not None:
         last += 1
-    start, end = old[first - 1].end, old[last].start if last < len(old) else network.end - 1
+    start, end = begin(old[first]), begin(old[last]) if last < len(old) else network.end - 1
     # The same offsets as in the text: what is in front is left blank.
     text = _HEAD + " " * (start - len(_HEAD)) + change.new.text[start : end + change.growth] + "}"
     sink = Sink()

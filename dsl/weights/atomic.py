@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +22,7 @@ class PendingFile:
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
         self.path = path.resolve()  # a link stays one, what it leads to is replaced
-        self._aside = self.path.with_name(f".{self.path.name[:80]}.{secrets.token_hex(8)}.tmp")
+        self._aside = self.path.with_name(f".{self.path.name[:80]}.{os.urandom(8).hex()}.tmp")
         self._is_named = False
         self.file: BinaryIO = self._unnamed() or self._named()
 
@@ -68,6 +66,8 @@ class PendingFile:
             # linkat(2) follows the link only where a folder is given, which an absolute path makes no use of.
             os.link(f"/proc/self/fd/{handle}", self._aside, src_dir_fd=handle, follow_symlinks=True)
         except OSError:  # some sandboxes forbid it
+            import shutil
+
             self.file.seek(0)
             with open(self._aside, "xb") as named:
                 shutil.copyfileobj(self.file, named)

@@ -12,6 +12,7 @@ from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.attention_keys import Tile
+from trtn.backend.providers.codegen.attention_wgmma import AttentionTile, WarpGroupAttentionSpec
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.flash_attention import LOG2E, FlashAttentionSpec, MaskRead
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
@@ -30,6 +31,10 @@ TILES = tuple(
     )
 )  # fmt: skip
 """Each was, or was near, the best for some sizes. The last ones go through shared memory: for many keys, or many queries."""
+LARGE_TILES = tuple(AttentionTile(groups, keys) for groups in (1, 2, 3) for keys in (64, 80, 96, 112, 128))
+"""Those of compute capability 9.0, for many queries."""
+LARGE_WIDTHS = (64, 128)
+ARCHITECTURE = "sm_90"
 OFFERED = 12
 """Tiles that are timed, at the usual effort."""
 _STRIDES = (np.int64, np.int64, np.uint32)
@@ -66,45 +71,21 @@ class AttentionFamily:
         keys, width = problem.inputs[_number(group, 1)].shape[-2:]
         heads = y.size // max(1, queries * out_width)
         causal, size = bool(group.layers[0].attrs["causal"]), (width + out_width) / 128
-        tiles = sorted(_fitting(group), key=lambda tile: _expected(tile, heads, queries, keys, size, causal=causal))
+        tiles = [t for t in _fitting(group) if isinstance(t, Tile) or device.name == f"cuda:{ARCHITECTURE}"]
+        tiles.sort(key=lambda tile: _expected(tile, heads, queries, keys, size, causal=causal))
         return [_tactic(tile) for tile in tiles[: max(1, OFFERED * effort // 3)]]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
-        attrs = group.layers[0].attrs
         tile = next((t for t in _fitting(group) if str(t) == tactic), None)
         if tile is None:
             raise TacticError(f"there is no tile `{tactic}` for it")
-        numbers = [_number(group, n) for n in range(3)]
-        q, k, v = (_with_batch(inputs[n]) for n in numbers)
-        y = _with_batch(outputs[0])
+        (y,) = outputs
         if y.size == 0:
             return Plan(())
-        for operand in (q, k, v, y):
-            _demand_rows(operand)
-        batch, heads, queries, width = q.shape
-        keys, out_width = v.shape[2:]
-        down = -(-queries // tile.queries)
-        if max(batch, down) > GRID:
-            raise TacticError("its grid has too many blocks")
-        mask = _mask_of(group)
-        read = None if mask is None else _read_mask(inputs[_index(group, mask)], tile, keys)
-        scale = 1 / sqrt(width) if attrs["scale"] is None else attrs["scale"]
-        spec = FlashAttentionSpec(
-            q.dtype.name, width, out_width, tile, bool(attrs["causal"]), read, heads != k.shape[1], scale > 0
-        )  # fmt: skip
-        slots = [*numbers, *([] if mask is None else [_index(group, mask)]), len(inputs)]
-        counts = (queries, keys, *[heads // k.shape[1]] * spec.shared)
-        strides = [
-            kind(s * o.dtype.itemsize) for o in (q, k, v, y) for kind, s in zip(_STRIDES, o.strides, strict=False)
-        ]
-        if mask is not None:
-            own = _mask_strides(inputs[_index(group, mask)])
-            strides += [*map(np.int64, own[:3]), np.int32(own[3])]
-        factor = np.float32(scale * (LOG2E if spec.late_scale else 1.0))
-        arguments = (*map(Slot, slots), *map(np.int32, counts), factor, *strides)
-        return Plan((Call(spec, (heads, down, batch), (tile.threads, 1, 1), arguments, spec.dynamic_shared),))
+        call = _small(group, tile, inputs, y) if isinstance(tile, Tile) else _large(group, tile, inputs, y)
+        return Plan((call,))
 
 
 FAMILY = AttentionFamily()
@@ -131,35 +112,119 @@ def _mask_of(group: Group) -> Tensor | None:
     return inputs[3] if len(inputs) > 3 else None
 
 
-def _mask_strides(mask: Operand) -> list[int]:
+def _small(group: Group, tile: Tile, inputs: Sequence[Operand], y: Operand) -> Call:
+    """A launch with a block for each tile of queries."""
+    q, k, v, y, slots = _operands(group, inputs, y)
+    batch, heads, queries, width = q.shape
+    keys, out_width = v.shape[2:]
+    down = -(-queries // tile.queries)
+    if max(batch, down) > GRID:
+        raise TacticError("its grid has too many blocks")
+    mask = _mask(group, inputs, 2 * tile.octets, keys)
+    causal, scale = bool(group.layers[0].attrs["causal"]), _scale(group, width)
+    shared = heads != k.shape[1]
+    spec = FlashAttentionSpec(q.dtype.name, width, out_width, tile, causal, mask, shared, scale > 0)
+    counts = (queries, keys, *[heads // k.shape[1]] * shared)
+    factor = np.float32(scale * (LOG2E if spec.late_scale else 1.0))
+    arguments = (*slots, *map(np.int32, counts), factor, *_strides(q, k, v, y), *_mask_strides(group, inputs))
+    return Call(spec, (heads, down, batch), (tile.threads, 1, 1), arguments, spec.dynamic_shared)
+
+
+def _large(group: Group, tile: AttentionTile, inputs: Sequence[Operand], y: Operand) -> Call:
+    """A launch with as many blocks as there is room for."""
+    q, k, v, y, slots = _operands(group, inputs, y)
+    batch, heads, queries, width = q.shape
+    keys, out_width = v.shape[2:]
+    items = batch * heads * -(-queries // tile.queries)
+    scale = _scale(group, width)
+    if items >= 2**31 or not 2.0**-60 < scale < 2.0**60:
+        raise TacticError("it has too many heads, or its scale is not of a usual size")
+    shared = heads != k.shape[1]
+    mask = _mask(group, inputs, 4, keys)
+    spec = WarpGroupAttentionSpec(
+        q.dtype.name, width, out_width, tile, bool(group.layers[0].attrs["causal"]), mask, shared
+    )
+    counts = (batch, heads, queries, keys, *[heads // k.shape[1]] * shared)
+    unscale = [] if mask is None else [np.float32(1 / scale)]
+    numbers = (*map(np.int32, counts), np.float32(scale * LOG2E), *_strides(q, k, v, y), *unscale)
+    grid = (min(items, MULTIPROCESSORS * tile.resident), 1, 1)
+    arguments = (*slots, *numbers, *_mask_strides(group, inputs))
+    return Call(spec, grid, (tile.threads, 1, 1), arguments, spec.dynamic_shared)
+
+
+def _operands(
+    group: Group, inputs: Sequence[Operand], y: Operand
+) -> tuple[Operand, Operand, Operand, Operand, list[Slot]]:
+    """q, k, v and y as [N, H, S, D], and the pointers of a kernel: q, k, v, the mask if there is one, y."""
+    numbers = [_number(group, n) for n in range(3)]
+    q, k, v, y = (_with_batch(o) for o in (*(inputs[n] for n in numbers), y))
+    for operand in (q, k, v, y):
+        _demand_rows(operand)
+    mask = _mask_of(group)
+    masks = [] if mask is None else [_index(group, mask)]
+    return q, k, v, y, [Slot(n) for n in (*numbers, *masks, len(inputs))]
+
+
+def _scale(group: Group, width: int) -> float:
+    given = group.layers[0].attrs["scale"]
+    return float(1 / sqrt(width) if given is None else given)
+
+
+def _strides(*operands: Operand) -> list[np.generic]:
+    """Of samples, heads and rows, in bytes."""
+    return [
+        kind(s * o.dtype.itemsize) for o in operands for kind, s in zip(_STRIDES, o.strides, strict=False)
+    ]
+
+
+def _mask_strides(group: Group, inputs: Sequence[Operand]) -> list[np.generic]:
+    """In elements, nothing without a mask."""
+    mask = _mask_of(group)
+    if mask is None:
+        return []
+    *outer, along = _whole_strides(inputs[_index(group, mask)])
+    return [*map(np.int64, outer), np.int32(along)]
+
+
+def _whole_strides(mask: Operand) -> list[int]:
     """Of a mask broadcast to [N, H, S, L]."""
     own = [s if d > 1 else 0 for d, s in zip(mask.shape, mask.strides, strict=True)]
     return [0] * (4 - len(own)) + own
 
 
-def _read_mask(mask: Operand, tile: Tile, keys: int) -> MaskRead:
-    *outer, along = _mask_strides(mask)
+def _mask(group: Group, inputs: Sequence[Operand], together: int, keys: int) -> MaskRead | None:
+    """How a kernel reads the mask, of `together` neighbouring keys at a time where it can."""
+    tensor = _mask_of(group)
+    if tensor is None:
+        return None
+    mask = inputs[_index(group, tensor)]
+    *outer, along = _whole_strides(mask)
     if abs(along) * keys >= 2**31:
         raise TacticError("a row of its mask reaches over 2^31 elements or more")
-    size, together = mask.dtype.itemsize, 2 * tile.octets
+    size = mask.dtype.itemsize
     grain = min(together * size, 16)
     aligned = mask.align % grain == 0 and all(s * size % grain == 0 for s in outer)
     return MaskRead(mask.dtype.name, outer[2] != 0, along == 1 and keys % together == 0 and aligned)
 
 
-def _fitting(group: Group) -> list[Tile]:
+def _fitting(group: Group) -> list[Tile | AttentionTile]:
     width, out_width = (_input(group, n).shape[-1] for n in (0, 2))
     assert isinstance(width, int) and isinstance(out_width, int)
     mask = _mask_of(group)
     masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1
-    return [tile for tile in TILES if tile.fits(width, out_width, masks)]
+    small = [tile for tile in TILES if tile.fits(width, out_width, masks)]
+    if width not in LARGE_WIDTHS or out_width not in LARGE_WIDTHS:
+        return [*small]
+    return [*small, *(tile for tile in LARGE_TILES if tile.fits(width, out_width, masks))]
 
 
-def _tactic(tile: Tile) -> Tactic:
+def _tactic(tile: Tile | AttentionTile) -> Tactic:
     return Tactic(str(tile), numerics="reassociated")
 
 
-def _expected(tile: Tile, heads: int, queries: int, keys: int, size: float, *, causal: bool) -> float:
+def _expected(
+    tile: Tile | AttentionTile, heads: int, queries: int, keys: int, size: float, *, causal: bool
+) -> float:
     """About how many microseconds an H200 takes beside the 2 of any such launch, fitted to what it took for heads of 64
     (`size` 1): within 15 % at most sizes.
 
@@ -167,6 +232,12 @@ def _expected(tile: Tile, heads: int, queries: int, keys: int, size: float, *, c
     """
     down = -(-queries // tile.queries)
     turns = -(-keys // tile.keys)
+    if isinstance(tile, AttentionTile):
+        items = heads * down
+        turns = turns * (0.5 + 0.5 / max(1, down)) if causal else turns
+        rounds = -(-items // (MULTIPROCESSORS * tile.resident))
+        beside = tile.groups * min(tile.resident, -(-items // MULTIPROCESSORS))
+        return rounds * (0.8 + turns * tile.keys / 128 * max(0.7, 0.5 * size * beside))
     work = size * tile.fragments * tile.octets / 4
     wait, block, share = (0.25, 0.22, 0.067) if tile.stages else (0.3, 0.25, 0.083)
     all_turns = turns * (0.5 + 0.5 / max(1, down) if causal else 1.0)

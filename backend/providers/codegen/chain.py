@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from trtn.backend.group import Group
 from trtn.backend.problem import dense_strides
 from trtn.backend.providers.codegen.family import Call, Family, Operand, Plan, Slot
+from trtn.backend.providers.codegen.tensor_map import MatrixMap
 from trtn.dsl.dims import evaluate
 from trtn.dsl.network import Layer, Tensor
 
@@ -57,7 +59,12 @@ def _moved(call: Call, slots: Sequence[Slot]) -> Call:
     def moved(slot: Slot) -> Slot:
         return replace(slots[slot.index], offset=slots[slot.index].offset + slot.offset)
 
-    return replace(call, arguments=tuple(moved(a) if isinstance(a, Slot) else a for a in call.arguments))
+    def argument(given: Any) -> Any:
+        if isinstance(given, MatrixMap):
+            return replace(given, slot=moved(given.slot))
+        return moved(given) if isinstance(given, Slot) else given
+
+    return replace(call, arguments=tuple(map(argument, call.arguments)))
 
 
 def _channels_last(tensor: Tensor, sizes: Mapping[str, int]) -> Operand:

@@ -16,7 +16,7 @@ from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic
 from trtn.dsl.dtypes import DType
 
-__all__ = ["Call", "Extent", "Family", "KernelSpec", "Operand", "Plan", "SizedFamily", "Slot", "digest", "grid_for"]
+__all__ = ["Call", "Extent", "Family", "KernelSpec", "LeadingFamily", "Operand", "Plan", "SizedFamily", "Slot", "digest", "grid_for"]
 
 Extent = tuple[int, int, int]
 
@@ -116,6 +116,15 @@ class SizedFamily(Protocol):
 
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
         """Those of use for a problem, the likeliest first, more at a higher effort (0..5)."""
+        ...
+
+
+@runtime_checkable
+class LeadingFamily(SizedFamily, Protocol):
+    """One that is the fastest at some sizes, whatever is at others."""
+
+    def leads(self, problem: Problem) -> bool:
+        """Whether it is so for a problem, as a rule."""
         ...
 
 

@@ -94,7 +94,13 @@ class PersistentTile:
         rows, columns, schedule, blocks = found.groups()
         tile = cls(int(rows), int(columns), schedule == "together", int(blocks))
         whole = tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % 64 == 0
-        if not whole or tile.blocks not in (1, 2) or tile.together and tile.rows % 128 or tile.cluster not in (1, 2, 4) or tile.sums > 192:
+        if (
+            not whole
+            or tile.blocks not in (1, 2)
+            or (tile.together and tile.rows % 128)
+            or tile.cluster not in (1, 2, 4)
+            or tile.sums > 192
+        ):
             raise TacticError(f"`{name}` is not among the tiles that there are")
         return tile
 
@@ -168,7 +174,9 @@ class PersistentSpec:
         groups, rows = self.tile.columns // WIDTH, 2 * self.tile.blocks
         each = sum(2 * BY_NAME[d].itemsize for d in self.channels.values())
         each += sum(2 * rows * BY_NAME[d].itemsize for d in self.tensors.values())
-        return groups if self.tile.sums + groups * each <= HELD else max(1, min(groups, 4 // self.tile.blocks))
+        if self.tile.sums + groups * each <= HELD:
+            return groups
+        return 1 if self.tile.sums > 128 else min(groups, 4 // self.tile.blocks)
 
     def parameters(self) -> str:
         result = C_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
@@ -268,7 +276,7 @@ class PersistentSpec:
             "  int m0, n0;",
             "  place(unit, m0, n0);",
             *self._operands(),
-            *(["  read_operands(0);"] if early else []),
+            *(["  read_operands(0);"] if early and (self.channels or self.tensors) else []),
             f"  float sums[{t.blocks}][COLUMNS / 8][4] = {{}};",
             "  int k = 0, slot = turn * stages % STAGES, phase = turn * stages / STAGES & 1, last;",
             # In this form the compiler sees that nothing but products touches the sums on the way.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,66 +10,51 @@ from trtn.backend.devices import Device
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
-from trtn.backend.providers.codegen import cluster
-from trtn.backend.providers.codegen.epilogue import epilogue_of, epilogue_refusal
+from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
+from trtn.backend.providers.codegen.gemm_choice import PARTS, PERSISTENT, SHAPES, Product, parse_tile, tiles_for
+from trtn.backend.providers.codegen.gemm_persistent import OCTETS, THREADS, PersistentSpec, PersistentTile
 from trtn.backend.providers.codegen.gemm_tile import DEPTH, PackSpec, Taps, Tile
 from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
+from trtn.backend.providers.codegen.tensor_map import MatrixMap
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.windows import actual_pads
 
-__all__ = ["FAMILY", "MatmulFamily", "parse_tile", "tiles_for"]
+__all__ = ["FAMILY", "MatmulFamily"]
 
-SHAPES = (
-    *((64, columns) for columns in (16, 32, 48, 64, 96, 128, 192)),
-    *((128, columns) for columns in (32, 64, 96, 128, 192)),
-)
-"""Rows and columns of a tile."""
-PARTS = (1, 2, 3, 4, 6, 8)
-SHARED_IN_ALL = 228 * 1024
-"""Bytes of shared memory of a multiprocessor; each block takes 1 KiB more than it asks for."""
-WHOLE = 16
-"""Stages in shared memory at most: that many hold a block's whole part of K."""
-LONG = 5
-"""Stages of a part from which on more warps may fetch."""
 OFFERED = 10
 """Tactics for a problem."""
 FEWEST_ROWS = 9
 """Fewer are a matter of reading the weight (`gemv`)."""
-MOST_WORK = 1 << 32
-"""Multiplications from which on a product is a matter of throughput, and so for libraries."""
+SMALL = 1 << 30
+"""Multiplications up to which these kernels were the fastest on an H200, or within a few percent of that."""
+BAND = 16 << 20
+"""Bytes of weight that stay in the cache while tiles pass over them."""
 ARCHITECTURE = "sm_90"
 """The only one that has these instructions."""
-_NAME = re.compile(r"(\d+)x(\d+)\.c(\d+)\.s(\d+)\.f(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """The sizes of a product: rows, columns, channels of x, taps, and the stages of K that they make."""
+class Ready:
+    """A product with its operands found: numbers among those of the group, and distances of rows in elements."""
 
-    rows: int
-    columns: int
-    channels: int
-    taps: int
-
-    @property
-    def steps(self) -> int:
-        """Stages of a tap."""
-        return -(-self.channels // DEPTH)
-
-    @property
-    def stages(self) -> int:
-        return self.taps * self.steps
+    product: Product
+    x: int
+    weight: int
+    bias: tuple[int, ...]
+    epilogue: Epilogue
+    strides: tuple[int, ...]
+    """Of x: of its rows, or of images, their rows and columns where there is a window."""
+    distances: tuple[int, ...]
+    """Of the rows of the epilogue's tensors and of the result."""
+    window: tuple[Taps, tuple[int, int]] | None
+    """With the padding above and left. None: x is a matrix."""
 
     @property
-    def work(self) -> int:
-        """Multiplications."""
-        return self.rows * self.columns * self.stages * DEPTH
-
-    @property
-    def octets(self) -> int:
-        return self.columns // 8
+    def read(self) -> tuple[int, ...]:
+        """What the epilogue reads."""
+        return (*self.bias, *self.epilogue.channels, *self.epilogue.tensors)
 
 
 class MatmulFamily:
@@ -98,111 +82,110 @@ class MatmulFamily:
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         """One of each shape, with other numbers of parts, stages and warps."""
-        stages = Product(1, *_weight_sizes(group.layers[0])).stages
+        main = group.layers[0]
+        stages = Product(1, *_weight_sizes(main)).stages
         parts = [n for n in PARTS if n <= stages]
-        tiles = (
+        tiles: list[Tile | PersistentTile] = [
             Tile(*shape, parts[n % len(parts)], 2 + n % 3, 8 if shape[0] == 64 and n % 2 else 4)
             for n, shape in enumerate(SHAPES)
-        )
+        ]
+        if not _gathers(main):
+            tiles += PERSISTENT
         return [Tactic(str(t), numerics="reassociated") for t in tiles]
 
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
         """The likeliest ways, by a model of their times."""
         if device.name != f"cuda:{ARCHITECTURE}":
             return ()
-        product = _product(problem.group.layers[0], problem.outputs[0].size)
-        if product.rows < FEWEST_ROWS or product.work > MOST_WORK:
+        main = problem.group.layers[0]
+        product = _product(main, problem.outputs[0].size)
+        if product.rows < FEWEST_ROWS:
             return ()
-        return [Tactic(str(t), numerics="reassociated") for t in tiles_for(product)[: max(1, OFFERED * effort // 3)]]
+        tiles = tiles_for(product, window=_gathers(main))[: max(1, OFFERED * effort // 3)]
+        return [Tactic(str(t), numerics="reassociated") for t in tiles]
+
+    def leads(self, problem: Problem) -> bool:
+        """Libraries' tiles leave most of the GPU idle at small products."""
+        product = _product(problem.group.layers[0], problem.outputs[0].size)
+        return FEWEST_ROWS <= product.rows and product.work <= SMALL
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
-        import numpy as np
-
-        (y,) = outputs
-        if y.size == 0:
+        if outputs[0].size == 0:
             return Plan(())
-        tile = parse_tile(tactic)
-        main, axis = group.layers[0], _axis(group.layers[0])
-        epilogue = epilogue_of(group, axis=axis)
-        number = {id(t): n for n, t in enumerate(group.inputs)}
-        at, weight_at, *bias_at = (number[id(t)] for t in main.inputs if t is not None)
-        x, weight = inputs[at], inputs[weight_at]
-        product = _product(main, y.size)
-        columns, channels = product.columns, product.channels
-        if tile.parts > product.stages:
-            raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
-        if tile.stages == 1 and tile.parts < product.stages:
-            raise TacticError("a single stage in shared memory can't be filled while it is read")
-        if x.size == 0:
-            raise TacticError("there is nothing to sum up")
-        if any(inputs[n].align < 16 for n in (*bias_at, *epilogue.channels)):
-            raise TacticError("a constant is not aligned to 16 bytes")
-        written = [_matrix(o, axis) for o in (*(inputs[n] for n in epilogue.tensors), y)]
-        window = _window(main, x, y)
-        given = (_matrix(x, axis),) if window is None else _image(x)
+        tile, ready = parse_tile(tactic), _ready(group, inputs, outputs[0])
         packed = len(inputs) + len(outputs)
-        taps = window and window[0]
-        whole = -(-product.stages // tile.parts) <= tile.stages
-        spec = GemmSpec(x.dtype.name, tile, whole, taps, bool(bias_at), epilogue.program, len(epilogue.channels))
-        places = [*y.shape[2:], *window[1]] if window else []
-        numbers = [product.rows, columns, channels, product.octets, product.stages]
-        numbers += [product.steps, *x.shape[2:], *places] if window else []
-        slots = (at, packed, *bias_at, *epilogue.channels, *epilogue.tensors, len(inputs))
-        grid = (-(-columns // tile.columns), -(-product.rows // tile.rows), tile.parts)
-        arguments = (*map(Slot, slots), *map(np.int32, (*numbers, *given, *written)))
-        call = Call(spec, grid, (tile.threads, 1, 1), arguments, tile.shared)
-        pack, count = _pack(main, product, weight, Slot(weight_at), Slot(packed))
+        if isinstance(tile, PersistentTile):
+            call = _persistent_call(tile, ready, inputs, Slot(packed))
+        else:
+            call = _shared_call(tile, ready, inputs, outputs[0], Slot(packed))
+        permuted = isinstance(tile, PersistentTile)
+        pack, count = _pack(group.layers[0], ready, inputs[ready.weight], Slot(packed), permuted)
         return Plan((call,), (2 * count,), (pack,))
 
 
 FAMILY = MatmulFamily()
 
 
-def parse_tile(name: str) -> Tile:
-    """The tile that a tactic names. Raises TacticError for a name that is none, and for a tile that does not fit."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        raise TacticError(f"`{name}` names no tile")
-    tile = Tile(*map(int, found.groups()))
-    if (tile.rows, tile.columns) not in SHAPES or tile.parts not in PARTS:
-        raise TacticError(f"`{name}` is not among the tiles that there are")
-    if not 0 < tile.stages <= WHOLE or tile.shared > cluster.SHARED or tile.warps not in (4, 8):
-        raise TacticError(f"`{name}` has too many stages or warps")
-    return tile
+def _ready(group: Group, inputs: Sequence[Operand], y: Operand) -> Ready:
+    """Raises TacticError for arrays that can't be fetched."""
+    main, axis = group.layers[0], _axis(group.layers[0])
+    epilogue = epilogue_of(group, axis=axis)
+    number = {id(t): n for n, t in enumerate(group.inputs)}
+    x, weight, *bias = (number[id(t)] for t in main.inputs if t is not None)
+    if inputs[x].size == 0:
+        raise TacticError("there is nothing to sum up")
+    if any(inputs[n].align < 16 for n in (*bias, *epilogue.channels)):
+        raise TacticError("a constant is not aligned to 16 bytes")
+    distances = tuple(_matrix(o, axis) for o in (*(inputs[n] for n in epilogue.tensors), y))
+    window = _window(main, inputs[x], y)
+    strides = (_matrix(inputs[x], axis),) if window is None else _image(inputs[x])
+    return Ready(_product(main, y.size), x, weight, tuple(bias), epilogue, strides, distances, window)
 
 
-def tiles_for(product: Product) -> list[Tile]:
-    """Tiles for a product, the likeliest first."""
-    return sorted(_candidates(product), key=lambda t: _time(product, t))
+def _shared_call(tile: Tile, ready: Ready, inputs: Sequence[Operand], y: Operand, packed: Slot) -> Call:
+    """The launch of blocks that share tiles."""
+    import numpy as np
+
+    product, window, x = ready.product, ready.window, inputs[ready.x]
+    if tile.parts > product.stages:
+        raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
+    if tile.stages == 1 and tile.parts < product.stages:
+        raise TacticError("a single stage in shared memory can't be filled while it is read")
+    whole = -(-product.stages // tile.parts) <= tile.stages
+    epilogue = ready.epilogue
+    spec = GemmSpec(
+        x.dtype.name, tile, whole, window and window[0], bool(ready.bias), epilogue.program, len(epilogue.channels)
+    )
+    places = [*y.shape[2:], *window[1]] if window else []
+    numbers = [product.rows, product.columns, product.channels, product.octets, product.stages]
+    numbers += [product.steps, *x.shape[2:], *places] if window else []
+    slots = (Slot(ready.x), packed, *map(Slot, (*ready.read, len(inputs))))
+    grid = (-(-product.columns // tile.columns), -(-product.rows // tile.rows), tile.parts)
+    arguments = (*slots, *map(np.int32, (*numbers, *ready.strides, *ready.distances)))
+    return Call(spec, grid, (tile.threads, 1, 1), arguments, tile.shared)
 
 
-def _candidates(product: Product) -> Iterator[Tile]:
-    """As many parts as leave each a stage, and stages for all of a part, or for a few of it."""
-    for shape in SHAPES:
-        for parts in PARTS:
-            if parts > product.stages:
-                continue
-            part = -(-product.stages // parts)
-            fits = cluster.SHARED // (Tile(*shape, parts, 1).stage + 16)
-            for stages in sorted({min(part, fits, WHOLE), min(part, 4)}, reverse=True):
-                yield Tile(*shape, parts, stages)
-                if part >= LONG and shape[0] == 64:
-                    yield Tile(*shape, parts, stages, 8)
+def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operand], packed: Slot) -> Call:
+    """The launch of blocks that finish one tile after another."""
+    import numpy as np
 
-
-def _time(product: Product, tile: Tile) -> float:
-    """About how many microseconds a launch takes after another one: a sum fitted to measurements on an H200, of use for ranking only."""
-    blocks = -(-product.rows // tile.rows) * -(-product.columns // tile.columns) * tile.parts
-    part = -(-product.stages // tile.parts)
-    resident = max(1, min(SHARED_IN_ALL // (tile.shared + 1024), 2048 // tile.threads))
-    waves = -(-blocks // (MULTIPROCESSORS * resident))
-    met = 0.4 + 0.17 * tile.parts if tile.parts > 1 else 0.0
-    fetched = waves * part * (0.07 if tile.warps == 4 else 0.05) + blocks * part * tile.stage / 7.2e6
-    finished = -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / 6800
-    refilled = 0.36 if part > tile.stages else 0.0
-    return 1.9 * (waves - 1) + met + fetched + finished + refilled + 0.03 * (tile.warps - 4)
+    product, x = ready.product, inputs[ready.x]
+    (distance,) = ready.strides if ready.window is None else (-1,)
+    if product.rows > 1 and distance < product.channels:
+        raise TacticError("its rows are gathered, or overlap")
+    epilogue = ready.epilogue
+    spec = PersistentSpec(x.dtype.name, tile, bool(ready.bias), epilogue.program, len(epilogue.channels))
+    below, beside = -(-product.rows // (tile.rows * tile.cluster)), -(-product.columns // tile.columns)
+    band = max(1, min(beside, BAND // (2 * tile.columns * product.channels)))
+    rows = MatrixMap(
+        Slot(ready.x), x.dtype.name, product.rows, product.channels, max(distance, product.channels), tile.rows
+    )
+    slots = (rows, packed, *map(Slot, (*ready.read, len(inputs))))
+    numbers = (product.rows, product.columns, _octets(product, True), product.stages, below, beside, band)
+    grid = (min(below * beside, MULTIPROCESSORS // tile.cluster), 1, tile.cluster)
+    return Call(spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), tile.shared)
 
 
 def _axis(main: Layer) -> int:
@@ -263,14 +246,29 @@ def _window(main: Layer, x: Operand, y: Operand) -> tuple[Taps, tuple[int, int]]
     return Taps((high, wide), (down, across), (apart, aside)), (pads[0], pads[1])
 
 
-def _pack(main: Layer, product: Product, weight: Operand, source: Slot, target: Slot) -> tuple[Call, int]:
+def _gathers(main: Layer) -> bool:
+    """Whether a layer has a window at any sizes."""
+    weight, attrs = main.inputs[1], main.attrs
+    assert weight is not None and weight.weight is not None
+    if main.op.name == "linear":
+        return False
+    return any(d != 1 for d in (*weight.weight.shape[2:], *attrs["strides"])) or any(attrs["pads"])
+
+
+def _octets(product: Product, permuted: bool) -> int:
+    """Eights of packed columns."""
+    return -(-product.octets // OCTETS) * OCTETS if permuted else product.octets
+
+
+def _pack(main: Layer, ready: Ready, weight: Operand, target: Slot, permuted: bool) -> tuple[Call, int]:
     """The call that packs the weight, and how many elements it makes."""
     import numpy as np
 
-    count = product.stages * product.octets * 8 * DEPTH
+    product, octets = ready.product, _octets(ready.product, permuted)
+    count = product.stages * octets * 8 * DEPTH
     conv = main.op.name == "conv"
     strides: tuple[Any, ...] = weight.strides if conv else (*weight.strides[::-1], 0, 0)
-    spec = PackSpec(weight.dtype.name, weight.shape[3] if conv else 1)
-    sizes = map(np.int32, (product.octets, product.steps, product.columns, product.channels))
-    arguments = (source, target, np.uint32(count), *sizes, *map(np.int64, strides))
+    spec = PackSpec(weight.dtype.name, weight.shape[3] if conv else 1, permuted)
+    sizes = map(np.int32, (octets, product.steps, product.columns, product.channels))
+    arguments = (Slot(ready.weight), target, np.uint32(count), *sizes, *map(np.int64, strides))
     return Call(spec, grid_for(count, 256), (256, 1, 1), arguments), count

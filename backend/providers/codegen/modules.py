@@ -20,6 +20,7 @@ __all__ = [
     "compile_all",
     "compile_cubin",
     "cubin_of",
+    "is_at_hand",
     "load_kernel",
     "nvrtc_version",
     "unavailable",
@@ -89,6 +90,16 @@ def cubin_of(spec: KernelSpec, architecture: str, binaries: Binaries) -> bytes:
     return _compile(spec, architecture) if found is None else found
 
 
+def is_at_hand(spec: KernelSpec, architecture: str, binaries: Binaries) -> bool:
+    """Whether a kernel's machine code is there without compiling."""
+    key = binary_key(spec, architecture)
+    return key in _compiled or binaries.find(key) is not None
+
+
+_compiled: set[BinaryKey] = set()
+"""What was compiled in this process."""
+
+
 @lru_cache(maxsize=4096)
 def binary_key(spec: KernelSpec, architecture: str) -> BinaryKey:
     """Under what a kernel's machine code is kept."""
@@ -108,4 +119,6 @@ def _load(cubin: bytes) -> Any:
 @lru_cache(maxsize=4096)
 def _compile(spec: KernelSpec, architecture: str) -> bytes:
     suffix = "a" if getattr(spec, "accelerated", False) else ""
-    return compile_cubin(spec.source(), architecture + suffix)[0]
+    cubin = compile_cubin(spec.source(), architecture + suffix)[0]
+    _compiled.add(binary_key(spec, architecture))
+    return cubin

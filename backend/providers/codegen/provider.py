@@ -13,13 +13,15 @@ from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import modules
-from trtn.backend.providers.codegen.family import Family, KernelSpec, Plan, SizedFamily
+from trtn.backend.providers.codegen.family import Family, KernelSpec, LeadingFamily, Plan, SizedFamily
 from trtn.backend.providers.codegen.kernel import CodegenKernel, operands_of
 
 __all__ = ["CodegenProvider", "families"]
 
 REVISION = "2"
 """Goes up with every change of what is generated."""
+NEXT = 4
+"""So many of the likeliest tactics are about as fast as the first."""
 OLDEST = 80
 """The compute capability from which on the instructions used are there (conversions to bf16, max with NaN)."""
 
@@ -64,15 +66,28 @@ class CodegenProvider:
         ]
 
     def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
-        """What was chosen serves any sizes; but a family whose ways depend on them may know better ones for these."""
-        if chosen is None:
-            return None
-        name = chosen.name.partition(".")[0]
+        """What was chosen serves any sizes; but a family whose ways depend on them may know better ones for these, and
+        may lead at these where another provider did at others."""
+        name = "" if chosen is None else chosen.name.partition(".")[0]
         for family in families():
-            if family.name == name and isinstance(family, SizedFamily):
-                likely = [Tactic(f"{name}.{t.name}") for t in family.tactics_for(problem, device, 3)]
-                return chosen if chosen in likely else next(iter(likely), None)
+            if not isinstance(family, SizedFamily) or family.refusal(problem.group):
+                continue
+            leads = isinstance(family, LeadingFamily) and family.leads(problem)
+            if family.name == name or (chosen is None and leads):
+                likely = [Tactic(f"{family.name}.{t.name}") for t in family.tactics_for(problem, device, 3)]
+                return chosen if chosen in likely else self._at_hand(problem, likely, device)
         return chosen
+
+    def _at_hand(self, problem: Problem, likely: Sequence[Tactic], device: Device) -> Tactic | None:
+        """The likeliest tactic, but one of the next where that saves a compilation."""
+        architecture = device.name.removeprefix("cuda:")
+        for tactic in likely[:NEXT]:
+            with suppress(TacticError):
+                plan = _plan(problem, tactic)
+                calls = (*plan.once, *plan.calls)
+                if all(modules.is_at_hand(c.spec, architecture, device.binaries) for c in calls):
+                    return tactic
+        return next(iter(likely), None)
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> CodegenKernel:
         self._wait()

@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from trtn.dsl.dtypes import DType
 
-__all__ = ["BYTE", "F32", "I1", "I16", "I32", "I64", "NAME", "POINTER", "Emitter", "Loop", "memory_type"]
+__all__ = ["BYTE", "F32", "I1", "I16", "I32", "I64", "NAME", "POINTER", "Emitter", "Loop", "addresses_in", "memory_type"]
 
 I1, BYTE, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32 = ir.FloatType()
@@ -43,17 +43,19 @@ class Emitter:
     The arrays that are written overlap no others.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, more: Sequence[Any] = ()) -> None:
+        """The body has arguments of the types `more` besides."""
         self.module = ir.Module(NAME)
         self.module.triple = ""
-        inner = ir.Function(self.module, ir.FunctionType(I32, [POINTER] * (count + 1)), "body")
+        inner = ir.Function(self.module, ir.FunctionType(I32, [*[POINTER] * (count + 1), *more]), "body")
         inner.linkage = "internal"
         inner.attributes.add("alwaysinline")
-        for pointer in inner.args:
+        for pointer in inner.args[: count + 1]:
             pointer.add_attribute("noalias")
-        self.pointers: Sequence[Any] = inner.args[:-1]
+        self.pointers: Sequence[Any] = inner.args[:count]
+        self.more: Sequence[Any] = inner.args[count + 1 :]
         self.numbers: list[int] = []
-        self._table = inner.args[-1]
+        self._table = inner.args[count]
         self._entry = inner.append_basic_block()
         self.b: Any = ir.IRBuilder(inner.append_basic_block())
         self._enter(inner, count + 1)
@@ -62,8 +64,7 @@ class Emitter:
         """The function that is called: it takes the addresses from an array."""
         outer = ir.Function(self.module, ir.FunctionType(I32, [POINTER]), NAME)
         b = ir.IRBuilder(outer.append_basic_block())
-        slots = [b.gep(outer.args[0], [I64(n)], source_etype=I64) for n in range(count)]
-        b.ret(b.call(inner, [b.load(slot, typ=POINTER) for slot in slots]))
+        b.ret(b.call(inner, addresses_in(b, outer.args[0], count)))
 
     def text(self) -> str:
         """The module, with the function ended."""
@@ -202,6 +203,12 @@ class Emitter:
         return self.b.shuffle_vector(
             single, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None)
         )
+
+
+def addresses_in(b: Any, table: Any, count: int) -> list[Any]:
+    """The first `count` addresses of an array of them."""
+    slots = [b.gep(table, [I64(n)], source_etype=I64) for n in range(count)]
+    return [b.load(slot, typ=POINTER) for slot in slots]
 
 
 def _size(element: Any) -> int:

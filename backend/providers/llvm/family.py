@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Packing", "Unfit", "Written"]
+__all__ = ["Packing", "Room", "Unfit", "Written"]
 
-Packing = tuple[int, str, Callable[[Any], Any]]
-"""An input that the kernel takes in another form: its number, the form's name, what makes it."""
+Room = Callable[[int], Any]
+"""Memory of so many bytes, uint8 from a multiple of 64 on: `Device.room`."""
+Packing = tuple[int, str, Callable[[Any, Room], Any]]
+"""An input that the kernel takes in another form: its number, the form's name, what makes it of the plain one."""
 
 
 class Unfit(Exception):
@@ -25,3 +27,5 @@ class Written:
     numbers: Sequence[int]
     packings: Sequence[Packing] = ()
     workspace: int = 0
+    expected: bool = True
+    """Whether it is expected to be faster than other providers' kernels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ class LlvmKernel:
         return {self._key: self._code}
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
-        packed = [self._device.packed(inputs[n], form, make) for n, form, make in self._packings]
+        room = self._device.room
+        packed = [self._device.packed(inputs[n], form, partial(make, room=room)) for n, form, make in self._packings]
         arrays = [*inputs, *outputs, *packed]
         if self.workspace:
             arrays.append(workspace)

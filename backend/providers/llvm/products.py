@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from trtn.backend.machine_code import has_feature
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I16, I32, I64, POINTER, Emitter
+from trtn.backend.providers.llvm.family import Room
 
 __all__ = ["BLOCK", "blocks_of", "pack_columns", "pack_numbers", "pairs_of", "write_product", "write_quantize"]
 
@@ -35,7 +36,7 @@ def blocks_of(columns: int) -> int:
     return -(-columns // BLOCK)
 
 
-def pack_columns(levels: Any) -> Any:
+def pack_columns(levels: Any, room: Room) -> Any:
     """[D, K, N] of i8, or of u8 (less 128), as [D, tiles, pairs, 16, 2]."""
     signed = levels if levels.dtype == np.int8 else (levels.astype(np.int16) - 128).astype(np.int8)
     directions, terms, columns = signed.shape
@@ -43,19 +44,26 @@ def pack_columns(levels: Any) -> Any:
     whole = np.zeros((directions, 2 * pairs, width), np.int8)
     whole[:, :terms, :columns] = signed
     tiles = whole.reshape(directions, pairs, 2, width // TILE, TILE)
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
+    return _placed(tiles.transpose(0, 3, 1, 4, 2), room)
 
 
-def pack_numbers(columns: int, dtype: Any, less: int = 0) -> Callable[[Any], Any]:
+def pack_numbers(columns: int, dtype: Any, less: int = 0) -> Callable[[Any, Room], Any]:
     """Makes scales or zero points, [D] or [D, N], one for each column of each block; `less` is taken from them."""
 
-    def make(values: Any) -> Any:
+    def make(values: Any, room: Room) -> Any:
         each = values.astype(dtype).reshape(len(values), -1) - dtype(less)
         whole = np.zeros((len(values), blocks_of(columns) * BLOCK), dtype)
         whole[:, :columns] = each
-        return whole
+        return _placed(whole, room)
 
     return make
+
+
+def _placed(array: Any, room: Room) -> Any:
+    """A copy in C order in memory of `room`."""
+    copy = room(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 @dataclass(frozen=True, slots=True)

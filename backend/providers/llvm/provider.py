@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from trtn.backend import machine_code
@@ -12,6 +12,7 @@ from trtn.backend.devices import Device
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
+from trtn.backend.providers.onednn import library as onednn
 
 if TYPE_CHECKING:
     from trtn.backend.providers.llvm.family import Written
@@ -21,23 +22,26 @@ __all__ = ["PROVIDER", "LlvmProvider"]
 
 _log = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = 2
 """Goes up with every change of what a tactic's name stands for."""
-LOOPS = Tactic("loops", numerics="reassociated")
 LARGEST = 1 << 21
 """Elements of the results beyond which a library's threads, even over several passes, are faster than one thread."""
 OPS: Mapping[str, frozenset[str] | None] = {
+    "conv": frozenset({"conv"}),
     "copy": frozenset({"concat", "embedding", "gather", "pad"}),
+    "gemm": None,
     "pointwise": None,
     "recurrent": frozenset({"dynamic_quantize_lstm"}),
     "reference": frozenset({"dequantize_linear", "dynamic_quantize_linear", "quantize_linear"}),
     "view": None,
 }
 """The ops that there are kernels for, by kind of group; None for all of them that turn out to have instructions."""
+Writer = Callable[[Problem], "Written"]
 
 
 class LlvmProvider:
-    """Small steps, and steps that no library has, as machine code of their own. One thread runs a kernel."""
+    """Products of f32 with constant matrices on all threads; small steps, and steps that no library has, on one: as
+    machine code of their own."""
 
     name = "llvm"
     after: frozenset[str] = frozenset({"onednn", "reference"})
@@ -59,48 +63,65 @@ class LlvmProvider:
         return ""
 
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
-        if self.refusal(problem.group) or sum(o.size for o in problem.outputs) > LARGEST:
+        if self.refusal(problem.group):
             return ()
-        try:
-            _write(problem)
-        except TacticError as e:
-            _log.debug("%s: %s", problem, e)
-            return ()
-        return (LOOPS,)
+        return [
+            Tactic(name, numerics="reassociated")
+            for name, write in _writers()[problem.group.kind].items()
+            if _is_offered(problem, name, write, effort)
+        ]
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> LlvmKernel:
         from trtn.backend.providers.llvm.kernel import LlvmKernel
 
-        if tactic.name != LOOPS.name or self.refusal(problem.group):
+        write = None if self.refusal(problem.group) else _writers()[problem.group.kind].get(tactic.name)
+        if write is None:
             raise TacticError(f"there is no tactic `{tactic.name}` for {problem.group.kind} groups")
-        return LlvmKernel(_write(problem), device)
+        return LlvmKernel(_written(problem, write), device)
 
 
 PROVIDER = LlvmProvider()
 
 
-def _write(problem: Problem) -> Written:
+def _is_offered(problem: Problem, name: str, write: Writer, effort: int) -> bool:
+    """Whether there is a kernel, and it is, or will be found to be, worth it."""
+    if name == "loops" and sum(o.size for o in problem.outputs) > LARGEST:
+        return False
+    try:
+        written = _written(problem, write)
+    except TacticError as e:
+        _log.debug("%s %s: %s", problem, name, e)
+        return False
+    return written.expected or effort > 0 or onednn.unavailable() is not None
+
+
+def _written(problem: Problem, write: Writer) -> Written:
     """The kernel's text. Raises TacticError."""
     from trtn.backend.providers.llvm.family import Unfit
 
     try:
-        return _writers()[problem.group.kind](problem)
+        return write(problem)
     except Unfit as e:
         raise TacticError(str(e)) from None
 
 
 @cache
-def _writers() -> Mapping[str, Callable[[Problem], Written]]:
-    """What writes the kernels of each kind of group. These modules need llvmlite."""
+def _writers() -> Mapping[str, Mapping[str, Writer]]:
+    """What writes the kernels of each kind of group, by tactic, the best guess first. These modules need llvmlite."""
     from trtn.backend.providers.llvm.copies import write_copy, write_view
+    from trtn.backend.providers.llvm.gemm.problems import write_pixels, write_rows
     from trtn.backend.providers.llvm.pointwise import write_pointwise
     from trtn.backend.providers.llvm.quantize import write_quantization
     from trtn.backend.providers.llvm.recurrent import write_dynamic_lstm
+    from trtn.backend.providers.llvm.winograd import write_winograd
+    from trtn.backend.providers.llvm.winograd_shape import TILES
 
     return {
-        "copy": write_copy,
-        "pointwise": write_pointwise,
-        "recurrent": write_dynamic_lstm,
-        "reference": write_quantization,
-        "view": write_view,
+        "conv": {"pixels": write_pixels, **{f"winograd{m}": partial(write_winograd, m) for m in TILES}},
+        "copy": {"loops": write_copy},
+        "gemm": {"panels": write_rows},
+        "pointwise": {"loops": write_pointwise},
+        "recurrent": {"loops": write_dynamic_lstm},
+        "reference": {"loops": write_quantization},
+        "view": {"loops": write_view},
     }

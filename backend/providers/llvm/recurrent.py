@@ -10,7 +10,7 @@ import numpy as np
 
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.backend.providers.llvm import functions as f
-from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER, Emitter
+from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER
 from trtn.backend.providers.llvm.family import Packing, Unfit, Written
 from trtn.backend.providers.llvm.products import (
     BLOCK,
@@ -21,6 +21,7 @@ from trtn.backend.providers.llvm.products import (
     write_product,
     write_quantize,
 )
+from trtn.backend.providers.llvm.team import TeamEmitter
 from trtn.dsl.network import Layer, Tensor
 
 __all__ = ["write_dynamic_lstm"]
@@ -53,8 +54,8 @@ def _refuse(layer: Layer) -> None:
 
 
 class _Writer:
-    """Inside, states lie as [batch, hidden] and what goes into the gates as [steps * batch, width], a direction after
-    the other; gates are in the order i, o, f, c."""
+    """Inside, states lie as [batch, hidden] and what goes into the gates as [steps * batch, width]; gates are in the order
+    i, o, f, c. Each direction is one thread's, and has a workspace of its own."""
 
     def __init__(self, problem: Problem, layer: Layer) -> None:
         self.problem = problem
@@ -105,7 +106,7 @@ class _Writer:
         return found
 
     def _workspace(self) -> list[int]:
-        """Bytes of the parts of the workspace: levels and sums of x, of h; projected and added products; h and c."""
+        """Bytes of the parts of a direction's workspace: levels and sums of x, of h; projected and added products; h and c."""
         rows, hidden = self.steps * self.batch, self.hidden
         sizes = [
             rows * 4 * pairs_of(self.features),
@@ -122,12 +123,8 @@ class _Writer:
     # --- the text ---
 
     def write(self) -> Written:
-        e = Emitter(len(self.arrays) + len(self.packings) + 1)
+        e = TeamEmitter(len(self.arrays) + len(self.packings) + 1, alone=len(self.backwards) == 1)
         self.e = e
-        base = e.pointers[-1]
-        self.parts = []
-        for n in range(len(self._sized)):
-            self.parts.append(e.at(base, self.e.given(sum(self._sized[:n])), BYTE))
         self.packed = e.pointers[len(self.arrays) : -1]
         self.steps_value, self.batch_value = self.e.given(self.steps), self.e.given(self.batch)
         self.product = write_product(e, self.width)
@@ -136,15 +133,19 @@ class _Writer:
         quantize_x = write_quantize(e, self.features, x.strides[2])
         same = (self.features, x.strides[2]) == (self.hidden, 1)
         self.quantize_h = quantize_x if same else write_quantize(e, self.hidden, 1)
-        levels, totals = self.parts[:2]
         number = self._input(_X)
         assert number is not None
         strides = [self.e.given(x.strides[axis]) for axis in (self.steps_axis, self.batch_axis)]
-        where = (e.pointers[number], levels, totals, self.steps_value, self.batch_value, *strides)
-        scale = e.b.call(quantize_x, where)
         for direction, back in enumerate(self.backwards):
-            self._direction(direction, back, scale)
-        return Written(e.text(), e.numbers, self.packings, sum(self._sized))
+            own = e.b.icmp_unsigned("==", e.b.urem(I64(direction), e.team), e.member)
+            starts = [sum(self._sized[:n], direction * sum(self._sized)) for n in range(len(self._sized))]
+            places = [e.given(start) for start in starts]
+            with e.b.if_then(own):
+                self.parts = [e.at(e.pointers[-1], place, BYTE) for place in places]
+                levels, totals = self.parts[:2]
+                where = (e.pointers[number], levels, totals, self.steps_value, self.batch_value, *strides)
+                self._direction(direction, back, e.b.call(quantize_x, where))
+        return Written(e.text(), e.numbers, self.packings, len(self.backwards) * sum(self._sized))
 
     def _multiply(self, which: int, direction: int, terms: int, scale: Any, into: Any, rows: Any) -> None:
         """Rows times w (`which` 0) or r (1)."""

@@ -1,290 +1,319 @@
-"""3x3 convolutions with stride 1, channels last, by Winograd's minimal filtering, in blocks of tiles that stay in cache.
+"""3x3 convolutions with stride 1 by Winograd's minimal filtering, in blocks of tiles that stay in the second cache.
 
-A block of tiles is transformed, multiplied with one chunk of the filters after another (n^2 small matrix products), and
-each chunk's results are transformed back and finished.
+The patches of a block are transformed; then, for one chunk of the filters after another, come the n^2 products by
+positions, and their results are transformed back and finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from llvmlite import ir
 
-from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import ArrayLayout, Problem
-from trtn.backend.providers.llvm.emitter import F32, I32, I64, POINTER, Emitter
-from trtn.backend.providers.llvm.expressions import EXPRESSIONS, Site, refusal
+from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Unfit, Written
-from trtn.backend.providers.llvm.winograd_transforms import LANES, PANEL, pack_filters, write_input, write_output
-from trtn.dsl.ops.windows import actual_pads
+from trtn.backend.providers.llvm.gemm.blocks import heights, write_block
+from trtn.backend.providers.llvm.gemm.epilogue import Epilogue, Operand
+from trtn.backend.providers.llvm.gemm.microkernel import Spot
+from trtn.backend.providers.llvm.gemm.threads import parallel_for
+from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
+from trtn.backend.providers.llvm.winograd_shape import FILTER, WinogradShape, best_tile, shape_of
+from trtn.backend.providers.llvm.winograd_transforms import pack_filters, write_input, write_output, write_patch
 
 __all__ = ["write_winograd"]
 
+BLOCK = 24
+"""Tiles of a block, about."""
 CHUNK = 4
-WIDTH = CHUNK * PANEL
-ROWS = 6
-UNROLL = 4
-_VECTOR = ir.VectorType(F32, LANES)
-VOID = ir.VoidType()
+"""Panels of a chunk of the filters."""
+RUN = 256
+"""Terms of a panel that stay in the first cache."""
+BALANCED = 4
+"""Blocks for each thread from which on they share the work evenly enough."""
 
 
-def write_product(e: Emitter) -> Any:
-    """(a, lda, b, c, ldc, k, rows): c[rows, PANEL] = a[rows, k] b[k, PANEL]"""
-    tiles = [_write_tile(e, rows) for rows in range(1, ROWS + 1)]
-    with e.function("rows", [POINTER, I64, POINTER, POINTER, I64, I64, I64], VOID) as made:
-        a, lda, panel, c, ldc, k, rows = made.args
-        b = e.b
-        groups = b.udiv(b.add(rows, I64(ROWS - 1)), I64(ROWS))
-        with e.loop(groups) as group:
-            first = b.udiv(b.mul(group.index, rows), groups)
-            end = b.udiv(b.mul(b.add(group.index, I64(1)), rows), groups)
-            last = b.append_basic_block()
-            switch = b.switch(b.sub(end, first), last)
-            for n, tile in enumerate(tiles, 1):
-                block = b.append_basic_block()
-                switch.add_case(I64(n), block)
-                b.position_at_end(block)
-                b.call(tile, [e.at(a, b.mul(first, lda), F32), lda, panel, e.at(c, b.mul(first, ldc), F32), ldc, k])
-                b.branch(last)
-            b.position_at_end(last)
-        b.ret_void()
-    return made
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How the work is cut: units of a block of tiles times a part of the chunks. What it has to do with the number of
+    threads changes no result: each is computed alike in any block."""
+
+    blocks: int
+    parts: int
+    threads: int
+    """How many may be at work: each has scratch memory of its own."""
+
+    @classmethod
+    def of(cls, tiles: int, chunks: int, threads: int) -> _Cut:
+        blocks = -(-tiles // BLOCK)
+        parts = 1
+        if blocks < BALANCED * threads:
+            # Patches are transformed once for each part: a few percent of the work.
+            parts = min(chunks, threads)
+        blocks = min(blocks + -blocks * parts % threads, tiles)
+        return cls(blocks, parts, min(threads, blocks * parts))
+
+    def rows(self, tiles: int) -> tuple[int, int]:
+        """The fewest and the most tiles that a block has."""
+        return tiles // self.blocks, -(-tiles // self.blocks)
 
 
-def _write_tile(e: Emitter, rows: int) -> Any:
-    with e.function(f"tile{rows}", [POINTER, I64, POINTER, POINTER, I64, I64], VOID) as made:
-        a, lda, panel, c, ldc, k = made.args
-        b = e.b
-        zero = ir.Constant(_VECTOR, [F32(0.0)] * LANES)
-        starts = [e.at(a, b.mul(lda, I64(r)), F32) for r in range(rows)]
-        with e.loop(b.udiv(k, I64(UNROLL)), [zero] * (rows * 2)) as loop:
-            sums = list(loop.carried)
-            for u in range(UNROLL):
-                at = b.add(b.mul(loop.index, I64(UNROLL)), I64(u))
-                row = e.at(panel, b.mul(at, I64(PANEL)), F32)
-                right = [e.load_vector(row, I64(LANES * h), F32, LANES) for h in range(2)]
-                for r in range(rows):
-                    left = e.splat(e.load(starts[r], at, F32), LANES)
-                    for h in range(2):
-                        sums[2 * r + h] = e.intrinsic("fma", left, right[h], sums[2 * r + h])
-            loop.carried = sums
-        for r in range(rows):
-            row = e.at(c, b.mul(ldc, I64(r)), F32)
-            for h in range(2):
-                e.store_vector(loop.carried[2 * r + h], row, I64(LANES * h), F32)
-        b.ret_void()
-    return made
+def write_winograd(m: int, problem: Problem) -> Written:
+    """A conv group by tiles of m x m results. Raises Unfit."""
+    tile = host_tile()
+    if tile is None:
+        raise Unfit("no fused multiply-adds over vectors here")
+    return _Writer(problem, shape_of(problem), m, tile).write()
 
 
-@dataclass(frozen=True)
-class Geometry:
-    m: int
-    batch: int
-    channels: int
-    filters: int
-    before: tuple[int, int]
-    high: tuple[int, int]
-    out: tuple[int, int]
+class _Writer:
+    def __init__(self, problem: Problem, shape: WinogradShape, m: int, tile: Tile) -> None:
+        if shape.channels % tile.lanes or shape.filters % tile.lanes:
+            raise Unfit("channels that don't fill vectors")
+        self.problem, self.shape, self.m, self.tile = problem, shape, m, tile
+        self.n = m + FILTER - 1
+        self.positions = self.n**2
+        self.tiles = shape.tiles(m)
+        self.panels = tile.panels(shape.filters)
+        self.chunks = -(-self.panels // CHUNK)
+        self.width = CHUNK * tile.columns
+        self.cut = _Cut.of(self.tiles, self.chunks, _cores())
+        self.epilogue = _epilogue(problem)
+        # Rows that are no power of two apart, so that they don't share the sets of a cache.
+        self.position = shape.channels + tile.columns
+        most = self.cut.rows(self.tiles)[1]
+        self.scratch = {
+            "patches": most * self.positions * self.position,
+            "products": most * self.positions * self.width,
+            "patch": self.positions * shape.channels,
+            "results": m * m * self.width,
+            "starts": 2 * most,
+        }
+        """Elements of f32 of each thread's scratch memory, by what for."""
 
-    @property
-    def tiles(self) -> tuple[int, int]:
-        return -(-self.out[0] // self.m), -(-self.out[1] // self.m)
+    def write(self) -> Written:
+        problem, shape, tile = self.problem, self.shape, self.tile
+        layer, group = problem.group.layers[0], problem.group
+        number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
+        x, w = (number[id(t)] for t in layer.inputs[:2])
+        arrays = len(number)
+        e = self.e = Emitter(arrays + 2)
+        self.input = write_input(e, self.m, tile.lanes)
+        self.output = write_output(e, self.m, tile.lanes, self.width)
+        self.patch = write_patch(e, self.n, tile.lanes)
+        rows = self.cut.rows(self.tiles)
+        self.block = write_block(e, tile, heights(tile, rows), None, ragged=False)
+        self.finish = self._write_finish()
+        strides = problem.inputs[x].strides
+        size = sum(-(-n // 16) * 16 for n in self.scratch.values())
+        counter = e.table(1)
+        e.store(I64(0), counter, I64(0), I64)
+        numbers = {
+            "image": strides[0],
+            "row": strides[2],
+            "column": strides[3],
+            "height": shape.size[0],
+            "width": shape.size[1],
+            "top": shape.before[0],
+            "left": shape.before[1],
+            "down": shape.grid(self.m)[0],
+            "across": shape.grid(self.m)[1],
+            "out_height": shape.out[0],
+            "out_width": shape.out[1],
+            "out_stride": _pixel_stride(problem.outputs[0]),
+            "channels": shape.channels,
+            "filters": shape.filters,
+            "panels": self.panels,
+            "chunks": self.chunks,
+            "tiles": self.tiles,
+            "blocks": self.cut.blocks,
+            "parts": self.cut.parts,
+            "position": self.position,
+            "size": size,
+            **{f"at_{name}": at for name, at in zip(self.scratch, self._offsets(), strict=True)},
+        }
+        values = {
+            "x": e.pointers[x],
+            "y": e.pointers[arrays - 1],
+            "packed": e.pointers[arrays],
+            "scratch": e.pointers[arrays + 1],
+            "context": self._context(),
+            "counter": counter,
+            **{name: e.given(value) for name, value in numbers.items()},
+        }
+        parallel_for(e, e.given(self.cut.threads), list(values.values()), partial(self._work, list(values)))
+        form = f"winograd{self.m}:{tile.columns}:{CHUNK}"
+        packing = (w, form, partial(pack_filters, self.m, tile.columns, CHUNK))
+        expected = self.m == best_tile(shape)
+        return Written(e.text(), e.numbers, [packing], 4 * size * self.cut.threads, expected)
+
+    def _context(self) -> Any:
+        """What the epilogue reads: address and row stride of each operand."""
+        e, operands = self.e, self.epilogue.operands
+        context = e.table(2 * len(operands))
+        for n, operand in enumerate(operands):
+            e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
+            e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
+        return context
+
+    def _offsets(self) -> list[int]:
+        """Where each part of the scratch memory starts: at a cache line."""
+        return [0, *accumulate(-(-n // 16) * 16 for n in self.scratch.values())][:-1]
+
+    def _work(self, names: Sequence[str], thread: Any, given: Sequence[Any]) -> None:
+        """A thread's turn: units, until there are none left."""
+        e, b = self.e, self.e.b
+        v = dict(zip(names, given, strict=True))
+        own = e.at(v["scratch"], b.mul(thread, v["size"]), F32)
+        v |= {name: e.at(own, v[f"at_{name}"], F32) for name in self.scratch}
+        units = b.mul(v["blocks"], v["parts"])
+        head, inside, after = (b.append_basic_block() for _ in range(3))
+        b.branch(head)
+        b.position_at_end(head)
+        unit = b.atomic_rmw("add", v["counter"], I64(1), "monotonic")
+        b.cbranch(b.icmp_unsigned("<", unit, units), inside, after)
+        b.position_at_end(inside)
+        block, part = b.udiv(unit, v["parts"]), b.urem(unit, v["parts"])
+        first, end = self._share(v["tiles"], block, v["blocks"])
+        v |= {"first": first, "count": b.sub(end, first)}
+        self._transform(v)
+        begin, end = self._share(v["chunks"], part, v["parts"])
+        with e.loop(b.sub(end, begin)) as chunk:
+            self._chunk(v, b.add(begin, chunk.index))
+        b.branch(head)
+        b.position_at_end(after)
+
+    def _share(self, total: Any, number: Any, parts: Any) -> tuple[Any, Any]:
+        """Where a part of a total begins and ends; parts are the same but for one."""
+        b = self.e.b
+        return b.udiv(b.mul(number, total), parts), b.udiv(b.mul(b.add(number, I64(1)), total), parts)
+
+    def _place(self, v: Mapping[str, Any], tile: Any) -> tuple[Any, Any, Any]:
+        """A tile's image, and the first row and column of its results."""
+        b = self.e.b
+        each = b.mul(v["down"], v["across"])
+        rest = b.urem(tile, each)
+        return (
+            b.udiv(tile, each),
+            b.mul(b.udiv(rest, v["across"]), I64(self.m)),
+            b.mul(b.urem(rest, v["across"]), I64(self.m)),
+        )
+
+    def _transform(self, v: Mapping[str, Any]) -> None:
+        """The patches of a block."""
+        e, b, n = self.e, self.e.b, self.n
+        vectors = b.udiv(v["channels"], I64(self.tile.lanes))
+        with e.loop(v["count"]) as each:
+            image, top, left = self._place(v, b.add(v["first"], each.index))
+            top, left = b.sub(top, v["top"]), b.sub(left, v["left"])
+            start = e.at(v["x"], b.mul(image, v["image"]), F32)
+            target = e.at(v["patches"], b.mul(each.index, b.mul(v["position"], I64(self.positions))), F32)
+            bounds = [
+                b.icmp_signed(">=", top, I64(0)),
+                b.icmp_signed(">=", left, I64(0)),
+                b.icmp_signed("<=", b.add(top, I64(n)), v["height"]),
+                b.icmp_signed("<=", b.add(left, I64(n)), v["width"]),
+            ]
+            with b.if_else(b.and_(b.and_(*bounds[:2]), b.and_(*bounds[2:]))) as (inside, outside):
+                with inside:
+                    source = e.at(start, b.add(b.mul(top, v["row"]), b.mul(left, v["column"])), F32)
+                    b.call(self.input, [source, v["row"], v["column"], target, v["position"], vectors])
+                with outside:
+                    image_of = [v[name] for name in ("row", "column", "height", "width")]
+                    b.call(self.patch, [start, *image_of, top, left, v["patch"], vectors])
+                    step = b.mul(v["channels"], I64(n))
+                    b.call(self.input, [v["patch"], step, v["channels"], target, v["position"], vectors])
+
+    def _chunk(self, v: Mapping[str, Any], chunk: Any) -> None:
+        """The products of a block with a chunk of the filters, and what becomes of them."""
+        e, b, tile = self.e, self.e.b, self.tile
+        row = self.positions * self.width
+        panel = b.mul(chunk, I64(CHUNK))
+        panels = _least(e, b.sub(v["panels"], panel), I64(CHUNK))
+        columns = b.mul(panels, I64(tile.columns))
+        stride = b.mul(v["channels"], I64(tile.columns))
+        packed = e.at(v["packed"], b.mul(b.mul(panel, I64(self.positions)), stride), F32)
+        none = ir.Constant(POINTER, None)
+        with e.loop(self.positions) as position:
+            with e.loop(v["count"]) as each:
+                at = b.add(b.mul(each.index, I64(self.positions)), position.index)
+                start = e.at(v["patches"], b.mul(at, v["position"]), F32)
+                e.store(start, v["starts"], each.index, POINTER)
+            own = e.at(packed, b.mul(position.index, b.mul(panels, stride)), F32)
+            out = e.at(v["products"], b.mul(position.index, I64(self.width)), F32)
+            sizes = [v["channels"], I64(RUN), out, I64(row)]
+            b.call(self.block, [v["starts"], v["count"], own, stride, *sizes, none, I64(0), I64(0), columns])
+        column = b.mul(chunk, I64(self.width))
+        vectors = b.udiv(_least(e, b.sub(v["filters"], column), I64(self.width)), I64(tile.lanes))
+        with e.loop(v["count"]) as each:
+            image, top, left = self._place(v, b.add(v["first"], each.index))
+            b.call(self.output, [e.at(v["products"], b.mul(each.index, I64(row)), F32), v["results"], vectors])
+            down = _least(e, b.sub(v["out_height"], top), I64(self.m))
+            across = _least(e, b.sub(v["out_width"], left), I64(self.m))
+            with e.loop(down) as i:
+                line = b.add(b.mul(image, v["out_height"]), b.add(top, i.index))
+                pixel = b.add(b.mul(line, v["out_width"]), left)
+                own = e.at(v["results"], b.mul(i.index, I64(self.m * self.width)), F32)
+                b.call(self.finish, [own, v["context"], v["y"], v["out_stride"], pixel, across, column, vectors])
+
+    def _write_finish(self) -> Any:
+        """A function (results, context, y, stride, pixel, count, column, vectors), for `count` pixels of a row of a
+        tile."""
+        e, lanes = self.e, self.tile.lanes
+        kinds = [POINTER] * 3 + [I64] * 5
+        with e.function("finish", kinds, ir.VoidType()) as made:
+            results, context, y, stride, first, count, column, vectors = made.args
+            b = e.b
+            with e.loop(count) as each, e.loop(vectors) as vector:
+                channel = b.mul(vector.index, I64(lanes))
+                pixel = b.add(first, each.index)
+                sums = e.load_vector(results, b.add(b.mul(each.index, I64(self.width)), channel), F32, lanes)
+                channel = b.add(column, channel)
+                value = self.epilogue.write(e, sums, Spot(context, pixel, channel, None, lanes))
+                e.store_vector(value, y, b.add(b.mul(pixel, stride), channel), F32)
+            b.ret_void()
+        return made
 
 
-def geometry(problem: Problem, m: int) -> Geometry:
-    layer = problem.group.layers[0]
-    if layer.op.name != "conv":
-        raise Unfit("a transposed convolution")
-    attrs = {name: resolve_attr(value, problem.sizes) for name, value in layer.attrs.items()}
-    x, weight = (problem.layout(t) for t in layer.inputs[:2])
-    (out,) = problem.outputs
-    if weight.shape[2:] != (3, 3) or attrs["groups"] != 1:
-        raise Unfit("not a 3x3 convolution over all channels")
-    if any(s != 1 for s in (*attrs["strides"], *attrs["dilations"])):
-        raise Unfit("strides or dilations")
-    if not weight.constant:
-        raise Unfit("filters that are no constant")
-    if any(a.dtype.name != "f32" for a in (*problem.inputs, *problem.outputs)):
-        raise Unfit("numbers other than f32")
-    if x.strides[1] != 1 or out.strides[1] != 1 or 0 in out.shape or 0 in x.shape:
-        raise Unfit("images that are not channels last")
-    if weight.shape[0] % LANES or weight.shape[1] % LANES:
-        raise Unfit("channels that don't fill vectors")
-    pads = actual_pads(x.shape[2:], weight.shape[2:], attrs["strides"], attrs["pads"], attrs["dilations"], attrs["auto_pad"])
-    if any(p < 0 for p in pads):
-        raise Unfit("padding that takes elements away")
-    return Geometry(m, x.shape[0], x.shape[1], weight.shape[0], pads[:2], x.shape[2:], out.shape[2:])
-
-
-def write_winograd(problem: Problem, m: int, block: int = 24) -> Written:
-    g = geometry(problem, m)
-    n = m + 2
+def _epilogue(problem: Problem) -> Epilogue:
+    """What follows the convolution, pixels as rows and channels as columns. Raises Unfit."""
     group = problem.group
     layer = group.layers[0]
-    for other in group.layers[1:]:
-        if reason := refusal(other):
-            raise Unfit(reason)
-    count = len(problem.inputs) + 1
-    e = Emitter(count + 2)  # packed filters, workspace
-    b = e.b
-    number = {id(t): i for i, t in enumerate((*group.inputs, *group.outputs))}
-    x_in, w_in = (number[id(t)] for t in layer.inputs[:2])
-    x, y = problem.inputs[x_in], problem.outputs[0]
-    position = g.channels + PANEL
-    row = n * n * position  # of a tile in v
-    tiles = g.batch * g.tiles[0] * g.tiles[1]
-    blocks = -(-tiles // block)
-    most = -(-tiles // blocks)
-    sizes = [most * row, most * n * n * WIDTH, n * n * g.channels, m * m * WIDTH]
-
-    given = e.given
-    transform, restore, product = write_input(e, m), write_output(e, m, WIDTH), write_product(e)
-    patch = _write_patch(e, n)
-    finish = _write_finish(e, problem)
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    v, products, patched, result = (e.at(e.pointers[-1], given(s), F32) for s in starts)
-    packed = e.pointers[-2]
-    channels, groups = given(g.channels), given(g.channels // LANES)
-    position_v, row_v = given(position), given(row)
-    xs = [given(s) for s in (x.strides[0], x.strides[2], x.strides[3])]
-    ys = [given(s) for s in (y.strides[0], y.strides[2], y.strides[3])]
-    residual = _residual(problem)
-    rs = [given(s) for s in (residual.strides[0], residual.strides[2], residual.strides[3])] if residual else None
-    before = [given(p) for p in g.before]
-    height, width = (given(s) for s in g.high)
-    out_height, out_width = (given(s) for s in g.out)
-    down, across = (given(t) for t in g.tiles)
-    tiles_v, blocks_v = given(tiles), given(blocks)
-    filters = given(g.filters)
-    panels_v = given(-(-g.filters // PANEL))
-    chunks = given(-(-g.filters // WIDTH))
-    each = b.mul(down, across)
-
-    def place(tile: Any) -> tuple[Any, Any, Any]:
-        image, rest = b.udiv(tile, each), b.urem(tile, each)
-        return image, b.mul(b.udiv(rest, across), I64(m)), b.mul(b.urem(rest, across), I64(m))
-
-    with e.loop(blocks_v) as turn:
-        first = b.udiv(b.mul(turn.index, tiles_v), blocks_v)
-        end = b.udiv(b.mul(b.add(turn.index, I64(1)), tiles_v), blocks_v)
-        here = b.sub(end, first)
-        with e.loop(here) as t:
-            image, top, left = place(b.add(first, t.index))
-            top, left = b.sub(top, before[0]), b.sub(left, before[1])
-            inside = b.and_(
-                b.and_(b.icmp_signed(">=", top, I64(0)), b.icmp_signed(">=", left, I64(0))),
-                b.and_(
-                    b.icmp_signed("<=", b.add(top, I64(n)), height), b.icmp_signed("<=", b.add(left, I64(n)), width)
-                ),
-            )
-            start = e.at(e.pointers[x_in], b.mul(image, xs[0]), F32)
-            target = e.at(v, b.mul(t.index, row_v), F32)
-            with b.if_else(inside) as (then, otherwise):
-                with then:
-                    source = e.at(start, b.add(b.mul(top, xs[1]), b.mul(left, xs[2])), F32)
-                    b.call(transform, [source, xs[1], xs[2], target, position_v, groups])
-                with otherwise:
-                    b.call(patch, [start, xs[1], xs[2], top, left, height, width, channels, patched])
-                    step = b.mul(channels, I64(n))
-                    b.call(transform, [patched, step, channels, target, position_v, groups])
-        with e.loop(chunks) as chunk:
-            panel = b.mul(chunk.index, I64(CHUNK))
-            panels = _least(b, b.sub(panels_v, panel), I64(CHUNK))
-            size = b.mul(channels, I64(PANEL))
-            weights = e.at(packed, b.mul(b.mul(panel, I64(n * n)), size), F32)
-            with e.loop(I64(n * n)) as p, e.loop(panels) as column:
-                at = b.add(b.mul(p.index, panels), column.index)
-                own = e.at(weights, b.mul(at, size), F32)
-                into = b.add(b.mul(p.index, I64(WIDTH)), b.mul(column.index, I64(PANEL)))
-                left = e.at(v, b.mul(p.index, position_v), F32)
-                b.call(product, [left, row_v, own, e.at(products, into, F32), I64(n * n * WIDTH), channels, here])
-            channel = b.mul(chunk.index, I64(WIDTH))
-            vectors = b.udiv(_least(b, b.sub(filters, channel), I64(WIDTH)), I64(LANES))
-            with e.loop(here) as t:
-                image, top, left = place(b.add(first, t.index))
-                b.call(restore, [e.at(products, b.mul(t.index, I64(n * n * WIDTH)), F32), result, vectors])
-                rows = _least(b, b.sub(out_height, top), I64(m))
-                columns = _least(b, b.sub(out_width, left), I64(m))
-                with e.loop(rows) as i, e.loop(columns) as j:
-                    whole = [image, b.add(top, i.index), b.add(left, j.index)]
-                    own = e.at(result, b.mul(b.add(b.mul(i.index, I64(m)), j.index), I64(WIDTH)), F32)
-                    into = e.at(e.pointers[count - 1], b.add(e.offset(whole, ys), channel), F32)
-                    added = b.add(e.offset(whole, rs), channel) if rs else I64(0)
-                    b.call(finish, [own, into, added, channel, vectors, *e.pointers[: count - 1]])
-    packing = (w_in, f"winograd{m}:{CHUNK}", partial(pack_filters, m, CHUNK))
-    return Written(e.text(), e.numbers, [packing], 4 * sum(sizes))
+    operands: dict[int, Operand] = {}
+    for number, t in enumerate(group.inputs):
+        if t is layer.inputs[0] or t is layer.inputs[1]:
+            continue
+        layout = problem.inputs[number]
+        if layout.shape == problem.outputs[0].shape:
+            operands[id(t)] = Operand(number, _pixel_stride(layout), True)
+        else:
+            operands[id(t)] = Operand(number, 0, layout.size > 1)
+    bias = layer.inputs[2] if len(layer.inputs) > 2 else None
+    own = operands.pop(id(bias)) if bias is not None else None
+    return Epilogue(layer.outputs[0], own, group.layers[1:], operands)
 
 
-def _least(b: Any, x: Any, y: Any) -> Any:
-    return b.select(b.icmp_signed("<", x, y), x, y)
+def _pixel_stride(layout: ArrayLayout) -> int:
+    """From one pixel of an image channels last to the next, the same throughout. Raises Unfit."""
+    axes = [n for n in (3, 2, 0) if layout.shape[n] > 1]
+    step = layout.strides[axes[0]] if axes else layout.shape[1]
+    wanted = step
+    for n in axes:
+        if layout.strides[n] != wanted:
+            raise Unfit("pixels that don't lie at equal distances")
+        wanted *= layout.shape[n]
+    return step
 
 
-def _write_patch(e: Emitter, n: int) -> Any:
-    """(x, row, column, top, left, height, width, channels, patch): [n, n, channels] with zeros outside."""
-    kinds = [POINTER, *[I64] * 7, POINTER]
-    with e.function(f"patch{n}", kinds, VOID) as made:
-        x, row, column, top, left, height, width, channels, patch = made.args
-        b = e.b
-        bytes_ = b.mul(channels, I64(4))
-        with e.loop(I64(n)) as i, e.loop(I64(n)) as j:
-            at, across = b.add(top, i.index), b.add(left, j.index)
-            inside = b.and_(b.icmp_unsigned("<", at, height), b.icmp_unsigned("<", across, width))
-            source = e.at(x, b.add(b.mul(at, row), b.mul(across, column)), F32)
-            target = e.at(patch, b.mul(b.add(b.mul(i.index, I64(n)), j.index), channels), F32)
-            with b.if_else(inside) as (then, otherwise):
-                with then, e.loop(b.udiv(channels, I64(LANES))) as c:
-                    at = b.mul(c.index, I64(LANES))
-                    e.store_vector(e.load_vector(source, at, F32, LANES), target, at, F32)
-                with otherwise, e.loop(b.udiv(channels, I64(LANES))) as c:
-                    e.store_vector(ir.Constant(_VECTOR, [F32(0.0)] * LANES), target, b.mul(c.index, I64(LANES)), F32)
-        b.ret_void()
-    return made
+def _cores() -> int:
+    """How many cores a run may have."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _residual(problem: Problem) -> ArrayLayout | None:
-    layer = problem.group.layers[0]
-    for t, layout in zip(problem.group.inputs, problem.inputs, strict=True):
-        if t is not layer.inputs[0] and t is not layer.inputs[1] and layout.shape == problem.outputs[0].shape:
-            return layout
-    return None
-
-
-def _write_finish(e: Emitter, problem: Problem) -> Any:
-    """(sums, out, residual offset, channel, vectors, *inputs)."""
-    group = problem.group
-    layer = group.layers[0]
-    residual = _residual(problem)
-    kinds = [POINTER, POINTER, I64, I64, I64, *[POINTER] * len(problem.inputs)]
-    with e.function("finish", kinds, VOID) as made:
-        sums, out, added, channel, vectors, *inputs = made.args
-        b = e.b
-        with e.loop(vectors) as group_:
-            at = b.mul(group_.index, I64(LANES))
-            values: dict[int, Any] = {}
-
-            def operand(t: Any) -> Any:
-                if id(t) not in values:
-                    i = next(n for n, own in enumerate(group.inputs) if own is t)
-                    layout = problem.inputs[i]
-                    if layout.size == 1:
-                        values[id(t)] = e.splat(e.load(inputs[i], I64(0), F32), LANES)
-                    elif layout is residual:
-                        values[id(t)] = e.load_vector(inputs[i], b.add(added, at), F32, LANES)
-                    else:
-                        values[id(t)] = e.load_vector(inputs[i], b.add(channel, at), F32, LANES)
-                return values[id(t)]
-
-            value = e.load_vector(sums, at, F32, LANES)
-            if len(layer.inputs) > 2 and layer.inputs[2] is not None:
-                value = b.fadd(value, operand(layer.inputs[2]))
-            values[id(layer.outputs[0])] = value
-            for other in group.layers[1:]:
-                given = [t for t in other.inputs if t is not None]
-                site = Site(e, tuple(operand(t) for t in given), tuple(t.dtype for t in given), other)
-                value = values[id(other.outputs[0])] = EXPRESSIONS[other.op.name](site)
-            e.store_vector(value, out, at, F32)
-        b.ret_void()
-    return made
+def _least(e: Emitter, x: Any, y: Any) -> Any:
+    return e.b.select(e.b.icmp_signed("<", x, y), x, y)

@@ -19,16 +19,12 @@ import numpy as np
 from llvmlite import ir
 
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
+from trtn.backend.providers.llvm.winograd_shape import FILTER
 
-__all__ = ["FILTER", "LANES", "PANEL", "POINTS", "matrices", "pack_filters", "write_input", "write_output"]
+__all__ = ["POINTS", "matrices", "pack_filters", "write_input", "write_output", "write_patch"]
 
-LANES = 8
-PANEL = 16
-"""Columns of a packed product that lie together."""
-FILTER = 3
 POINTS = {2: (1.0,), 4: (sqrt(0.5), sqrt(2.0))}
 """The positive points of each pair, by m."""
-_VECTOR = ir.VectorType(F32, LANES)
 
 
 @cache
@@ -47,36 +43,71 @@ def matrices(m: int) -> tuple[Any, Any, Any]:
     return a, g, b
 
 
-def pack_filters(m: int, chunk: int, weight: Any) -> Any:
+def pack_filters(m: int, width: int, chunk: int, weight: Any) -> Any:
     """Filters [O, C, 3, 3] of f32, transformed in f64, as f32: chunks of up to `chunk` panels one after another, each
-    [n^2, panels, C, PANEL]; columns are filled up with zeros."""
+    [n^2, panels, C, width]; columns are filled up with zeros."""
     _, g, _ = matrices(m)
+    both = np.kron(g, g)  # [n^2, 9]
     outer, inner = weight.shape[:2]
-    count = -(-outer // PANEL)
-    whole = np.zeros((count * PANEL, (m + 2) ** 2, inner), np.float32)
-    step = max(1, (1 << 21) // (inner * whole.shape[1]))  # f64 of a few filters at a time
-    for first in range(0, outer, step):
-        some = weight[first : first + step].astype(np.float64)
-        whole[first : first + step] = (g @ some @ g.T).reshape(len(some), inner, -1).transpose(0, 2, 1)
-    panels = whole.reshape(count, PANEL, -1, inner).transpose(2, 0, 3, 1)  # [n^2, panels, C, PANEL]
-    return np.concatenate([panels[:, first : first + chunk].ravel() for first in range(0, count, chunk)])
+    count = -(-outer // width)
+    packed = _aligned(len(both) * count * inner * width)
+    for first in range(0, count, chunk):
+        panels = min(chunk, count - first)
+        own = weight[first * width : (first + panels) * width].reshape(-1, inner, FILTER**2)
+        plain = np.zeros((FILTER**2, panels, inner, width))
+        for n in range(panels):
+            some = own[n * width : (n + 1) * width]
+            plain[:, n, :, : len(some)] = some.transpose(2, 1, 0)
+        start = len(both) * first * inner * width
+        end = start + len(both) * panels * inner * width
+        packed[start:end].reshape(len(both), -1)[...] = both @ plain.reshape(FILTER**2, -1)
+    return packed
 
 
-def write_input(e: Emitter, m: int) -> Any:
-    """A function (x, row, column, v, position, groups): B' d B of a patch at x, whose elements are `row` and `column`
-    apart, to v, whose n^2 positions are `position` apart, for `groups` vectors of channels."""
-    n = m + 2
-    with e.function(f"input{m}", [POINTER, I64, I64, POINTER, I64, I64], ir.VoidType()) as made:
-        x, row, column, v, position, groups = made.args
+def _aligned(count: int) -> Any:
+    """So many f32, from a cache line on."""
+    raw = np.empty(count + 15, np.float32)
+    start = -raw.ctypes.data % 64 // 4
+    return raw[start : start + count]
+
+
+def write_patch(e: Emitter, n: int, lanes: int) -> Any:
+    """A function (x, row, column, height, width, top, left, patch, vectors): the patch [n, n, channels] whose first
+    element is at `top` and `left` of an image, zeros where that has none."""
+    with e.function("patch", [POINTER, *[I64] * 6, POINTER, I64], ir.VoidType()) as made:
+        x, row, column, height, width, top, left, patch, vectors = made.args
+        b = e.b
+        zero = e.number(0.0, ir.VectorType(F32, lanes))
+        with e.loop(n) as i, e.loop(n) as j:
+            y, z = b.add(top, i.index), b.add(left, j.index)
+            inside = b.and_(b.icmp_unsigned("<", y, height), b.icmp_unsigned("<", z, width))
+            source = e.at(x, b.add(b.mul(y, row), b.mul(z, column)), F32)
+            pixel = b.mul(b.add(b.mul(i.index, I64(n)), j.index), vectors)
+            target = e.at(patch, b.mul(pixel, I64(lanes)), F32)
+            with b.if_else(inside) as (there, outside):
+                with there, e.loop(vectors) as vector:
+                    channel = b.mul(vector.index, I64(lanes))
+                    e.store_vector(e.load_vector(source, channel, F32, lanes), target, channel, F32)
+                with outside, e.loop(vectors) as vector:
+                    e.store_vector(zero, target, b.mul(vector.index, I64(lanes)), F32)
+        b.ret_void()
+    return made
+
+
+def write_input(e: Emitter, m: int, lanes: int) -> Any:
+    """A function (x, row, column, v, position, vectors): B' d B of a patch at x, whose elements are `row` and `column`
+    apart, to v, whose n^2 positions are `position` apart, for so many vectors of channels."""
+    n = m + FILTER - 1
+    with e.function("input", [POINTER, I64, I64, POINTER, I64, I64], ir.VoidType()) as made:
+        x, row, column, v, position, vectors = made.args
         b = e.b
         starts = [[b.add(b.mul(row, I64(i)), b.mul(column, I64(j))) for j in range(n)] for i in range(n)]
         ends = [b.mul(position, I64(k)) for k in range(n * n)]
-        with e.loop(groups) as group:
-            channel = b.mul(group.index, I64(LANES))
+        with e.loop(vectors) as vector:
+            channel = b.mul(vector.index, I64(lanes))
             source, target = e.at(x, channel, F32), e.at(v, channel, F32)
             columns = [
-                _from_patch(e, m, [e.load_vector(source, starts[i][j], F32, LANES) for i in range(n)])
-                for j in range(n)
+                _from_patch(e, m, [e.load_vector(source, starts[i][j], F32, lanes) for i in range(n)]) for j in range(n)
             ]
             for i in range(n):
                 for j, value in enumerate(_from_patch(e, m, [columns[j][i] for j in range(n)])):
@@ -85,18 +116,18 @@ def write_input(e: Emitter, m: int) -> Any:
     return made
 
 
-def write_output(e: Emitter, m: int, width: int) -> Any:
-    """A function (products, out, groups): A' t A of a tile of products [n^2, width] to out [m^2, width], for `groups`
+def write_output(e: Emitter, m: int, lanes: int, width: int) -> Any:
+    """A function (products, out, vectors): A' t A of a tile of products [n^2, width] to out [m^2, width], for so many
     vectors of channels."""
-    n = m + 2
-    with e.function(f"output{m}", [POINTER, POINTER, I64], ir.VoidType()) as made:
-        products, out, groups = made.args
+    n = m + FILTER - 1
+    with e.function("output", [POINTER, POINTER, I64], ir.VoidType()) as made:
+        products, out, vectors = made.args
         b = e.b
-        with e.loop(groups) as group:
-            channel = b.mul(group.index, I64(LANES))
+        with e.loop(vectors) as vector:
+            channel = b.mul(vector.index, I64(lanes))
             source, target = e.at(products, channel, F32), e.at(out, channel, F32)
             columns = [
-                _to_tile(e, m, [e.load_vector(source, I64((i * n + j) * width), F32, LANES) for i in range(n)])
+                _to_tile(e, m, [e.load_vector(source, I64((i * n + j) * width), F32, lanes) for i in range(n)])
                 for j in range(n)
             ]
             for i in range(m):
@@ -107,8 +138,7 @@ def write_output(e: Emitter, m: int, width: int) -> Any:
 
 
 def _from_patch(e: Emitter, m: int, d: Sequence[Any]) -> list[Any]:
-    """B' d for n vectors. The rows of +p and -p have their even terms in common, and their odd terms but for the sign;
-    the even terms are those of the odd ones a place further, which come p times in."""
+    """B' d for n vectors. The rows of +p and -p have their even terms in common, and their odd ones but for the sign."""
     b = e.b
     if m == 2:
         return [b.fsub(d[2], d[0]), b.fadd(d[2], d[1]), b.fsub(d[2], d[1]), b.fsub(d[3], d[1])]

@@ -6,14 +6,13 @@ Names and numbers are those of `dnnl.h` and `dnnl_types.h`, https://github.com/u
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ctypes import POINTER, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from trtn.backend.devices.openmp import short_spins
 
 __all__ = ["ExecArg", "OneDnnError", "check", "engine", "has_bf16", "library", "stream", "unavailable", "version"]
 
@@ -21,9 +20,6 @@ SONAME = "libdnnl.so.3"
 UNIMPLEMENTED = 3
 ISA_BF16 = 0x80
 """The bit of dnnl_cpu_isa_t for products of bf16: dnnl_cpu_isa_avx512_core_bf16 is 0xe7."""
-SPINS = 50_000
-"""A millisecond of pause instructions or so. With 1,000 the second thread had to be woken for most primitives: ResNet-50 on
-two threads of a Zen 3 took 73 to 80 ms where it takes 60 with this and with ten times this."""
 
 
 class OneDnnError(Exception):
@@ -119,23 +115,8 @@ class _Version(ctypes.Structure):
 @cache
 def _load() -> ctypes.CDLL | str:
     """The library, or why it can't be had."""
-    with _short_spins():
+    with short_spins():
         return _open()
-
-
-@contextmanager
-def _short_spins() -> Iterator[None]:
-    """What libgomp reads when it is loaded. Its threads spin at the end of each primitive, for milliseconds if nobody
-    says otherwise: where another process wants the core, that takes a multiple of the primitive's time. They shall
-    wait out the gap between two steps and no more."""
-    if any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")):
-        yield
-        return
-    os.environ["GOMP_SPINCOUNT"] = str(SPINS)
-    try:
-        yield
-    finally:
-        del os.environ["GOMP_SPINCOUNT"]
 
 
 def _open() -> ctypes.CDLL | str:

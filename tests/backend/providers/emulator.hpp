@@ -34,6 +34,7 @@ struct Fiber { ucontext_t context; dim3 place, block; int rank; bool done; std::
 constexpr int STACK = 1 << 17;
 static std::vector<Fiber*> fibers;
 static std::vector<Barrier> warps, blocks;  // of the cluster whose turn it is
+static Barrier turns[3];
 static Barrier everybody;
 static ucontext_t scheduler;
 static int current = 0, alive = 0;
@@ -70,6 +71,11 @@ static int __any_sync(unsigned, int some) {
   return some;
 }
 template <typename T> static T __shfl_sync(unsigned, T value, int lane) { return exchange(value, lane); }
+static unsigned __ballot_sync(unsigned, int some) {
+  unsigned all = (some != 0 ? 1u : 0u) << current % 32;
+  for (int mask = 16; mask; mask /= 2) all |= __shfl_xor_sync(~0u, all, mask);
+  return all;
+}
 
 static void enter_fiber() {
   body();
@@ -91,6 +97,7 @@ template <typename F> static void run_blocks(const unsigned* grid, const unsigne
     alive = threads; everybody = Barrier(); everybody.members = threads;
     warps.assign((threads + 31) / 32, Barrier());
     blocks.assign(cluster, Barrier());
+    for (Barrier& turn : turns) turn = Barrier();
     for (int k = 0; k < threads; k++) {
       Fiber* f = fibers[k];
       const unsigned t = k % own;
@@ -179,14 +186,17 @@ template <typename T> static void multiply(float (&d)[4], const u32 (&a)[2], u32
 #define CLUSTER(blocks)
 #define SHARED_MEMORY(name) u8* name = shared_memory[fibers[current]->rank]
 alignas(1024) static u8 shared_memory[16][228 * 1024];
-struct Arrivals { u16 count, left, phase; };
-static void start_barrier(u64* barrier, u32 count) { *(Arrivals*)barrier = {(u16)count, (u16)count, 0}; }
+struct Arrivals { u16 count, left, phase; short bytes; };  // announced and not yet there, in sixteens
+static void start_barrier(u64* barrier, u32 count) { *(Arrivals*)barrier = {(u16)count, (u16)count, 0, 0}; }
 static void publish_barriers() {}
-static void arrive_at(u64* barrier) {
+static void count_down(u64* barrier, int arrived, int bytes) {
   Arrivals* a = (Arrivals*)barrier;
-  if (--a->left == 0) { a->left = a->count; a->phase ^= 1; }
+  a->left -= arrived; a->bytes -= bytes / 16;
+  if (a->left == 0 && a->bytes == 0) { a->left = a->count; a->phase ^= 1; }
 }
+static void arrive_at(u64* barrier) { count_down(barrier, 1, 0); }
 static void arrive_copied(u64* barrier) { arrive_at(barrier); }
+static void announce(u64* barrier, u32 bytes) { ((Arrivals*)barrier)->bytes += bytes / 16; count_down(barrier, 1, 0); }
 static void wait_at(u64* barrier, u32 parity) { while (((volatile Arrivals*)barrier)->phase == parity) yield_fiber(); }
 static void copy_bytes(void* to, const void* from, u32 bytes, u64* barrier) { std::memcpy(to, from, bytes); arrive_copied(barrier); }
 static void copy_16(void* to, const void* from, bool there) {
@@ -212,6 +222,27 @@ static void cluster_wait() { while (everybody.generation == fibers[current]->see
 template <typename T> static T* at_block(T* own, u32 rank) {
   return (T*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank]));
 }
+static void arrive_at_block(u64* barrier, u32 rank) { arrive_at(at_block(barrier, rank)); }
+template <int BLOCKS> static void copy_to_blocks(void* to, const void* from, u32 bytes, u64* barrier) {
+  for (int rank = 0; rank < BLOCKS; rank++) {
+    std::memcpy(at_block((u8*)to, rank), from, bytes);
+    count_down(at_block(barrier, rank), 0, bytes);
+  }
+}
+// A map holds the matrix's address, columns, rows, the distance of rows in elements, and the rows of a tile.
+#define CONSTANT_ARGUMENT const
+struct TensorMap { u64 at[16]; };
+static void fetch_map(const TensorMap*) {}
+static void copy_tile(void* to, const TensorMap* map, int column, int row, u64* barrier) {
+  const u16* from = (const u16*)map->at[0];
+  for (int r = 0; r < (int)map->at[4]; r++) for (int k = 0; k < 64; k++) {
+    const bool inside = row + r < (int)map->at[2] && column + k < (int)map->at[1];
+    ((u16*)to)[r * 64 + ((k / 8 ^ r % 8) * 8 | k % 8)] = inside ? from[(row + r) * map->at[3] + column + k] : 0;
+  }
+  count_down(barrier, 0, (int)map->at[4] * 128);
+}
+template <int N> static void take_registers() {}
+template <int N> static void leave_registers() {}
 static void expect_bytes(u64* barrier, u32 bytes) { *barrier = bytes; }
 static void wait_for_bytes(u64* barrier) { while (*(volatile u64*)barrier) yield_fiber(); }
 static void send(float* own, u32 rank, const float (&x)[4], u64* barrier) {
@@ -242,4 +273,36 @@ template <typename T, int N> static void multiply_rows(float (&d)[N][4], const v
   const int lane = current % 32, first = current / 32 % 4 * 16;
   for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 16; k++)
     d[n][r] += at(a, first + lane / 4 + r / 2 * 8, k) * at(b, n * 8 + lane % 4 * 2 + r % 2, k);
+}
+template <typename T, int N> static void multiply_rows(float (&d)[N][4], const void* a, const void* b, int step, bool add, T kind) {
+  if (!add) for (auto& row : d) for (float& x : row) x = 0;
+  multiply_rows(d, a, b, step, kind);
+}
+// The same with a in registers, and b as 16 rows of planes of 64 columns, KEYS rows apart.
+template <int KEYS, typename T, int N> static void multiply_weights(float (&d)[N][4], const u32 (&a)[4], const void* v, int step, T) {
+  Fiber* own = fibers[current];
+  for (int k = 0; k < 4; k++) own->fragment[k] = a[k];
+  __syncwarp();
+  const int base = current / 32 * 32, g = current % 32 / 4, t = current % 4;
+  for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 16; k++) {
+    const int row = step * 16 + k, column = n * 8 + t * 2 + r % 2;
+    T x, y = ((const T*)v)[column / 64 * (KEYS * 64) + row * 64 + (column % 64 / 8 ^ row % 8) * 8 + column % 8];
+    x.bits = fibers[base + g * 4 + k % 8 / 2]->fragment[k / 8 * 2 + r / 2] >> (k % 2 * 16);
+    d[n][r] += widen(x) * widen(y);
+  }
+  __syncwarp();
+}
+template <int N> static void lower_registers() {}
+template <int N> static void raise_registers() {}
+template <int N> static void pin(float (&)[N][4]) {}
+static void finish_first(float, const void*) {}
+// Groups of warps take turns at barriers of 256 threads.
+static void give_turn(int group) {
+  Barrier& barrier = turns[group];
+  barrier.members = 256; barrier.waiting++; barrier.release();
+}
+static void await_turn(int group) {
+  const unsigned seen = turns[group].generation;
+  give_turn(group);
+  while (turns[group].generation == seen) yield_fiber();
 }

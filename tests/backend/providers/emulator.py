@@ -21,6 +21,7 @@ import numpy as np
 from trtn.backend.providers.codegen import cluster, stem, stem_pool
 from trtn.backend.providers.codegen.family import Call, KernelSpec, Plan, Slot
 from trtn.backend.providers.codegen.prelude import PRELUDE, PRIMITIVES
+from trtn.backend.providers.codegen.tensor_map import MatrixMap
 
 __all__ = ["Emulator", "unavailable"]
 
@@ -60,6 +61,10 @@ class Emulator:
 
 
 def _scalar(argument: Any, addresses: Sequence[int]) -> np.ndarray[Any, Any]:
+    if isinstance(argument, MatrixMap):
+        address = addresses[argument.slot.index] + argument.slot.offset
+        fields = [address, argument.columns, argument.rows, argument.distance, argument.box]
+        return np.array(fields + [0] * (16 - len(fields)), np.uint64)
     value = np.uint64(addresses[argument.index] + argument.offset) if isinstance(argument, Slot) else argument
     return np.array([value])
 

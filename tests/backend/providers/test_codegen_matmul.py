@@ -17,10 +17,12 @@ from trtn.backend.problem import ArrayLayout, Problem, make_problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import PROVIDER, cluster, modules
 from trtn.backend.providers.codegen.family import Operand
+from trtn.backend.providers.codegen.gemm_choice import Product, parse_tile, tiles_for
+from trtn.backend.providers.codegen.gemm_persistent import PersistentSpec, PersistentTile
 from trtn.backend.providers.codegen.gemm_tile import PackSpec, Tile
 from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.kernel import operand_of, operands_of
-from trtn.backend.providers.codegen.matmul import FAMILY, Product, parse_tile, tiles_for
+from trtn.backend.providers.codegen.matmul import FAMILY
 from trtn.dsl.network import Tensor
 
 BY_CASE = {c.name: c for c in CASES}
@@ -210,7 +212,7 @@ def test_rows_are_gathered_only_where_a_window_asks_for_it() -> None:
 
 
 def test_other_sizes_get_tiles_of_their_own() -> None:
-    """Where it was chosen for sizes near these; what others do better is left to them here, too."""
+    """Where it was chosen for sizes near these, and where it leads; what others do better is left to them here, too."""
     small, large, few = (linear(rows, 256, 96) for rows in (64, 4096, 8))
     chosen = Tactic(f"matmul.{offered(small)[2]}")
     assert PROVIDER.elastic(problem_of(small), chosen, Hopper()) == chosen, "its kernel is there"
@@ -218,5 +220,6 @@ def test_other_sizes_get_tiles_of_their_own() -> None:
     found = PROVIDER.elastic(problem_of(large), Tactic(f"matmul.{unlikely}"), Hopper())
     assert found == Tactic(f"matmul.{offered(large)[0]}")
     assert PROVIDER.elastic(problem_of(few), chosen, Hopper()) is None
-    assert PROVIDER.elastic(problem_of(small), None, Hopper()) is None
+    assert PROVIDER.elastic(problem_of(small), None, Hopper()) == Tactic(f"matmul.{offered(small)[0]}"), "it leads here"
+    assert PROVIDER.elastic(problem_of(linear(4096, 1024, 1024)), None, Hopper()) is None
     assert PROVIDER.elastic(problem_of(small), Tactic("gemv.warps4"), Hopper()) == Tactic("gemv.warps4")

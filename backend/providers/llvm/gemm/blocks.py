@@ -21,6 +21,8 @@ def heights(tile: Tile, rows: Sequence[int]) -> tuple[int, ...]:
     for count in rows:
         tiles = -(-count // tile.rows)
         found |= {count // tiles, -(-count // tiles)}
+    if min(found) >= tile.rows - 1:
+        found = {tile.rows - 1, tile.rows}  # of most sizes: one text for all of them
     return tuple(sorted(found))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
-__all__ = ["Schedule", "schedule"]
+__all__ = ["Schedule", "is_expected", "schedule"]
 
 RUN = 384
 """Terms of a panel that are taken at a time: 24 KiB of panels of 16."""
@@ -41,3 +41,8 @@ def schedule(tile: Tile, rows: int, terms: int, columns: int) -> Schedule:
     work = 2 * min(high, rows) * terms * tile.columns
     groups = max(panels * work // CHUNK, 1)
     return Schedule(high, -(-panels // groups), run)
+
+
+def is_expected(rows: int, terms: int, columns: int) -> bool:
+    """Whether the kernel is expected to beat a library's."""
+    return rows >= 16 and terms >= 16 and columns >= 16

@@ -1,16 +1,13 @@
-"""How the columns of a product's constant side are packed, and what a microkernel computes at a time."""
+"""What a microkernel computes at a time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-import numpy as np
 
 from trtn.backend.machine_code import has_feature
 
-__all__ = ["Tile", "host_tile", "pack_panels"]
+__all__ = ["Tile", "host_tile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +37,3 @@ def host_tile() -> Tile | None:
     if has_feature("avx2") and has_feature("fma"):
         return Tile(6, 8, 2)
     return None
-
-
-def pack_panels(matrix: Any, tile: Tile, out: Any) -> Any:
-    """[.., K, N] as [.., panels, K, columns of a panel], the last panel filled up with zeros, into the bytes `out`."""
-    *batch, inner, outer = matrix.shape
-    width, panels = tile.columns, tile.panels(outer)
-    packed = out.view(np.float32).reshape(*batch, panels, inner, width)
-    whole = outer // width
-    source = matrix[..., : whole * width].reshape(*batch, inner, whole, width)
-    packed[..., :whole, :, :] = np.moveaxis(source, -2, -3)
-    if whole < panels:
-        packed[..., whole, :, :] = 0.0
-        packed[..., whole, :, : outer - whole * width] = matrix[..., whole * width :]
-    return packed

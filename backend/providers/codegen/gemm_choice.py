@@ -1,0 +1,129 @@
+"""Which tiles suit a product: candidates, ranked by a model of their times."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trtn.backend.providers.base import TacticError
+from trtn.backend.providers.codegen import cluster
+from trtn.backend.providers.codegen.gemm_persistent import WIDTH, PersistentTile
+from trtn.backend.providers.codegen.gemm_tile import DEPTH, Tile
+from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
+
+__all__ = ["PERSISTENT", "SHAPES", "Product", "parse_tile", "tiles_for"]
+
+SHAPES = (
+    *((64, columns) for columns in (16, 32, 48, 64, 96, 128, 192)),
+    *((128, columns) for columns in (32, 64, 96, 128, 192)),
+)
+"""Rows and columns of a tile that the blocks of a cluster share."""
+PARTS = (1, 2, 3, 4, 6, 8)
+PERSISTENT = (
+    *(PersistentTile(128, columns, True, 2) for columns in range(64, 257, WIDTH)),
+    *(PersistentTile(128, columns, False, 2) for columns in range(32, 193, WIDTH)),
+)
+"""Tiles of blocks that have one after another."""
+SHARED_IN_ALL = 228 * 1024
+"""Bytes of shared memory of a multiprocessor; each block takes 1 KiB more than it asks for."""
+WHOLE = 16
+"""Stages in shared memory at most: that many hold a block's whole part of K."""
+LONG = 5
+"""Stages of a part from which on more warps may fetch."""
+MOST_WORK = 1 << 32
+"""Multiplications from which on blocks that share tiles are not worth trying."""
+FEWEST_ROWS = 200
+"""Rows from which on blocks that finish one tile after another are."""
+_NAME = re.compile(r"(\d+)x(\d+)\.c(\d+)\.s(\d+)\.f(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The sizes of a product: rows, columns, channels of x, taps, and the stages of K that they make."""
+
+    rows: int
+    columns: int
+    channels: int
+    taps: int
+
+    @property
+    def steps(self) -> int:
+        """Stages of a tap."""
+        return -(-self.channels // DEPTH)
+
+    @property
+    def stages(self) -> int:
+        return self.taps * self.steps
+
+    @property
+    def work(self) -> int:
+        """Multiplications."""
+        return self.rows * self.columns * self.stages * DEPTH
+
+    @property
+    def octets(self) -> int:
+        return self.columns // 8
+
+
+def parse_tile(name: str) -> Tile | PersistentTile:
+    """The tile that a tactic names. Raises TacticError for a name that is none, and for a tile that does not fit."""
+    if (persistent := PersistentTile.parse(name)) is not None:
+        return persistent
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise TacticError(f"`{name}` names no tile")
+    tile = Tile(*map(int, found.groups()))
+    if (tile.rows, tile.columns) not in SHAPES or tile.parts not in PARTS:
+        raise TacticError(f"`{name}` is not among the tiles that there are")
+    if not 0 < tile.stages <= WHOLE or tile.shared > cluster.SHARED or tile.warps not in (4, 8):
+        raise TacticError(f"`{name}` has too many stages or warps")
+    return tile
+
+
+def tiles_for(product: Product, window: bool = False) -> list[Tile | PersistentTile]:
+    """Tiles for a product, the likeliest first. With a window, rows of x must be gathered."""
+    found: list[tuple[float, Tile | PersistentTile]] = []
+    if product.work <= MOST_WORK:
+        found += [(_time(product, tile), tile) for tile in _candidates(product)]
+    if product.rows >= FEWEST_ROWS and not window:
+        found += [(_persistent_time(product, tile), tile) for tile in PERSISTENT]
+    return [tile for _, tile in sorted(found, key=lambda f: f[0])]
+
+
+def _candidates(product: Product) -> Iterator[Tile]:
+    """As many parts as leave each a stage, and stages for all of a part, or for a few of it."""
+    for shape in SHAPES:
+        for parts in PARTS:
+            if parts > product.stages:
+                continue
+            part = -(-product.stages // parts)
+            fits = cluster.SHARED // (Tile(*shape, parts, 1).stage + 16)
+            for stages in sorted({min(part, fits, WHOLE), min(part, 4)}, reverse=True):
+                yield Tile(*shape, parts, stages)
+                if part >= LONG and shape[0] == 64:
+                    yield Tile(*shape, parts, stages, 8)
+
+
+def _time(product: Product, tile: Tile) -> float:
+    """About how many microseconds a launch takes after another one: a sum fitted to measurements on an H200, of use for ranking only."""
+    blocks = -(-product.rows // tile.rows) * -(-product.columns // tile.columns) * tile.parts
+    part = -(-product.stages // tile.parts)
+    resident = max(1, min(SHARED_IN_ALL // (tile.shared + 1024), 2048 // tile.threads))
+    waves = -(-blocks // (MULTIPROCESSORS * resident))
+    met = 0.4 + 0.17 * tile.parts if tile.parts > 1 else 0.0
+    fetched = waves * part * (0.07 if tile.warps == 4 else 0.05) + blocks * part * tile.stage / 7.2e6
+    finished = -(-blocks // MULTIPROCESSORS) * tile.rows * tile.columns / 6800
+    refilled = 0.36 if part > tile.stages else 0.0
+    return 1.9 * (waves - 1) + met + fetched + finished + refilled + 0.03 * (tile.warps - 4)
+
+
+def _persistent_time(product: Product, tile: PersistentTile) -> float:
+    """The same for blocks that finish one tile after another: products of a stage or its bytes, whichever takes longer, and what of the
+    epilogue no products hide."""
+    units = -(-product.rows // (tile.rows * tile.cluster)) * -(-product.columns // tile.columns)
+    turns = -(-units // (MULTIPROCESSORS // tile.cluster))
+    stage = max(tile.rows * tile.columns / 3.7e4, (tile.rows + tile.columns / tile.cluster) / 480)
+    products, finished = product.stages * stage, tile.rows * tile.columns / 2.4e4
+    each = products + finished if tile.together else max(products, finished / 2 + products / 2)
+    return 2.2 + turns * each + (0.0 if tile.together else finished)

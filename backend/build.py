@@ -119,8 +119,9 @@ def build(
             locked=locked,
             workspace=workspace,
             reduced=tf32,
+            checked=chosen.name != "cpu",
         )
-        with chosen.running(compiled=True, arrays=False):
+        with chosen.running(compiled=True, arrays=True):
             points = _tune(tuner, network, groups, report, locked)
         if lock is not None and not locked:
             versions = {"trtn": VERSION, **tuner.versions}

@@ -77,16 +77,16 @@ def binary_key(text: str) -> BinaryKey:
     return BinaryKey(f"llvmlite-{version()}", target, hashlib.sha256(text.encode()).hexdigest())
 
 
-def compile_object(text: str) -> bytes:
-    """A module's machine code, as an object file. Raises RuntimeError for text that is not a module: a defect of who
-    wrote it."""
+def compile_object(text: str, level: int = 3) -> bytes:
+    """A module's machine code, as an object file; at level 0 with no more than instructions and registers chosen well.
+    Raises RuntimeError for text that is not a module: a defect of who wrote it."""
     binding = _binding()
     with _LOCK:
         module = binding.parse_assembly(text)
         module.verify()
         machine = _machine()
-        options = binding.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = True
+        options = binding.create_pipeline_tuning_options(speed_level=level)
+        options.loop_vectorization = level > 0
         options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = False
         builder = binding.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)

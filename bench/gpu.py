@@ -220,9 +220,7 @@ COLUMNS = (
     Column("first", "first run", "s"),
     Column("peer_build", "torch.compile's build", "s"),
 )
-NOTE = (
-    "Ratios are to the faster of the modules that torch compiled. Several cases were built at a time, which makes builds longer."
-)
+NOTE = "Ratios are to the faster of the modules that torch compiled. Several cases were built at a time, which makes builds longer."
 
 
 def main(arguments: list[str] | None = None) -> int:

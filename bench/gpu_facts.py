@@ -3,11 +3,14 @@
 python -m bench.gpu_facts                            # all parts, into build/bench
 python -m bench.gpu_facts loading --effort 1         # one, with little tuning
 python -m bench.gpu_facts shapes --shapes 20         # as many random shapes of BERT-base
+python -m bench.gpu_facts corpus --corpus ~/models   # and the specs, against ONNX Runtime and CuPy
 
-The parts: `building` (with nothing known, from the lock, twice), `loading` (to the first result, with no cache folder),
-`running` (the host's time of a run on bound buffers, the memory after many), `contexts` (two on two streams against one)
-and `shapes` (dynamic ones: the first use, and then against an engine that was built for that shape). Engines are f16.
-Each part runs in a process of its own, all with one new cache folder.
+The parts: `building` (with nothing known, from the lock, twice; ResNet-50 at 8 images and BERT-base at 8 x 128, then ResNet-50
+at 1, which the parts after it load), `loading` (to the first result, with no cache folder), `running` (the host's time of
+a run on bound buffers, the memory after many), `contexts` (two on two streams against one), `profiling` (the steps' times),
+`shapes` (dynamic ones: the first use, and then against an engine that was built for that shape) and `corpus` (only with
+`--corpus`). Engines are f16, those of the corpus as written. Parts, models and specs have processes of their own, all with
+one new cache folder.
 """
 
 from __future__ import annotations
@@ -15,35 +18,27 @@ from __future__ import annotations
 import argparse
 import filecmp
 import os
-import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.facts import load_average
+from bench.gpu_corpus import corpus_jobs, corpus_table
+from bench.gpu_engines import QUEUE, SECONDS, bound, make_feeds, network_at, resident_bytes, timed
+from bench.gpu_jobs import GpuLock, run_jobs
+from bench.gpu_shapes import SHAPES, shapes
 from bench.harness import Failure, isolated
 from bench.report import section_text
 from bench.results import Column, Table, read_result, write_result
 
 __all__ = ["PARTS", "main"]
 
-SPECS = Path(__file__).resolve().parent.parent / "specs"
 MANY = 10_000
 """Runs after which memory is looked at."""
-QUEUE = 16
-"""Runs that are enqueued at once where the host's time counts: a full queue would make it wait."""
-SECONDS = 0.2
-"""How long a throughput is measured."""
-BOX = {"B": (1, 8, 32), "S": (16, 128, 512)}
-"""Least, best and most of BERT-base's dims."""
-STEP = 8
-"""S is a multiple of it."""
 
 
 # --- the parts, each for a process of its own ---
@@ -78,7 +73,7 @@ def loading(folder: str, spec: str, sizes: dict[str, int]) -> list[dict[str, Any
 
     import trtn
 
-    path, network = Path(folder) / f"{spec}.engine", network_at(spec, {})
+    path, network = Path(folder) / f"{spec}.engine", network_at(spec)
     feeds = make_feeds(network, sizes)
     cupy.cuda.Device().synchronize()
     os.environ["TRTN_CACHE"] = "off"
@@ -108,16 +103,17 @@ def running(folder: str, spec: str, sizes: dict[str, int]) -> list[dict[str, Any
     for _ in range(MANY // 10):
         run()
     stream.synchronize()
-    free, resident = cupy.cuda.runtime.memGetInfo()[0], resident_bytes()
-    for _ in range(MANY):
-        run()
-    stream.synchronize()
-    taken = free - cupy.cuda.runtime.memGetInfo()[0]
-    return [
-        fact(spec, "host time of a run on bound buffers", statistics.median(hosts), "us", 15e-6),
-        fact(spec, f"GPU memory taken by {MANY:,} runs", taken, "bytes", 0),
-        fact(spec, f"host memory taken by {MANY:,} runs", max(0, resident_bytes() - resident), "bytes", 1 << 20),
-    ]
+    rows = [fact(spec, "host time of a run on bound buffers", statistics.median(hosts), "us", 15e-6)]
+    for turn in ("first", "second", "third"):
+        free, resident = cupy.cuda.runtime.memGetInfo()[0], resident_bytes()
+        for _ in range(MANY):
+            run()
+        stream.synchronize()
+        taken = free - cupy.cuda.runtime.memGetInfo()[0]
+        rows.append(fact(spec, f"GPU memory taken by the {turn} {MANY:,} runs", taken, "bytes", 0))
+        held = max(0, resident_bytes() - resident)
+        rows.append(fact(spec, f"host memory taken by the {turn} {MANY:,} runs", held, "bytes", 1 << 20))
+    return rows
 
 
 def contexts(folder: str, spec: str, sizes: dict[str, int]) -> list[dict[str, Any]]:
@@ -143,116 +139,17 @@ def contexts(folder: str, spec: str, sizes: dict[str, int]) -> list[dict[str, An
     return [fact(spec, "throughput of two contexts on two streams, one = 1", statistics.median(ratios), "", 1.5)]
 
 
-def shapes(count: int, effort: int) -> list[dict[str, Any]]:
-    """BERT-base in a box of shapes: random ones, each against an engine of its own."""
+def profiling(folder: str, spec: str, sizes: dict[str, int]) -> list[dict[str, Any]]:
     import trtn
+    from trtn.backend.runtime.profiler import profile_steps
 
-    pick, spec = random.Random(0), "bert_base"
-    (low, _, high), (short, _, long) = BOX["B"], BOX["S"]
-    tried = [{"B": pick.randint(low, high), "S": pick.randrange(short, long + 1, STEP)} for _ in range(count)]
-    with timed() as built:
-        engine = trtn.build(network_at(spec, BOX), device="cuda", precision="f16", effort=effort)
-    context = engine.create_context()
-    context.warm(shapes_of(engine, {n: most for n, (_, _, most) in BOX.items()}))  # the memory is there
-    rows: list[dict[str, Any]] = [{"shape": "build", "first": built()}]
-    for sizes in tried:
-        with timed() as first:
-            context.warm(shapes_of(engine, sizes))
-        network = network_at(spec, {n: (v, v, v) for n, v in sizes.items()})
-        static = trtn.build(network, device="cuda", precision="f16", effort=effort)
-        ours, theirs = (back_to_back(e, sizes) for e in (engine, static))
-        rows.append(
-            {
-                "shape": f"{sizes['B']}x{sizes['S']}",
-                "first": first(),
-                "back": ours,
-                "static": theirs,
-                "ratio": ours / theirs,
-            }
-        )
-        print(rows[-1], file=sys.stderr, flush=True)
-    return rows
-
-
-# --- what the parts need ---
-
-
-def network_at(spec: str, box: Mapping[str, tuple[int, int, int]]) -> Any:
-    """A spec's network with one profile, (min, opt, max) by dim; as it is without."""
-    import trtn
-    from trtn.dsl.network import Profile, ProfileRange
-
-    network = trtn.load(SPECS / f"{spec}.trtn")
-    if not box:
-        return network
-    return replace(network, profiles=(Profile("box", {n: ProfileRange(*r) for n, r in box.items()}),))
-
-
-def shapes_of(engine: Any, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    from trtn.dsl.dims import evaluate
-
-    return {t.name: tuple(evaluate(d, sizes) for d in t.shape) for t in engine.network.inputs}
-
-
-def make_feeds(network: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
-    import numpy as np
-
-    from trtn.dsl.dims import evaluate
-
-    rng = np.random.default_rng(0)
-    shapes = {t: tuple(evaluate(d, sizes) for d in t.shape) for t in network.inputs}
-    return {
-        t.name: (rng.standard_normal(shape) if t.dtype.is_float else rng.integers(0, 2, shape)).astype(t.dtype.numpy)
-        for t, shape in shapes.items()
-    }
-
-
-def bound(engine: Any, sizes: Mapping[str, int]) -> tuple[Callable[[], None], Any]:
-    """A run on bound buffers, warm, and its stream."""
-    import cupy
-
-    context, stream = engine.create_context(), cupy.cuda.Stream(non_blocking=True)
-    feeds = {name: cupy.asarray(a) for name, a in make_feeds(engine.network, sizes).items()}
-    buffers = {name: cupy.empty_like(a) for name, a in context.run(feeds).items()}
-    context.bind({**feeds, **buffers})
-    for _ in range(QUEUE):
-        context.execute_async(stream)
-    stream.synchronize()
-    return lambda: context.execute_async(stream), stream
-
-
-def back_to_back(engine: Any, sizes: Mapping[str, int]) -> float:
-    """Seconds of one run among many that are enqueued one behind the other: the median of a few tries."""
-    import cupy
-
-    run, stream = bound(engine, sizes)
-    start, end = cupy.cuda.Event(), cupy.cuda.Event()
-
-    def once(count: int) -> float:
-        start.record(stream)
-        for _ in range(count):
-            run()
-        end.record(stream)
-        end.synchronize()
-        return float(cupy.cuda.get_elapsed_time(start, end)) / 1e3 / count
-
-    count = max(5, min(500, int(SECONDS / 3 / once(5))))
-    once(count)
-    return statistics.median(once(count) for _ in range(3))
-
-
-def resident_bytes() -> int:
-    fields = Path("/proc/self/statm").read_text().split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@contextmanager
-def timed() -> Iterator[Callable[[], float]]:
-    """The seconds between its begin and its end, once it has ended."""
-    began = time.perf_counter()
-    took = [0.0]
-    yield lambda: took[0]
-    took[0] = time.perf_counter() - began
+    engine = trtn.load_engine(Path(folder) / f"{spec}.engine", trusted=True)
+    profile = profile_steps(engine, make_feeds(engine.network, sizes))
+    name, longest = max(profile.steps.items(), key=lambda item: item[1])
+    return [
+        fact(spec, f"steps timed one by one, {len(profile.steps)} together", profile.total / 1e3, "us"),
+        fact(spec, f"the longest, `{name}`", longest / 1e3, "us"),
+    ]
 
 
 def fact(spec: str, what: str, value: float | str, unit: str, goal: float | str | None = None) -> dict[str, Any]:
@@ -276,54 +173,85 @@ def _text(value: float | str | None, unit: str) -> str | None:
 
 
 RESNET: dict[str, Any] = {"spec": "resnet50", "sizes": {"N": 1}}
+BUILT: tuple[dict[str, Any], ...] = (
+    {"spec": "resnet50", "sizes": {"N": 8}},
+    {"spec": "bert_base", "sizes": {"B": 8, "S": 128}},
+    RESNET,  # last: the engine that the other parts load
+)
 PARTS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "building": building,
     "loading": loading,
     "running": running,
     "contexts": contexts,
+    "profiling": profiling,
     "shapes": shapes,
 }
+CORPUS = "corpus"
+BESIDE = 4
+"""Models of the corpus whose processes run at a time."""
 FACTS = (Column("network", "network"), Column("fact", "what"), Column("value", "measured"), Column("goal", "goal"))
-SHAPES = (
-    Column("shape", "shape"),
-    Column("first", "first use", "ms"),
-    Column("back", "back to back", "ms"),
-    Column("static", "built for the shape", "ms"),
-    Column("ratio", "ratio", "ratio"),
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench.gpu_facts", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"which of {', '.join(PARTS)}; all without any")
-    parser.add_argument("--effort", type=int, default=3, help="of the tuner, 0 to 5")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"which of {', '.join([*PARTS, CORPUS])}; all without any"
+    )
+    parser.add_argument("--effort", type=int, default=3, help="of the tuner, 0 to 5; for the corpus 1 at most")
     parser.add_argument("--shapes", type=int, default=4, help="how many random shapes")
+    parser.add_argument("--corpus", type=Path, help="folder of .onnx models")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of the JSON result")
     chosen = parser.parse_args(arguments)
-    if unknown := [p for p in chosen.parts if p not in PARTS]:
+    if unknown := [p for p in chosen.parts if p not in PARTS and p != CORPUS]:
         parser.error(f"no part is called {', '.join(unknown)}")
-    wanted = [p for p in PARTS if not chosen.parts or p in chosen.parts]
+    if CORPUS in chosen.parts and chosen.corpus is None:
+        parser.error("where the models are is said by --corpus")
+    parts = [p for p in PARTS if not chosen.parts or p in chosen.parts]
     facts, dynamic = Table("What an engine costs besides its runs", FACTS), Table("Dynamic shapes of BERT-base", SHAPES)
-    before = load_average()
+    models = corpus_table("The corpus and the specs, against ONNX Runtime and CuPy alone")
+    tables, before, started = (facts, dynamic, models), load_average(), time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - started:6.1f}] {line}", file=sys.stderr, flush=True)
+
+    def write() -> None:
+        """After each part: a run that is cut keeps what it has."""
+        write_result(chosen.out, "gpu_facts", [t for t in tables if t.rows or t.failures], before)
+
     with tempfile.TemporaryDirectory(prefix="trtn-bench-") as folder:
         os.environ["TRTN_CACHE"] = f"{folder}/cache"
-        if wanted != ["shapes"] and "building" not in wanted:
-            wanted.insert(0, "building")  # whose engine the others load
-        for part in wanted:
-            options = {"folder": folder, **RESNET} if part != "shapes" else {"count": chosen.shapes}
-            options |= {"effort": chosen.effort} if part in ("building", "shapes") else {}
+        for part, options in _calls(parts, folder, chosen.effort, chosen.shapes):
             table = dynamic if part == "shapes" else facts
             try:
-                rows = isolated(PARTS[part], **options).value
+                table.rows += isolated(PARTS[part], blas_threads=8, **options).value
             except Failure as failure:
                 table.failures[part] = str(failure)
-                print(part, failure, file=sys.stderr, flush=True)
-                continue
-            table.rows += rows
-            print("\n".join(map(str, rows)), file=sys.stderr, flush=True)
-            path = write_result(chosen.out, "gpu_facts", [t for t in (facts, dynamic) if t.rows or t.failures], before)
-    print(section_text(*read_result(path)))
-    return 1 if facts.failures or dynamic.failures else 0
+            say(f"{part} {table.failures.get(part, '')}")
+            write()
+        if chosen.corpus is not None and (CORPUS in chosen.parts or not chosen.parts):
+            lock = f"{folder}/gpu.lock"
+            jobs = corpus_jobs(chosen.corpus, min(chosen.effort, 1), lock, Path(folder))
+            for job, row in run_jobs(jobs, GpuLock(lock), BESIDE, say):
+                if isinstance(row, Failure) or not row.pop("good"):
+                    models.failures[job.name] = str(row) if isinstance(row, Failure) else "its error is too large"
+                if not isinstance(row, Failure):
+                    models.rows.append(row)
+                say(f"{job.name} {row}")
+                write()
+    print(section_text(*read_result(chosen.out / "gpu_facts.json")))
+    return 1 if any(t.failures for t in tables) else 0
+
+
+def _calls(parts: Sequence[str], folder: str, effort: int, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parts with their arguments; what others load is built whether or not it was asked for."""
+    built = BUILT if "building" in parts else (RESNET,) if {*parts} - {"shapes"} else ()
+    for network in built:
+        yield "building", {"folder": folder, **network, "effort": effort}
+    for part in parts:
+        if part == "shapes":
+            yield part, {"count": count, "effort": effort}
+        elif part != "building":
+            yield part, {"folder": folder, **RESNET}
 
 
 if __name__ == "__main__":

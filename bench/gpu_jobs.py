@@ -108,7 +108,9 @@ class Job:
             yield json.loads(text)
         if code := self._process.wait():
             printed = [line.strip() for line in self.log.read_text().splitlines() if line.strip()]
-            raise Failure(f"killed by signal {-code}" if code < 0 else "".join(printed[-1:])[:300] or f"exit code {code}")
+            raise Failure(
+                f"killed by signal {-code}" if code < 0 else "".join(printed[-1:])[:300] or f"exit code {code}"
+            )
 
 
 def run_jobs(

@@ -1,6 +1,7 @@
 """Providers offer tactics: problems come in, kernels that run them come out. `discover()` finds them by scanning."""
 
 from trtn.backend.providers.base import (
+    ArrayProvider,
     AssistedProvider,
     BulkProvider,
     ElasticProvider,
@@ -20,6 +21,7 @@ from trtn.backend.providers.base import (
 )
 
 __all__ = [
+    "ArrayProvider",
     "AssistedProvider",
     "BulkProvider",
     "ElasticProvider",

@@ -17,6 +17,7 @@ from trtn.dsl.network import Layer
 
 __all__ = [
     "ArrayLayout",
+    "ArrayProvider",
     "AssistedProvider",
     "BinaryKey",
     "BulkProvider",
@@ -180,6 +181,13 @@ class AssistedProvider(Protocol):
     def assisted(self) -> Provider:
         """As it is where the other one is there: what a plan for another machine asks."""
         ...
+
+
+@runtime_checkable
+class ArrayProvider(Protocol):
+    """A provider for CPUs whose kernels multiply matrices through the array namespace, in threads of their own."""
+
+    by_arrays: bool
 
 
 @runtime_checkable

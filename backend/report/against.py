@@ -28,7 +28,7 @@ def compare_with(engine: Engine, plan: Plan, network: Network, groups: Sequence[
     return Comparison(
         engine=engine.name,
         notes=tuple(_notes(engine, plan)),
-        network=() if reviewed.is_same else tuple(human(reviewed).splitlines()[1:]),
+        network=() if reviewed.is_same else tuple(human([reviewed]).splitlines()[1:]),
         groups=tuple(_groups(engine.groups, groups)),
         tactics=tuple(_tactics(engine, plan, groups)),
         memory=_memory(engine, plan),

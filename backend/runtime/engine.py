@@ -16,7 +16,7 @@ from trtn.backend.plan.arena import Arena
 from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.points import likely_sizes
 from trtn.backend.plan.storage import StoragePlan, plan_storage
-from trtn.backend.providers import ImageProvider, find_provider, reference_provider
+from trtn.backend.providers import ArrayProvider, ImageProvider, find_provider, reference_provider
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.io import IOTensor, describe_io, refuse
 from trtn.backend.runtime.kernels import Kernels
@@ -130,7 +130,8 @@ class Engine:
         others = [p for p in map(find_provider, {name for _, name in chosen} - {reference}) if p is not None]
         return {
             "compiled": any(p.unavailable(self.device) is None for p in others),
-            "arrays": any(name == reference and kind in MULTIPLYING for kind, name in chosen),
+            "arrays": any(isinstance(p, ArrayProvider) for p in others)
+            or any(name == reference and kind in MULTIPLYING for kind, name in chosen),
         }
 
     @cached_property

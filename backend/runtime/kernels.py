@@ -88,7 +88,7 @@ class Kernels:
         wanted: dict[str, dict[Key, tuple[Problem, Tactic]]] = {}
         for sizes in scattered_sizes(self._engine.network):
             with suppress(MemoryError):  # there is no room for such a shape
-                for problem, choice in zip(*self._choices(sizes), strict=True):
+                for problem, choice in zip(*self.choices_at(sizes), strict=True):
                     if problem is not None and isinstance(find_provider(choice.provider), BulkProvider):
                         pair = problem, Tactic(choice.tactic)
                         wanted.setdefault(choice.provider, {})[_key(problem, choice)] = pair
@@ -99,7 +99,7 @@ class Kernels:
             self._foreseen |= binaries_of(kernel for kernel in made if not isinstance(kernel, TacticError))
         device.binaries.keep(self._foreseen)
 
-    def _choices(self, sizes: Mapping[str, int]) -> tuple[Sequence[Problem | None], Sequence[Choice]]:
+    def choices_at(self, sizes: Mapping[str, int]) -> tuple[Sequence[Problem | None], Sequence[Choice]]:
         """The problem of each group, and what takes it."""
         engine = self._engine
         problems = plan_problems(engine.network, engine.groups, engine.storage, sizes, engine.hardware.alignment)
@@ -109,7 +109,7 @@ class Kernels:
         return problems, choices if is_tuned else self._elastic(problems, choices)
 
     def _prepare(self, sizes: Mapping[str, int]) -> tuple[Prepared | None, ...]:
-        problems, choices = self._choices(sizes)
+        problems, choices = self.choices_at(sizes)
         wanted = {
             _key(problem, choice): (problem, choice)
             for problem, choice in zip(problems, choices, strict=True)

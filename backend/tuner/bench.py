@@ -30,6 +30,10 @@ class Trial(Protocol):
 class Bench(Protocol):
     """Arrays for one problem, and the tactics that run on them."""
 
+    def check(self, prepared: Prepared, tactic: Tactic) -> None:
+        """Launch a tactic once and check its results. Raises TacticError where they are wrong, DeviceLostError."""
+        ...
+
     def trial(self, prepared: Prepared, tactic: Tactic, limit: float) -> Trial:
         """Launch a tactic once and check its results; then make it ready for timing. Raises TacticError where it is
         wrong, or so much slower than `limit` seconds that the first launch shows it; MemoryError where there is no room
@@ -57,7 +61,20 @@ class CpuBench:
             fill(array, tensor, device, n)
         self._oracle = Oracle(problem, self._inputs, device)
 
+    def check(self, prepared: Prepared, tactic: Tactic) -> None:
+        self._launched(prepared, tactic)
+
     def trial(self, prepared: Prepared, tactic: Tactic, limit: float) -> CpuTrial:
+        launch = self._launched(prepared, tactic)
+        begin = time.perf_counter()
+        launch()
+        first = time.perf_counter() - begin
+        if first > limit:
+            raise TacticError(f"its first launch takes {first * 1e6:.0f} us")
+        return CpuTrial(launch, max(1, min(1000, int(SPAN / max(first, 1e-9)))))
+
+    def _launched(self, prepared: Prepared, tactic: Tactic) -> Launch:
+        """A launch that was made once and gave what it has to. Raises TacticError."""
         workspace = self._device.arena(prepared.workspace) if prepared.workspace else None
         launch = prepared.bind(self._inputs, self._outputs, workspace)
         for array, tensor in zip(self._outputs, self._problem.group.outputs, strict=True):
@@ -66,12 +83,7 @@ class CpuBench:
         objection = self._oracle.objection(self._outputs, tactic.numerics)
         if objection:
             raise TacticError(objection)
-        begin = time.perf_counter()
-        launch()
-        first = time.perf_counter() - begin
-        if first > limit:
-            raise TacticError(f"its first launch takes {first * 1e6:.0f} us")
-        return CpuTrial(launch, max(1, min(1000, int(SPAN / max(first, 1e-9)))))
+        return launch
 
 
 class CpuTrial:

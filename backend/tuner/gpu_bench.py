@@ -6,7 +6,8 @@ its own cold. What the layer before has just written is warm, as in a run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from statistics import median
 from typing import Any
@@ -46,17 +47,24 @@ class GpuBench:
             self._outputs = [allocate(layout, device) for layout in problem.outputs]
             self._sets = [self._make_inputs()]
             constants = sum(a.nbytes for a in problem.inputs if a.constant)
-            copies = min(MOST, -(-min(cold, ROOM) // constants)) if constants else 1
-            for _ in range(1, copies):
-                self._sets.append(self._copy_constants())
+            self._copies = min(MOST, -(-min(cold, ROOM) // constants)) if constants else 1
             self._oracle = Oracle(problem, self._sets[0], device)
         self.stream.synchronize()
         self._workspace: Any = None
 
+    def check(self, prepared: Prepared, tactic: Tactic) -> None:
+        with self._at_work():
+            self._launched(prepared, tactic, self._scratch(prepared.workspace), self._xp.cuda.MemoryPool())
+
     def trial(self, prepared: Prepared, tactic: Tactic, limit: float) -> GpuTrial:
+        with self._at_work():
+            return self._trial(prepared, tactic, limit)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
         with self.stream:
             try:
-                return self._trial(prepared, tactic, limit)
+                yield
             except RuntimeError as e:  # a library's word for what it can't do after all, or the GPU's
                 reason = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
                 self._demand_alive(reason)
@@ -71,23 +79,30 @@ class GpuBench:
 
     def _trial(self, prepared: Prepared, tactic: Tactic, limit: float) -> GpuTrial:
         workspace = self._scratch(prepared.workspace)
-        launch = prepared.bind(self._sets[0], self._outputs, workspace)
-        for array, tensor in zip(self._outputs, self._problem.group.outputs, strict=True):
-            poison(array, tensor)
         pool = self._xp.cuda.MemoryPool()  # what a recorded launch has taken must not be given to others
-        with self._xp.cuda.using_allocator(pool.malloc):
-            launch()
-        objection = self._oracle.objection(self._outputs, tactic.numerics)
-        if objection:
-            raise TacticError(objection)
+        launch = self._launched(prepared, tactic, workspace, pool)
         _hold_gpu()
         first = _time(self.stream, launch) - EVENTS
         if first > limit:
             raise TacticError(f"its first launch takes {first * 1e6:.0f} us")
         count = max(FEWEST, min(MOST, int(SPAN / max(first, 1e-6))))
+        while len(self._sets) < self._copies:
+            self._sets.append(self._copy_constants())
         launches = [launch, *(prepared.bind(s, self._outputs, workspace) for s in self._sets[1:count])]
         with self._xp.cuda.using_allocator(pool.malloc):
             return GpuTrial(self.stream, launches, count, (pool, workspace))
+
+    def _launched(self, prepared: Prepared, tactic: Tactic, workspace: Any, pool: Any) -> Launch:
+        """A launch that was made once and gave what it has to. Raises TacticError."""
+        launch = prepared.bind(self._sets[0], self._outputs, workspace)
+        for array, tensor in zip(self._outputs, self._problem.group.outputs, strict=True):
+            poison(array, tensor)
+        with self._xp.cuda.using_allocator(pool.malloc):
+            launch()
+        objection = self._oracle.objection(self._outputs, tactic.numerics)
+        if objection:
+            raise TacticError(objection)
+        return launch
 
     def _make_inputs(self) -> list[Any]:
         arrays = []

@@ -43,6 +43,12 @@ CHUNK = 4
 """Tactics of a provider that are prepared at once: after them it is seen whether more are worth it."""
 
 
+SPARE = 4
+"""Tactics of a provider that are checked, where nothing is timed, before the next provider's."""
+CHEAP = 64 << 20
+"""Bytes of arrays up to which a tactic that is not timed is checked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A choice as it goes to the lock."""
@@ -54,7 +60,8 @@ class Decision:
 class Tuner:
     """Chooses among the tactics of the providers that a device has. `locked` forbids every choice that the lock
     doesn't hold; `workspace` is the most scratch memory, in bytes, that a tactic may take; `reduced` lets tactics
-    compute f32 in lower precision (TF32)."""
+    compute f32 in lower precision (TF32); `checked` has tactics that are taken without being timed run once, where that
+    is cheap, and held against the reference."""
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Tuner:
         locked: bool = False,
         workspace: int | None = None,
         reduced: bool = False,
+        checked: bool = False,
     ) -> None:
         self.device = device
         self.providers = [p for p in providers if p.unavailable(device.name) is None]
@@ -84,6 +92,7 @@ class Tuner:
         self._locked = locked
         self._workspace = workspace
         self._reduced = reduced
+        self._checked = checked
         self._decisions: dict[str, Decision] = {}
 
     @property
@@ -151,13 +160,14 @@ class Tuner:
 
     def _announce(self, problems: Sequence[Problem]) -> None:
         """Tell the providers what is going to be tried."""
-        if not self._effort.candidates:
+        if not self._effort.candidates and not self._checked:
             return
         wanted: dict[str, list[tuple[Problem, Tactic]]] = {}
         for problem in problems:
             candidates = self._candidates(problem)
             if len(candidates) > 1:
-                for c in self._unknown(candidates, self._cache.read(problem.key)):
+                tried = self._unknown(candidates, self._cache.read(problem.key)) if self._level else candidates[:1]
+                for c in tried:
                     wanted.setdefault(c.id.provider, []).append((problem, c.tactic))
         for provider in self.providers:
             if isinstance(provider, ForesightedProvider):
@@ -171,10 +181,11 @@ class Tuner:
 
     def _decide(self, problem: Problem) -> Choice:
         candidates = self._candidates(problem)
-        if not self._effort.candidates or len(candidates) == 1:
-            return Choice(
-                candidates[0].id.provider, candidates[0].id.tactic, "only" if len(candidates) == 1 else "default"
-            )
+        if len(candidates) == 1:
+            return Choice(candidates[0].id.provider, candidates[0].id.tactic, "only")
+        if not self._effort.candidates:
+            first = self._first_right(problem, candidates)
+            return Choice(first.id.provider, first.id.tactic, "default")
         known: Mapping[TacticId, Record] = self._cache.read(problem.key)
         origin = "cache"
         if self._unknown(candidates, known):
@@ -191,6 +202,32 @@ class Tuner:
         _log.info("%r: %s %s, %.2f us (%s)", problem, winner.id.provider, winner.id.tactic, seconds * 1e6, origin)
         return Choice(winner.id.provider, winner.id.tactic, origin, seconds)
 
+    def _first_right(self, problem: Problem, candidates: Sequence[Candidate]) -> Candidate:
+        """The first candidate whose results are right; the first one where nothing is checked."""
+        arrays = (*problem.inputs, *problem.outputs)
+        bench = self._make_bench(problem) if self._checked and sum(a.nbytes for a in arrays) <= CHEAP else None
+        if bench is None:
+            return candidates[0]
+        try:
+            for c in candidates[:-1]:
+                try:
+                    provider = next(p for p in self.providers if p.name == c.id.provider)
+                    prepared = provider.prepare(problem, c.tactic, self.device)
+                    bench.check(prepared, c.tactic)
+                except (TacticError, MemoryError) as e:
+                    _log.warning("%r: %s %s is left out: %s", problem, c.id.provider, c.id.tactic, e)
+                    continue
+                self.prepared[problem.key, c.id.provider, c.id.tactic] = prepared
+                self.device.binaries.keep(binaries_of([prepared]))
+                return c
+        except DeviceLostError as e:
+            raise _lost(
+                problem, e, "build with an effort of 1 or more: tactics that do it are noted and left out"
+            ) from None
+        finally:
+            self.device.forget_packed()
+        return candidates[-1]
+
     def _candidates(self, problem: Problem) -> list[Candidate]:
         """What the providers offer for a problem: the most specialised provider's first, the reference's last."""
         found: list[Candidate] = []
@@ -200,7 +237,7 @@ class Tuner:
             tactics = provider.tactics(problem, self.device, self._level)
             fitting = (t for t in tactics if self._is_allowed(t))
             version = self.versions[provider.name]
-            few = islice(fitting, max(self._effort.candidates, 1))
+            few = islice(fitting, self._effort.candidates or (SPARE if self._checked else 1))
             found += [Candidate(TacticId(provider.name, version, tactic.name), tactic) for tactic in few]
         assert found, f"no provider takes {problem!r}, not even the reference"
         return found
@@ -221,12 +258,8 @@ class Tuner:
         self, problem: Problem, candidates: Sequence[Candidate], known: Mapping[TacticId, Record]
     ) -> Mapping[TacticId, Record]:
         """Records of all candidates, those that are missing measured."""
-        try:
-            with np.errstate(all="ignore"):  # made-up inputs overflow
-                bench = self._bench(problem, self.device)
-        except (MemoryError, ValueError, TypeError, LookupError, ArithmeticError) as e:
-            # The reference can't evaluate made-up inputs, or there is no room for them: nothing can be checked.
-            _log.warning("%r can't be timed: %s: %s", problem, type(e).__name__, e)
+        bench = self._make_bench(problem)
+        if bench is None:
             return known
         race = Race(self._effort, known)
         unknown = self._unknown(candidates, known)
@@ -237,9 +270,9 @@ class Tuner:
                 self._try_provider(race, bench, provider, problem, mine, made)
             race.finish()
         except DeviceLostError as e:
-            message = f"the device reported an error while tactics of `{problem.group.name}` were timed: {e}"
-            cure = "build again in a new process: the tactic that did it is noted and left out"
-            raise BuildError(message, [Diagnostic("E0701", message, help=cure)]) from None
+            raise _lost(
+                problem, e, "build again in a new process: the tactic that did it is noted and left out"
+            ) from None
         finally:
             self._cache.add(problem.key, race.records)
             self.device.forget_packed()
@@ -248,6 +281,15 @@ class Tuner:
             prepared = self.prepared[problem.key, winner.id.provider, winner.id.tactic] = made[winner.id]
             self.device.binaries.keep(binaries_of([prepared]))
         return race.records
+
+    def _make_bench(self, problem: Problem) -> Bench | None:
+        try:
+            with np.errstate(all="ignore"):  # made-up inputs overflow
+                return self._bench(problem, self.device)
+        except (MemoryError, ValueError, TypeError, LookupError, ArithmeticError) as e:
+            # The reference can't evaluate made-up inputs, or there is no room for them: nothing can be checked.
+            _log.warning("%r can't be timed: %s: %s", problem, type(e).__name__, e)
+            return None
 
     def _try_provider(
         self,
@@ -268,6 +310,11 @@ class Tuner:
             results = prepare_all(provider, [(problem, c.tactic) for c in chunk], self.device)
             made.update((c.id, r) for c, r in zip(chunk, results, strict=True) if not isinstance(r, TacticError))
             idle = 0 if race.enter(bench, zip(chunk, results, strict=True)) else idle + len(chunk)
+
+
+def _lost(problem: Problem, error: DeviceLostError, cure: str) -> BuildError:
+    message = f"the device reported an error while tactics of `{problem.group.name}` were tried: {error}"
+    return BuildError(message, [Diagnostic("E0701", message, help=cure)])
 
 
 def _chunks(items: Sequence[Candidate], size: int) -> Iterator[Sequence[Candidate]]:

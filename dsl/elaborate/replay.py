@@ -181,12 +181,7 @@ class _Builder(Builder):
 
     def _tensor(self, name: str, dtype: DType, shape: Shape, value: tuple[Dim, ...] | None = None) -> Tensor:
         tensor = self._earlier.get(name)
-        if (
-            tensor is None
-            or tensor.dtype is not dtype
-            or tensor.shape != shape
-            or not _same(tensor.value, value)
-        ):
+        if tensor is None or tensor.dtype is not dtype or tensor.shape != shape or not _same(tensor.value, value):
             tensor = super()._tensor(name, dtype, shape, value)
         self._tensors[name] = tensor
         return tensor

@@ -26,9 +26,9 @@ def needless_cast(subject: Subject) -> Iterator[Finding]:
     """A cast to the dtype that the value has, or back after a cast that lost nothing."""
 
     def needless(layer: Layer, makers: Makers) -> bool:
-        x, y = layer.inputs[0], layer.outputs[0]
-        if layer.op.name != "cast" or x is None:
+        if layer.op.name != "cast" or layer.inputs[0] is None:
             return False
+        x, y = layer.inputs[0], layer.outputs[0]
         before = _made_by(makers, x, "cast")
         undone = before is not None and x.dtype.name in LOSSLESS.get(before.dtype.name, ()) and before.dtype is y.dtype
         return x.dtype is y.dtype or undone
@@ -41,9 +41,9 @@ def needless_transpose(subject: Subject) -> Iterator[Finding]:
     """A transpose that leaves the axes where they are, or puts them back after another."""
 
     def needless(layer: Layer, makers: Makers) -> bool:
-        x = layer.inputs[0]
-        if layer.op.name != "transpose" or x is None:
+        if layer.op.name != "transpose":
             return False
+        x = layer.inputs[0]
         perm = list(layer.attrs["perm"])
         first = next((m for m in [makers.get(id(x))] if m is not None and m.op.name == "transpose"), None)
         whole = [first.attrs["perm"][p] for p in perm] if first is not None else perm
@@ -57,8 +57,10 @@ def needless_reshape(subject: Subject) -> Iterator[Finding]:
     """A reshape to the shape that the value has."""
 
     def needless(layer: Layer, makers: Makers) -> bool:
+        if layer.op.name not in ("reshape", "expand", "flatten"):
+            return False
         x = layer.inputs[0]
-        return layer.op.name in ("reshape", "expand", "flatten") and x is not None and x.shape == layer.outputs[0].shape
+        return x is not None and x.shape == layer.outputs[0].shape
 
     yield from _everywhere(subject, needless, "the value has this shape already", fixable=lambda layer: True)
 

@@ -18,6 +18,7 @@ from trtn.dsl.lsp.analysis import Hint
 from trtn.dsl.lsp.symbols import Kind, Space
 from trtn.dsl.lsp.view import View
 from trtn.dsl.syntax import ast, parse, quote_name
+from trtn.dsl.syntax.edits import Change
 from trtn.dsl.syntax.walk import nodes
 
 __all__ = ["glance"]
@@ -34,12 +35,10 @@ def glance(before: View, source: Source) -> View | None:
 
     None where more has changed than a few statements of one network.
     """
-    old, new = before.source.text, source.text
-    start = _same_start(old, new)
-    end = len(old) - _same_start(old[start:][::-1], new[start:][::-1])
-    shift = len(new) - len(old)
+    change = Change.between(before.source, source)
+    start, end, shift = change.start, change.end, change.growth
     found: list[Diagnostic] = []
-    if old != new:
+    if before.source.text != source.text:
         network = next((n for n in _networks(before) if n.start < start and end < n.end), None)
         part = _part(network, start, end) if network is not None else None
         if network is None or part is None:
@@ -49,18 +48,6 @@ def glance(before: View, source: Source) -> View | None:
     kept = [_moved(d, source, start, end, shift) for d in before.analysis.findings]
     analysis = replace(before.analysis, source=source, findings=(*found, *(d for d in kept if d is not None)))
     return View(analysis, before.buffers, before.encoding, list(_hints(before, source, start, end, shift)))
-
-
-def _same_start(left: str, right: str) -> int:
-    """How many characters both begin with."""
-    low, high = 0, min(len(left), len(right))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if left[low:middle] == right[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _networks(view: View) -> Iterator[ast.NetworkDecl]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trtn.dsl.review.changes import Change, Comparison
 
@@ -14,8 +14,33 @@ _COLORS = {"+": "\x1b[32m", "-": "\x1b[31m", "~": "\x1b[33m", ">": "\x1b[36m"}
 _PLURALS = {s: f"{s}s" for s in _ORDER} | {"network": "network"}
 
 
-def human(comparison: Comparison, *, color: bool = False) -> str:
-    """A change a line, by subject: a sign, the name, what it was and what it is."""
+def human(comparisons: Sequence[Comparison], *, color: bool = False) -> str:
+    """A change a line, by subject: a sign, the name, what it was and what it is. Of several pairs, those without a
+    change share a line."""
+    shown, unchanged = _with_changes(comparisons)
+    pieces = [_human(c, color) for c in shown]
+    if unchanged:
+        pieces.append(f"no change: {', '.join(c.after for c in unchanged)}")
+    return "\n\n".join(pieces)
+
+
+def markdown(comparisons: Sequence[Comparison]) -> str:
+    """For each pair a heading with the verdict, then a table a subject; long ones are folded."""
+    shown, unchanged = _with_changes(comparisons)
+    pieces = [_markdown(c) for c in shown]
+    if unchanged:
+        pieces.append(f"**no change:** {', '.join(_code(c.after) for c in unchanged)}")
+    return "\n\n".join(pieces)
+
+
+def _with_changes(comparisons: Sequence[Comparison]) -> tuple[Sequence[Comparison], Sequence[Comparison]]:
+    """The pairs to be shown one by one, and the rest: of one pair, that nothing changed is the news."""
+    if len(comparisons) == 1:
+        return comparisons, ()
+    return [c for c in comparisons if c.changes], [c for c in comparisons if not c.changes]
+
+
+def _human(comparison: Comparison, color: bool) -> str:
     lines = [f"{comparison.before} -> {comparison.after}: {_verdict(comparison)}"]
     for subject in _ORDER:
         changes = comparison.of(subject)
@@ -25,8 +50,7 @@ def human(comparison: Comparison, *, color: bool = False) -> str:
     return "\n".join(lines)
 
 
-def markdown(comparison: Comparison) -> str:
-    """A heading with the verdict, then a table a subject; long ones are folded."""
+def _markdown(comparison: Comparison) -> str:
     lines = [f"### `{comparison.before}` → `{comparison.after}`", "", f"**{_verdict(comparison)}**"]
     for subject in _ORDER:
         changes = comparison.of(subject)

@@ -215,7 +215,9 @@ def test_a_device_that_is_not_here_can_be_checked_and_not_locked(trtn: Trtn, fol
 def test_wrong_usage(trtn: Trtn, spec: Path, folder: Path) -> None:
     assert trtn("lock", "tiny.trtn").exit_code == 2, "no target names a lock"
     assert trtn("lock", "net.trtn", "--target", "h100").exit_code == 1
-    assert trtn("lock", "tiny.trtn", "--device", "cpu", "--lock", "t.lock", "--check").exit_code == 1
+    missing = trtn("lock", "tiny.trtn", "--device", "cpu", "--effort", "0", "--lock", "t.lock", "--check")
+    assert missing.exit_code == 1
+    assert "run `trtn lock tiny.trtn --device cpu --effort 0 --lock t.lock`" in missing.stderr
     assert trtn("lock", "tiny.trtn", "--device", "cpu", "--lock", "t.lock").exit_code == 0
     assert read_lock(folder / "t.lock").sections.keys() == {"cpu"}
 

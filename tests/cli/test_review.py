@@ -61,6 +61,22 @@ def test_diff_with_a_revision(trtn: Trtn, repository: Path) -> None:
     assert trtn("diff", "HEAD:specs/tiny.trtn", "HEAD:specs/tiny.trtn").exit_code == 0
 
 
+def test_diff_of_folders(trtn: Trtn, repository: Path) -> None:
+    """Specs without a change share a line; one that is new is all additions."""
+    for name in ("a", "b"):
+        (repository / "specs" / f"{name}.trtn").write_text(SPEC)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "two")
+    (repository / "specs" / "c.trtn").write_text(SPEC.replace("opt 2, max 4", "opt 2, max 3"))
+    (repository / "specs" / "tiny.trtn").write_text(SPEC)
+    done = trtn("diff", "HEAD:specs", "specs")
+    assert done.exit_code == 1
+    assert done.stdout.endswith("\n\nno change: specs/a.trtn, specs/b.trtn\n")
+    assert "nothing -> specs/c.trtn: " in done.stdout
+    assert "\nnetwork\n" not in done.stdout, "its name and doc are no change"
+    assert "**no change:** `specs/a.trtn`, `specs/b.trtn`" in trtn("diff", "HEAD:specs", "specs", "--format", "markdown").stdout
+
+
 def test_lines_of_a_revision_bear_its_name(trtn: Trtn, repository: Path) -> None:
     without = SPEC.replace("  h = relu(x)\n", "").replace("y = h + x", "y = x + x")
     (repository / "specs" / "tiny.trtn").write_text(without)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -91,6 +92,38 @@ def test_a_change_is_annotated_and_told(sandbox: Sandbox) -> None:
     assert "--method POST repos/owner/repo/issues/7/comments" in Path("calls.txt").read_text()
 
 
+def test_the_steps_as_a_runner_runs_them(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expressions filled in, each `run` a file that `bash -eo pipefail` runs, as GitHub's runner does. What would
+    install trtn is a `python` that writes down what it is asked."""
+    action = yaml.safe_load((ACTION / "action.yml").read_text())
+    values = {f"inputs.{name}": value["default"] for name, value in action["inputs"].items()}
+    event = {"github.event.pull_request.base.sha": "HEAD", "github.event.pull_request.number": "7", "github.token": "t"}
+    for name in ("PATHS", "AGAINST", "PULL_REQUEST"):
+        monkeypatch.delenv(f"TRTN_{name}")
+    monkeypatch.setenv("GITHUB_ACTION_PATH", str(ACTION))
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/python.txt\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    Path("net.trtn").write_text(SPEC.replace("max 32", "max 16"))
+
+    def filled(text: str) -> str:
+        for _ in range(2):  # a default may be an expression itself
+            text = re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda m: {**values, **event}[m[1]], text)
+        return text
+
+    statuses = []
+    for step in (s for s in action["runs"]["steps"] if "run" in s):
+        (tmp_path / "step.sh").write_text(step["run"])
+        env = {**os.environ, **{name: filled(value) for name, value in step.get("env", {}).items()}}
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(tmp_path / "step.sh")]
+        statuses.append(subprocess.run(command, env=env, capture_output=True).returncode)
+
+    assert statuses == [0, 1], "installed; something breaks"
+    *_, package = (tmp_path / "python.txt").read_text().split()
+    assert (Path(package) / "pyproject.toml").is_file()
+    assert "| changed | `online` N |" in Path("comment.md").read_text()
+    assert "issues/7/comments" in Path("calls.txt").read_text()
+
+
 def test_breaking_changes_may_be_let_through(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRTN_FAIL_ON_BREAKING", "false")
     Path("net.trtn").write_text(SPEC.replace("max 32", "max 16"))
@@ -99,6 +132,23 @@ def test_breaking_changes_may_be_let_through(sandbox: Sandbox, monkeypatch: pyte
     assert status == 0
     assert "E0912" in output
     assert "--method PATCH repos/owner/repo/issues/comments/42" in Path("calls.txt").read_text()
+
+
+def test_a_new_spec_is_compared_with_nothing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("new.trtn").write_text(SPEC)
+    monkeypatch.setenv("TRTN_PATHS", "new.trtn\nnet.trtn\n")
+    status, output = sandbox.call(str(ACTION / "review.sh"))
+    assert (status, "error" in output) == (0, False)
+    assert "### `new.trtn`\n\n**new**" in Path("comment.md").read_text()
+
+
+def test_a_comment_has_the_length_that_github_takes(sandbox: Sandbox) -> None:
+    layers = "".join(f"  a{n} = relu(x) * {n}.0\n" for n in range(900))
+    Path("net.trtn").write_text(SPEC.replace("  y = relu(x)", f"{layers}  y = relu(x)"))
+    sandbox.call(str(ACTION / "review.sh"))
+    comment, whole = Path("comment.md").read_text(), Path("summary.md").read_text()
+    assert len(comment) < 65536 < len(whole)
+    assert comment.startswith("<!-- trtn review -->") and comment.endswith("the rest is in the summary of the job**\n")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,27 @@ from collections.abc import Iterator
 
 __all__ = ["session"]
 
-_TYPED = ["x", " ", "\n", "(", ")", "{", "}", "=", ",", '"', "#", "`", "1", ".", "-", " + a", " = relu(x)", "[0]", "\n  "]
+_TYPED = [
+    "x",
+    " ",
+    "\n",
+    "(",
+    ")",
+    "{",
+    "}",
+    "=",
+    ",",
+    '"',
+    "#",
+    "`",
+    "1",
+    ".",
+    "-",
+    " + a",
+    " = relu(x)",
+    "[0]",
+    "\n  ",
+]
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -16,7 +36,7 @@ def session(text: str, rng: random.Random, edits: int) -> Iterator[str]:
     """The texts after each edit; every other time a person takes back what was done since some earlier text."""
     texts = [text]
     for _ in range(edits):
-        texts.append(_edited(texts[-1], rng) if rng.random() < 0.6 else rng.choice(texts[-4:]))
+        texts.append(_edited(texts[-1], rng) if rng.random() < 0.6 else rng.choice([text, *texts[-3:]]))
         yield texts[-1]
 
 

@@ -71,12 +71,11 @@ def diff(
         if format is DiffFormat.MARKDOWN:
             from trtn.dsl.review.report import markdown
 
-            console.result("\n\n".join(map(markdown, comparisons)))
+            console.result(markdown(comparisons))
         else:
             from trtn.dsl.review.report import human
 
-            colored = console.color(sys.stdout)
-            console.result("\n\n".join(human(c, color=colored) for c in comparisons))
+            console.result(human(comparisons, color=console.color(sys.stdout)))
         console.document({"format_version": "1.0", "comparisons": [c.to_json() for c in comparisons]})
         console.failed = any(not c.is_same for c in comparisons)
 
@@ -89,9 +88,10 @@ def _compare(old: dict[str, Side], new: dict[str, Side], values: bool) -> list[C
     if len(old) == len(new) == 1:
         new = dict(zip(old, new.values(), strict=True))
     found = []
-    nothing = Network("nothing", Graph((), (), ()))
     for key in [*new, *(k for k in old if k not in new)]:
-        a, b = old.get(key, Side("nothing", nothing)), new.get(key, Side("nothing", nothing))
+        there = (new.get(key) or old[key]).network
+        nothing = Side("nothing", Network(there.name, Graph((), (), ()), doc=there.doc))
+        a, b = old.get(key, nothing), new.get(key, nothing)
         comparison = _pair(a, b, values)
         for side in (a, b):
             changes = (replace(c, line=c.line.replace(side.path or side.title, side.title)) for c in comparison.changes)

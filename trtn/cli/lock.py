@@ -69,7 +69,7 @@ def lock(
         networks, named = load_networks(console, spec, network=network, reading=reading)
         jobs = _jobs(networks, named, network, target, path, building)
         if check:
-            command = f"trtn lock {named}{f' --lock {path}' if path else ''}"
+            command = f"trtn lock {named}{building.written}{f' --lock {path}' if path else ''}"
             found = _check(jobs, networks, building, command)
             console.found(found)
             console.failed = bool(found)
@@ -97,14 +97,17 @@ def _jobs(
         chosen = [choose(networks, spec, network=network, target=name) for name in targets]
     elif building.device is None and any(t.lock for n in networks for t in n.targets):
         chosen = [(n, t) for n in networks for t in n.targets if t.lock]
-    else:
+    elif path or any(t.lock for n in networks for t in n.targets):
         net, _ = choose(networks, spec, network=network, target=None)
         chosen = [(net, only_target(net, building.device))]
+    else:
+        raise usage_error("no lock file: no target of the spec names one, and `--lock` doesn't either")
     jobs: list[Job] = []
     for net, each in chosen:
         file = path or file_of(each, "lock", spec)
         if file is None:
-            raise usage_error("no lock file: neither given nor named by a target", "--lock")
+            what = f"target `{each.name}`" if each is not None else "the network"
+            raise usage_error(f"no lock file: {what} names none, and `--lock` doesn't either")
         jobs.append((net, each, file))
     return jobs
 

@@ -136,7 +136,7 @@ def _head(plan: Plan) -> Table:
         ["layers", f"{plan.layers_before:,} in the spec, {plan.layers_after:,} after the passes"],
         ["steps", f"{len(plan.groups):,}: {steps}"],
         ["providers", libraries],
-        ["tactics", f"{plural(total, 'distinct problem')} at {len(plan.points)} sizes: {counts or 'none'}"],
+        ["tactics", f"{plural(total, 'distinct problem')} at {plural(len(plan.points), 'size')}: {counts or 'none'}"],
     ]
     lock = plan.lock
     if lock is not None and lock.exists:
@@ -195,14 +195,19 @@ def _tallied(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield f"\n{title}"
     yield from rows(
         (
-            [f"{len(names):,}", _short(reason), ", ".join(names[:NAMED]) + (", .." if len(names) > NAMED else "")]
-            for reason, names in ordered[:SHOWN]
+            [f"{len(names):,}", _short(reason), _some(names)] for reason, names in ordered[:SHOWN]
         ),
         right=(0,),
     )
     if len(ordered) > SHOWN:
         rest = sum(len(names) for _, names in ordered[SHOWN:])
         yield f"  and {rest:,} for {len(ordered) - SHOWN} more reasons"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Examples; constants of the text have no names."""
+    shown = [name for name in names if name][:NAMED]
+    return ", ".join([*shown, *([".."] if shown and len(names) > len(shown) else [])])
 
 
 def _groups(plan: Plan) -> Table:

@@ -57,6 +57,13 @@ class Building:
             "target": target.name if target is not None else "",
         }
 
+    @property
+    def written(self) -> str:
+        """The options as they stand on a command line, each with a blank in front."""
+        given = [("device", self.device), ("precision", self.precision), ("effort", self.effort)]
+        given += [("profile", name) for name in self.profile or ()]
+        return "".join(f" --{name} {value}" for name, value in given if value is not None)
+
 
 def file_of(target: Target | None, field: str, spec: str) -> str | None:
     """The path of a target's `lock` or `output`, which lies relative to the spec."""
@@ -72,5 +79,6 @@ def only_target(network: Network, device: str | None) -> Target | None:
         if device is None or t.device is None or t.device.split(":")[0] == device.split(":")[0]
     ]
     if len(fitting) > 1:
-        raise usage_error(f"the network has several targets: {', '.join(t.name for t in fitting)}", "--target")
+        names = ", ".join(t.name for t in fitting)
+        raise usage_error(f"the network has several targets: {names}; say which with `--target`")
     return fitting[0] if fitting else None

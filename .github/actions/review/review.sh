@@ -20,12 +20,21 @@ differences() {
   local path status=0
   echo "$marker"
   for path in "${paths[@]}"; do
+    if ! git cat-file -e "$TRTN_AGAINST:./$path" 2>/dev/null; then
+      printf '### `%s`\n\n**new**\n\n' "$path"
+      continue
+    fi
     trtn diff "$TRTN_AGAINST:$path" "$path" --format markdown || status=$?
   done
   if ((status > 1)); then return "$status"; fi
 }
 
+# Writes a document as the comment; GitHub takes 65,536 characters.
 comment() {
+  if (($(wc -c <"$1") > 60000)); then
+    { head -c 60000 "$1" | sed '$d'; printf '\n</details>\n\n**the rest is in the summary of the job**\n'; } >"$1.short"
+    mv "$1.short" "$1"
+  fi
   local comments="repos/$GITHUB_REPOSITORY/issues/$TRTN_PULL_REQUEST/comments" old
   old=$(gh api "$comments" --paginate --jq ".[] | select(.body | startswith(\"$marker\")) | .id" | head -n 1)
   if [[ -n $old ]]; then

@@ -172,9 +172,7 @@ def _scale(group: Group, width: int) -> float:
 
 def _strides(*operands: Operand) -> list[np.generic]:
     """Of samples, heads and rows, in bytes."""
-    return [
-        kind(s * o.dtype.itemsize) for o in operands for kind, s in zip(_STRIDES, o.strides, strict=False)
-    ]
+    return [kind(s * o.dtype.itemsize) for o in operands for kind, s in zip(_STRIDES, o.strides, strict=False)]
 
 
 def _mask_strides(group: Group, inputs: Sequence[Operand]) -> list[np.generic]:
@@ -222,9 +220,7 @@ def _tactic(tile: Tile | AttentionTile) -> Tactic:
     return Tactic(str(tile), numerics="reassociated")
 
 
-def _expected(
-    tile: Tile | AttentionTile, heads: int, queries: int, keys: int, size: float, *, causal: bool
-) -> float:
+def _expected(tile: Tile | AttentionTile, heads: int, queries: int, keys: int, size: float, *, causal: bool) -> float:
     """About how many microseconds an H200 takes beside the 2 of any such launch, fitted to what it took for heads of 64
     (`size` 1): within 15 % at most sizes.
 

@@ -23,7 +23,8 @@ REGISTERS = {1: (40, 216), 2: (40, 232), 3: (32, 160)}
 """By groups: registers of a thread that fetches, and of one that multiplies. Together they are those of the multiprocessor, or half of
 them where two blocks share it."""
 MOST_STAGES = 4
-TURNS = True
+BOOKKEEPING = 3 * 8 + 4 * 4
+"""Bytes of a stage beside the keys and values."""
 RESERVED = 1024
 """Bytes of shared memory that each block takes beside what it asks for."""
 SHARED_IN_ALL = 228 * 1024
@@ -35,14 +36,18 @@ template <int N> DEVICE void raise_registers() { asm volatile("setmaxnreg.inc.sy
 // Groups of warps take turns: each lets the next one go.
 DEVICE void await_turn(int group) { asm volatile("bar.sync %0, 256;" :: "r"(group + 1) : "memory"); }
 DEVICE void give_turn(int group) { asm volatile("bar.arrive %0, 256;" :: "r"(group + 1) : "memory"); }
+// No wait moves ahead of what this depends on, as the assembler would have it: no sum of weights is below 0, but who knows?
+DEVICE void finish_first(float sum, const void* place) {
+  asm volatile("{\n.reg .pred p;\nsetp.lt.f32 p, %0, 0f00000000;\n@p st.shared.f32 [%1], %0;\n}" :: "f"(sum), "r"(shared_address(place)) : "memory");
+}
 // Nothing that has to do with these values moves past here: the compiler does not know what waits are for.
 template <int N> DEVICE void pin(float (&x)[N][4]) {
   #pragma unroll
   for (int i = 0; i < N; i++) asm volatile("" : "+f"(x[i][0]), "+f"(x[i][1]), "+f"(x[i][2]), "+f"(x[i][3]) :: "memory");
 }
-// No wait moves ahead of what this depends on, which the assembler would have it do: no sum of weights is below 0, but who knows?
-DEVICE void finish_first(float sum, const void* place) {
-  asm volatile("{\n.reg .pred p;\nsetp.lt.f32 p, %0, 0f00000000;\n@p st.shared.f32 [%1], %0;\n}" :: "f"(sum), "r"(shared_address(place)) : "memory");
+template <int N> DEVICE void pin(u32 (&x)[N]) {
+  #pragma unroll
+  for (int i = 0; i < N; i++) asm volatile("" : "+r"(x[i]) :: "memory");
 }
 """
 
@@ -126,7 +131,7 @@ class AttentionTile:
 
     def stages(self, width: int, out_width: int) -> int:
         """Rounds of keys and values in shared memory."""
-        room = SHARED_IN_ALL // self.resident - RESERVED - 4 * self.queries * width - 8 * (4 + 3 * MOST_STAGES)
+        room = SHARED_IN_ALL // self.resident - RESERVED - 4 * self.queries * width - 32 - BOOKKEEPING * MOST_STAGES
         return min(MOST_STAGES, room // (2 * self.keys * (width + out_width)))
 
     def fits(self, width: int, out_width: int, masks: bool = False) -> bool:
@@ -166,8 +171,8 @@ class WarpGroupAttentionSpec:
 
     @property
     def dynamic_shared(self) -> int:
-        """Bytes of shared memory that a launch asks for: also the barriers."""
-        return self.held + 8 * (4 + 3 * self.stages)
+        """Bytes of shared memory that a launch asks for: also the barriers, and which keys of each stage are not hidden."""
+        return self.held + 32 + BOOKKEEPING * self.stages
 
     @property
     def by_bits(self) -> bool:
@@ -197,14 +202,19 @@ class WarpGroupAttentionSpec:
                 COPIES,
                 f'extern "C" __global__ void __launch_bounds__({t.threads}, {t.resident}) kernel({self.parameters()}) {{',
                 f"  constexpr int D = {self.width}, E = {self.out_width}, KEYS = {t.keys}, GROUPS = {t.groups}, STAGES = {self.stages};",
-                "  constexpr int QUERIES = 64 * GROUPS, MULTIPLYING = 128 * GROUPS, SHEET = 2 * QUERIES * D, STAGE = 2 * KEYS * (D + E);",
+                f"  constexpr int QUERIES = 64 * GROUPS, MULTIPLYING = 128 * GROUPS, FETCHING = {FETCHING};",
+                "  constexpr int SHEET = 2 * QUERIES * D, STAGE = 2 * KEYS * (D + E);",
                 "  SHARED_MEMORY(memory);",
                 "  u8* const stages = memory + 2 * SHEET;",
                 "  u64 *asked = (u64*)(stages + STAGES * STAGE), *answered = asked + 2;",
                 "  u64 *keyed = answered + 2, *valued = keyed + STAGES, *empty = valued + STAGES;",
+                *["  u32* const bits = (u32*)(empty + STAGES);"] * self.by_bits,
                 "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0);",
-                "  if (tid < 4 + 3 * STAGES)",
-                f"    start_barrier(asked + tid, tid / 2 == 1 || tid >= 4 + 2 * STAGES ? MULTIPLYING / 32 : {FETCHING});",
+                "  if (tid < 2) { start_barrier(asked + tid, FETCHING); start_barrier(answered + tid, MULTIPLYING / 32); }",
+                "  if (tid < STAGES) {",
+                f"    start_barrier(keyed + tid, FETCHING{' + 1' if self.by_bits else ''}); start_barrier(valued + tid, FETCHING);",
+                "    start_barrier(empty + tid, MULTIPLYING / 32);",
+                "  }",
                 "  publish_barriers();",
                 "  __syncthreads();",
                 "  const int tiles = (queries + QUERIES - 1) / QUERIES, pairs = samples * heads, items = tiles * pairs;",
@@ -257,8 +267,10 @@ class WarpGroupAttentionSpec:
             "        const i64 near = lower(row, keys - 1);",
             "        wait_at(empty + slot, phase ^ 1);",
             "        u8* const to = stages + slot * STAGE + to_key;",
+            *self._read_bits(),
             "        copy_rows<KEYS, D / 64>(to, keys_at + near * ks, ks, left);",
             "        arrive_copied(keyed + slot);",
+            *self._write_bits(),
             "        copy_rows<KEYS, E / 64>(to + 2 * KEYS * D, values_at + near * vs, vs, left);",
             "        arrive_copied(valued + slot);",
             "        if (++slot == STAGES) slot = 0, phase ^= 1;",
@@ -266,18 +278,49 @@ class WarpGroupAttentionSpec:
             "    }",
         ]
 
+    def _read_bits(self) -> list[str]:
+        """The first fetching warp reads a mask by key: lane n what the n-th key of each of four threads is to be."""
+        if not self.by_bits:
+            return []
+        return [
+            "        bool kept[4];",
+            "        if (id < 32)",
+            "          #pragma unroll",
+            "          for (int n = 0; n < 4; n++) {",
+            "            const int key = block * KEYS + lane / 4 * 16 + 4 * n + lane % 4;",
+            "            kept[n] = lane >= KEYS / 4 || key < keys && mask[sample * mn + head * mh + (i64)key * ml];",
+            "          }",
+        ]
+
+    def _write_bits(self) -> list[str]:
+        if not self.by_bits:
+            return []
+        return [
+            "        if (id < 32) {",
+            "          #pragma unroll",
+            "          for (int n = 0; n < 4; n++) {",
+            "            const u32 word = __ballot_sync(~0u, kept[n]);",
+            "            if (lane == n) bits[4 * slot + n] = word;",
+            "          }",
+            "          __syncwarp();",
+            "          if (lane == 0) arrive_at(keyed + slot);",
+            "        }",
+        ]
+
     def _multiply(self) -> list[str]:
-        """What a group of multiplying warps does."""
+        """What a group of multiplying warps does: the scores of the next block of keys, of the next tile of queries where there are no
+        more, are under way with the sums of the last one."""
         stored = C_TYPES[self.dtype]
-        turns = TURNS and self.tile.groups > 1
+        turns = self.tile.groups > 1
+        fetch = [*self._mask_place(), "      fetch_mask();"] if self.mask else []
         return [
             "    WAIT_FOR_INPUTS();",
             "    LET_NEXT_START();",
-            *["    const int after = warp / 4 + 1 == GROUPS ? 0 : warp / 4 + 1;", "    if (after == 0) give_turn(0);"] * turns,
             "    const int g = lane / 4, t = lane % 4, group = warp / 4;",
-            "    float score[KEYS / 8][4], fade[2], top[2], total[2];",
+            *["    const int after = group + 1 == GROUPS ? 0 : group + 1;", "    if (after == 0) give_turn(0);"] * turns,
+            "    float score[KEYS / 8][4], sums[E / 8][4] = {}, fade[2], top[2], total[2];",
             "    u32 weight[KEYS / 16][4];",
-            "    int first, row;",
+            "    int item = blockIdx.x, turn = 0, first, row, own, block = 0;",
             *self._mask_reads(),
             *self._weigh(),
             "    auto pack = [&]() {",
@@ -287,83 +330,122 @@ class WarpGroupAttentionSpec:
             "        for (int h = 0; h < 2; h++) weight[j / 2][j % 2 * 2 + h] = "
             f"narrow2(score[j][2 * h], score[j][2 * h + 1], {stored}());",
             "    };",
-            "    #pragma unroll 1",
-            "    for (int item = blockIdx.x, turn = 0; item < items; item += gridDim.x, turn++) {",
+            "    auto step = [&]() { if (++slot == STAGES) slot = 0, phase ^= 1; };",
+            *self._finish(stored),
+            "    auto locate_own = [&](int item) {",
             "      locate(item);",
             "      first = start + warp * 16; row = first + g;",
-            *self._mask_place(),
-            "      const int blocks = blocks_before(start + QUERIES);",
-            "      const int own = start + group * 64 < queries ? blocks_before(start + group * 64 + 64) : 0;",
-            "      const u8* at = memory + turn % 2 * SHEET + group * 8192;",
-            "      float sums[E / 8][4] = {};",
-            "      top[0] = top[1] = -infinity(); total[0] = total[1] = 0.0f;",
-            "      auto begin_scores = [&](int slot, int phase) {",
-            "        wait_at(keyed + slot, phase);",
-            "        begin_products();",
-            "        #pragma unroll",
-            "        for (int s = 0; s < D / 16; s++)",
-            "          multiply_rows(score, at + s / 4 * (QUERIES * 128), stages + slot * STAGE + s / 4 * (KEYS * 128), s % 4, s > 0, "
-            f"{stored}());",
-            "        end_products();",
-            "      };",
-            "      auto begin_sums = [&]() {",
-            "        wait_at(valued + slot, phase);",
-            "        begin_products();",
-            "        #pragma unroll",
-            "        for (int s = 0; s < KEYS / 16; s++)",
-            f"          multiply_weights<KEYS>(sums, weight[s], stages + slot * STAGE + 2 * KEYS * D, s, {stored}());",
-            "        end_products();",
-            "      };",
-            "      wait_at(asked + turn % 2, turn / 2 % 2);",
-            "      if (own > 0) {",
-            *["        await_turn(group);"] * turns,
-            "        begin_scores(slot, phase);",
-            *["        give_turn(after);"] * turns,
-            *["        fetch_mask(0);"] * (self.mask is not None),
-            "        wait_products<0>();",
-            "        pin(score);",
-            "        weigh(0);",
-            "        pack();",
-            "        #pragma unroll 1",
-            "        for (int block = 1; block < own; block++) {",
-            "          const int next = slot + 1 == STAGES ? 0 : slot + 1, later = next ? phase : phase ^ 1;",
-            *["          await_turn(group);"] * turns,
-            "          begin_scores(next, later);",
-            "          begin_sums();",
-            *["          give_turn(after);"] * turns,
-            *["          fetch_mask(block);"] * (self.mask is not None),
-            "          wait_products<1>();",
-            "          pin(score);",
-            "          weigh(block);",
-            "          pin(score);",
-            "          finish_first(total[0] + total[1], memory);",
-            "          wait_products<0>();",
-            "          pin(sums);",
-            "          if (lane == 0) arrive_at(empty + slot);",
-            "          #pragma unroll",
-            "          for (int i = 0; i < E / 8; i++)",
-            "            #pragma unroll",
-            "            for (int c = 0; c < 4; c++) sums[i][c] *= fade[c / 2];",
-            "          pack();",
-            "          slot = next; phase = later;",
-            "        }",
-            "        begin_sums();",
-            "        if (lane == 0) arrive_at(answered + turn % 2);",
-            "        wait_products<0>();",
-            "        pin(sums);",
-            "        if (lane == 0) arrive_at(empty + slot);",
-            "        if (++slot == STAGES) slot = 0, phase ^= 1;",
-            "      } else if (lane == 0) {",
-            "        arrive_at(answered + turn % 2);",
-            "      }",
-            # Keys that only other groups look at.
-            "      for (int block = own; block < blocks; block++) {",
+            "      return start + group * 64 < queries ? blocks_before(start + group * 64 + 64) : 0;",
+            "    };",
+            "    auto leave = [&]() {",
+            "      if (lane == 0) arrive_at(answered + turn % 2);",
+            "      item += gridDim.x; turn++; block = 0;",
+            "    };",
+            # Past keys that only other groups look at. No group has a block of keys before the last one by then, so none waits for another.
+            "    auto skip = [&](int count) {",
+            "      #pragma unroll 1",
+            "      for (; count > 0; count--) {",
             *["        await_turn(group);", "        give_turn(after);"] * turns,
             "        wait_at(keyed + slot, phase);",
             "        if (lane == 0) arrive_at(empty + slot);",
-            "        if (++slot == STAGES) slot = 0, phase ^= 1;",
+            "        step();",
             "      }",
-            *self._finish(stored),
+            "    };",
+            # On to the next tile with something to do; whether there is one.
+            "    auto enter = [&]() {",
+            "      for (; item < items; leave()) {",
+            "        own = locate_own(item);",
+            "        wait_at(asked + turn % 2, turn / 2 % 2);",
+            "        if (own > 0) return true;",
+            "        clear();",
+            "        skip(blocks_before(start + QUERIES));",
+            "      }",
+            "      return false;",
+            "    };",
+            # On to the next tile if nothing is to be skipped on the way.
+            "    auto follow = [&]() {",
+            "      if (own < blocks_before(start + QUERIES) || item + gridDim.x >= items) return false;",
+            "      const int next = locate_own(item + gridDim.x);",
+            "      if (next == 0) return false;",
+            "      leave();",
+            "      own = next;",
+            "      wait_at(asked + turn % 2, turn / 2 % 2);",
+            "      return true;",
+            "    };",
+            "    auto begin_scores = [&]() {",
+            "      const u8* at = memory + turn % 2 * SHEET + group * 8192;",
+            "      wait_at(keyed + slot, phase);",
+            "      begin_products();",
+            "      #pragma unroll",
+            "      for (int s = 0; s < D / 16; s++)",
+            "        multiply_rows(score, at + s / 4 * (QUERIES * 128), stages + slot * STAGE + s / 4 * (KEYS * 128), s % 4, s > 0, "
+            f"{stored}());",
+            "      end_products();",
+            "    };",
+            "    auto begin_sums = [&](int slot, int phase) {",
+            "      wait_at(valued + slot, phase);",
+            "      begin_products();",
+            "      #pragma unroll",
+            "      for (int s = 0; s < KEYS / 16; s++)",
+            f"        multiply_weights<KEYS>(sums, weight[s], stages + slot * STAGE + 2 * KEYS * D, s, {stored}());",
+            "      end_products();",
+            "    };",
+            "    #pragma unroll 1",
+            "    while (enter()) {",
+            *["      await_turn(group);"] * turns,
+            "      begin_scores();",
+            *["      give_turn(after);"] * turns,
+            *fetch,
+            "      wait_products<0>();",
+            "      top[0] = top[1] = -infinity(); total[0] = total[1] = 0.0f;",
+            "      weigh();",
+            "      pack();",
+            "      u8* to = rows_of_y(); int left = queries - row, now, then;",
+            "      #pragma unroll 1",
+            "      for (;;) {",
+            "        now = slot; then = phase;",
+            "        step();",
+            "        const bool last = ++block == own;",
+            "        const float all[2] = {total[0], total[1]};",
+            "        if (last) {",
+            "          if (!follow()) break;",
+            "          top[0] = top[1] = -infinity(); total[0] = total[1] = 0.0f;",
+            "        }",
+            *["        await_turn(group);"] * turns,
+            "        begin_scores();",
+            "        begin_sums(now, then);",
+            *["        give_turn(after);"] * turns,
+            *(f"  {line}" for line in fetch),
+            "        wait_products<1>();",
+            "        weigh();",
+            "        finish_first(total[0] + total[1], memory);",
+            "        wait_products<0>();",
+            "        pin(sums);",
+            "        if (lane == 0) arrive_at(empty + now);",
+            "        if (last) {",
+            "          finish(to, left, all);",
+            "          to = rows_of_y(); left = queries - row;",
+            "          fade[0] = fade[1] = 0.0f;",
+            "        }",
+            "        if (__any_sync(~0u, fade[0] != 1.0f || fade[1] != 1.0f))",
+            "          #pragma unroll",
+            "          for (int i = 0; i < E / 8; i++)",
+            "            #pragma unroll",
+            "            for (int c = 0; c < 4; c++) sums[i][c] = last ? 0.0f : sums[i][c] * fade[c / 2];",
+            "        pack();",
+            "      }",
+            "      begin_sums(now, then);",
+            "      wait_products<0>();",
+            "      pin(sums);",
+            "      if (lane == 0) arrive_at(empty + now);",
+            "      finish(to, left, total);",
+            "      #pragma unroll",
+            "      for (int i = 0; i < E / 8; i++)",
+            "        #pragma unroll",
+            "        for (int c = 0; c < 4; c++) sums[i][c] = 0.0f;",
+            "      own = locate_own(item);",
+            "      skip(blocks_before(start + QUERIES) - own);",
+            "      leave();",
             "    }",
         ]
 
@@ -372,21 +454,12 @@ class WarpGroupAttentionSpec:
         if not self.mask:
             return []
         if self.by_bits:
-            return [
-                "    const bool* kept_at; bool kept[4];",
-                "    auto fetch_mask = [&](int block) {",
-                "      #pragma unroll",
-                "      for (int n = 0; n < 4; n++) {",
-                "        const int key = block * KEYS + lane / 4 * 16 + 4 * n + lane % 4;",
-                "        kept[n] = lane >= KEYS / 4 || key < keys && kept_at[(i64)key * ml];",
-                "      }",
-                "    };",
-            ]
+            return ["    u32 seen;", "    auto fetch_mask = [&]() { seen = bits[4 * slot + t]; };"]
         kind, rows = C_TYPES[self.mask.dtype], 2 if self.mask.by_query else 1
         single = "for (int c = 0; c < 4; c++) if (key + c < keys) own_mask[h][i].at[c] = from[(i64)(key + c) * ml];"
         return [
             f"    const {kind}* mask_at[{rows}]; Lanes<{kind}, 4> own_mask[{rows}][KEYS / 16];",
-            "    auto fetch_mask = [&](int block) {",
+            "    auto fetch_mask = [&]() {",
             "      #pragma unroll",
             f"      for (int h = 0; h < {rows}; h++)",
             "        #pragma unroll",
@@ -396,14 +469,18 @@ class WarpGroupAttentionSpec:
             f"          {'if (key < keys) fetch_lanes<4>(from + key, own_mask[h][i]);' if self.mask.in_vectors else single}",
             "        }",
             "    };",
+            "    auto pin_mask = [&]() {",
+            "      #pragma unroll",
+            f"      for (int h = 0; h < {rows}; h++)",
+            "        #pragma unroll",
+            "        for (int i = 0; i < KEYS / 16; i++) pin(own_mask[h][i].word);",
+            "    };",
         ]
 
     def _mask_place(self) -> list[str]:
         """Where the mask of an item begins."""
-        if not self.mask:
+        if not self.mask or self.by_bits:
             return []
-        if self.by_bits:
-            return ["      kept_at = mask + (sample * mn + head * mh);"]
         rows = range(2 if self.mask.by_query else 1)
         return [
             f"      mask_at[{h}] = mask + (sample * mn + head * mh + lower(row + {8 * h}, queries - 1) * ms);"
@@ -416,7 +493,8 @@ class WarpGroupAttentionSpec:
         hidden = "key >= keys" + (" || key > row + c / 2 * 8 + ahead" if self.causal else "")
         partial = "(block + 1) * KEYS > keys" + (" || (block + 1) * KEYS - 1 > first + ahead" if self.causal else "")
         return [
-            "    auto weigh = [&](int block) {",
+            "    auto weigh = [&]() {",
+            "      pin(score);",
             *self._apply_mask(every),
             f"      if ({partial}) {{",
             "        #pragma unroll",
@@ -435,10 +513,13 @@ class WarpGroupAttentionSpec:
             "        most = maximum(most, other);",
             "        most = maximum(most, __shfl_xor_sync(~0u, most, 1));",
             "        most = maximum(most, __shfl_xor_sync(~0u, most, 2));",
+            # Weights may as well be up to 2^8: what they are relative to is rarely exchanged then, and sums stay as they are.
+            "        const bool stays = (most - top[h]) * scale <= 8.0f;",
+            "        const float old = top[h] * scale;",
+            "        top[h] = stays ? top[h] : most;",
             # Where a query has seen no key yet, weights are 2^(-inf - 0) = 0.
-            "        const float zero = most == -infinity() ? 0.0f : most * scale;",
-            "        fade[h] = quick_exp2(top[h] * scale - zero);",
-            "        top[h] = most;",
+            "        const float zero = top[h] == -infinity() ? 0.0f : top[h] * scale;",
+            "        fade[h] = stays ? 1.0f : quick_exp2(old - zero);",
             "        float all = total[h] * fade[h], rest = 0.0f;",
             "        #pragma unroll",
             "        for (int j = 0; j < KEYS / 8; j++) {",
@@ -448,6 +529,7 @@ class WarpGroupAttentionSpec:
             "        }",
             "        total[h] = all + rest;",
             "      }",
+            "      pin(score);",
             "    };",
         ]
 
@@ -457,17 +539,14 @@ class WarpGroupAttentionSpec:
             return []
         value = f"own_mask[{'c / 2' if self.mask.by_query else '0'}][j / 2].at[j % 2 * 2 + c % 2]"
         if self.by_bits:
-            reads = [
-                "      u32 seen = 0;",
-                "      #pragma unroll",
-                "      for (int n = 0; n < 4; n++) { const u32 word = __ballot_sync(~0u, kept[n]); if (t == n) seen = word; }",
-            ]
+            reads: list[str] = []
             says, masked = "seen != ~0u", "if (!(seen >> (2 * j + c % 2) & 1)) score[j][c] = -infinity();"
         elif self.mask.dtype == "bool":
-            reads, says, masked = [], "true", f"if (!{value}) score[j][c] = -infinity();"
+            reads, says, masked = ["      pin_mask();"], "true", f"if (!{value}) score[j][c] = -infinity();"
         else:
             rows = 2 if self.mask.by_query else 1
             reads = [
+                "      pin_mask();",
                 "      u32 some = 0;",
                 "      #pragma unroll",
                 f"      for (int h = 0; h < {rows}; h++)",
@@ -485,14 +564,16 @@ class WarpGroupAttentionSpec:
         ]
 
     def _finish(self, stored: str) -> list[str]:
-        """The sums of a tile become rows of y, 16 bytes a thread."""
+        """`finish`: sums become rows of y, 16 bytes a thread; `clear`: so do zeros, for queries that see no key."""
         return [
+            "    auto rows_of_y = [&]() { return y + (sample * yn + head * yh + (i64)row * ys + 16 * t); };",
+            "    auto finish = [&](u8* to, int left, const float (&total)[2]) {",
             "      #pragma unroll",
             "      for (int h = 0; h < 2; h++) {",
-            "        total[h] += __shfl_xor_sync(~0u, total[h], 1);",
-            "        total[h] += __shfl_xor_sync(~0u, total[h], 2);",
-            "        const float factor = total[h] == 0.0f ? 0.0f : quick_div(1.0f, total[h]);",
-            "        u8* to = y + sample * yn + head * yh + (i64)(row + 8 * h) * ys + 16 * t;",
+            "        float all = total[h];",
+            "        all += __shfl_xor_sync(~0u, all, 1);",
+            "        all += __shfl_xor_sync(~0u, all, 2);",
+            "        const float factor = all == 0.0f ? 0.0f : quick_div(1.0f, all);",
             "        #pragma unroll",
             "        for (int i = 0; i < E / 32; i++) {",
             "          Lanes<u32, 4> words;",
@@ -500,7 +581,15 @@ class WarpGroupAttentionSpec:
             "          for (int j = 0; j < 4; j++)",
             f"            words.word[j] = narrow2(sums[4 * i + j][2 * h] * factor, sums[4 * i + j][2 * h + 1] * factor, {stored}());",
             "          gather_words(words.word, t);",
-            "          if (row + 8 * h < queries) put_chunks<4>((u32*)(to + 64 * i), words);",
+            "          if (8 * h < left) put_chunks<4>((u32*)(to + 8 * h * ys + 64 * i), words);",
             "        }",
             "      }",
+            "    };",
+            "    auto clear = [&]() {",
+            "      for (int r = row; r < queries && r < row + 16; r += 8)",
+            "        for (int i = 0; i < E / 32; i++) {",
+            "          const u32 none[4] = {};",
+            "          store<4>((u32*)(rows_of_y() + (r - row) * ys + 64 * i), none);",
+            "        }",
+            "    };",
         ]

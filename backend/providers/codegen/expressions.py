@@ -201,9 +201,8 @@ def _logistic(numerator: str, argument: str, s: Site) -> str:
 
 
 def _gelu(s: Site) -> str:
-    if s.attrs["approximate"] == "none":
-        return f"gelu_short({s.x})" if s.short and s.type == "float" else f"gelu({s.x})"
-    return f"gelu_tanh({s.x})"
+    name = "gelu" if s.attrs["approximate"] == "none" else "gelu_tanh"
+    return f"{name}_short({s.x})" if s.short and s.type == "float" else f"{name}({s.x})"
 
 
 def _hard_sigmoid(s: Site, alpha: float, beta: float) -> str:
@@ -340,12 +339,17 @@ LIBRARY = r"""
 template <typename T> DEVICE T softplus(T x) { return (x > T(0) ? x : T(0)) + log1p(exp(-abs(x))); }
 template <typename T> DEVICE T mish(T x) { return x * tanh(softplus(x)); }
 template <typename T> DEVICE T gelu(T x) { return T(0.5) * x * (T(1) + erf(x * T(0.70710678118654752440))); }
-// For results of 16 bits: Abramowitz and Stegun 7.1.26, whose erfc is off by 1.5e-7 at most.
+// For results of 16 bits: max(x, 0) - a * P(-a), with a = |x| and P the normal distribution, of which 2^q(a) is within 9e-8 / a. q has the
+// least largest error over 0..6 that its degree allows, and falls from there on. Ten instructions.
 DEVICE float gelu_short(float x) {
-  const float z = fabsf(x) * 0.70710678f, t = quick_div(1.0f, 0.3275911f * z + 1.0f);
-  const float p = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
-  const float half_erfc = 0.5f * p * quick_exp(-z * z);
-  return x > 0.0f ? x * (1.0f - half_erfc) : x * half_erfc;
+  const float a = minimum(fabsf(x), 10.0f);
+  const float q = (((((2.99241939e-05f * a - 7.39874264e-04f) * a + 7.97746282e-03f) * a - 5.32381867e-02f) * a - 4.58915686e-01f) * a
+                   - 1.15114708f) * a - 1.0f;
+  return maximum(x, 0.0f) - a * quick_exp2(q);
+}
+// x times the logistic function of 2 u, with u what `gelu_tanh` takes the tangent of.
+DEVICE float gelu_tanh_short(float x) {
+  return quick_div(x, 1.0f + quick_exp2(x * (-2.30220820f - 0.10294324f * (x * x))));
 }
 template <typename T> DEVICE T gelu_tanh(T x) {
   return T(0.5) * x * (T(1) + tanh(x * (T(0.79788456080286535588) + T(0.035677408136300125) * x * x)));

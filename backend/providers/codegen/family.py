@@ -16,7 +16,19 @@ from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic
 from trtn.dsl.dtypes import DType
 
-__all__ = ["Call", "Extent", "Family", "KernelSpec", "LeadingFamily", "Operand", "Plan", "SizedFamily", "Slot", "digest", "grid_for"]
+__all__ = [
+    "Call",
+    "Extent",
+    "Family",
+    "KernelSpec",
+    "LeadingFamily",
+    "Operand",
+    "Plan",
+    "SizedFamily",
+    "Slot",
+    "digest",
+    "grid_for",
+]
 
 Extent = tuple[int, int, int]
 

@@ -36,7 +36,7 @@ FEW, MANY = 40, 232
 HELD = 176
 """Registers for the sums and for operands of the epilogue that are read before the products."""
 MOST_STAGES = 8
-_NAME = re.compile(r"(\d+)x(\d+)\.(together|turns)\.m(\d)")
+_NAME = re.compile(r"(\d+)x(\d+)\.(together|turns)\.([mk])(\d)")
 
 LIBRARY = r"""
 struct __align__(64) TensorMap { u64 at[16]; };
@@ -62,6 +62,10 @@ template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
         :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
 }
+// All threads of the cluster meet, and see what others wrote to shared memory.
+DEVICE void meet_cluster() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
 // Arrives at the barrier that block `rank` has where this one has its own.
 DEVICE void arrive_at_block(u64* barrier, u32 rank) {
   u32 there;
@@ -80,10 +84,12 @@ class PersistentTile:
     together: bool
     """Whether the two groups share each tile, or take tiles in turns."""
     cluster: int
-    """Blocks that share the fetched weight."""
+    """Blocks that share the fetched weight, or, where the tile is split, the sum over K."""
+    split: bool = False
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}.{'together' if self.together else 'turns'}.m{self.cluster}"
+        schedule, shared = "together" if self.together else "turns", "k" if self.split else "m"
+        return f"{self.rows}x{self.columns}.{schedule}.{shared}{self.cluster}"
 
     @classmethod
     def parse(cls, name: str) -> PersistentTile | None:
@@ -91,18 +97,25 @@ class PersistentTile:
         found = _NAME.fullmatch(name)
         if found is None:
             return None
-        rows, columns, schedule, blocks = found.groups()
-        tile = cls(int(rows), int(columns), schedule == "together", int(blocks))
-        whole = tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % 64 == 0
-        if (
-            not whole
-            or tile.blocks not in (1, 2)
-            or (tile.together and tile.rows % 128)
-            or tile.cluster not in (1, 2, 4)
-            or tile.sums > 192
-        ):
+        rows, columns, schedule, shared, blocks = found.groups()
+        tile = cls(int(rows), int(columns), schedule == "together", int(blocks), shared == "k")
+        whole = (
+            tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % (128 if tile.together else 64) == 0
+        )
+        clusters = (2, 3, 4) if tile.split and tile.together else () if tile.split else (1, 2, 4)
+        if not whole or tile.blocks not in (1, 2) or tile.cluster not in clusters or tile.sums > 192:
             raise TacticError(f"`{name}` is not among the tiles that there are")
         return tile
+
+    @property
+    def parts(self) -> int:
+        """Blocks that share the sum over K."""
+        return self.cluster if self.split else 1
+
+    @property
+    def sharers(self) -> int:
+        """Blocks that share the fetched weight."""
+        return 1 if self.split else self.cluster
 
     @property
     def own_rows(self) -> int:
@@ -127,12 +140,12 @@ class PersistentTile:
     @property
     def stages(self) -> int:
         """Stages in shared memory."""
-        return min((cluster.SHARED - 1024) // (self.stage + 16), MOST_STAGES)
+        return min((cluster.SHARED - 16) // (self.stage + 16), MOST_STAGES)
 
     @property
     def shared(self) -> int:
-        """Bytes of shared memory: also the two barriers of each stage."""
-        return self.stages * (self.stage + 16)
+        """Bytes of shared memory: also the two barriers of each stage, and those of the groups' order."""
+        return self.stages * (self.stage + 16) + 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +200,7 @@ class PersistentSpec:
 
     def source(self) -> str:
         t = self.tile
-        arrivals = t.cluster * (8 if t.together else 4)
-        meet = "cluster_arrive(); cluster_wait();" if t.cluster > 1 else "__syncthreads();"
+        arrivals = t.sharers * (8 if t.together else 4)
         return "\n".join(
             [
                 PRELUDE,
@@ -196,31 +208,33 @@ class PersistentSpec:
                 cluster.LIBRARY,
                 self.machine,
                 f'extern "C" __global__ void CLUSTER({t.cluster}) __launch_bounds__({THREADS}, 1) kernel({self.parameters()}) {{',
-                f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.cluster}, STAGES = {t.stages}, STAGE = {t.stage};",
-                f"  constexpr int MULTIPLYING = {MULTIPLYING}, TURNS = {1 if t.together else 2}, GROUPS = COLUMNS / {WIDTH}, BATCH = {self.batch};",
+                f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.sharers}, STAGES = {t.stages}, STAGE = {t.stage};",
+                f"  constexpr int MULTIPLYING = {MULTIPLYING}, TURNS = {1 if t.together else 2}, GROUPS = COLUMNS / {WIDTH}, BATCH = {self.batch}, PARTS = {t.parts};",
                 "  SHARED_MEMORY(memory);",
-                "  u64 *full = (u64*)(memory + STAGES * STAGE), *empty = full + STAGES;",
+                "  u64 *full = (u64*)(memory + STAGES * STAGE), *empty = full + STAGES, *order = empty + STAGES;",
                 "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0), rank = blockIdx.z;",
                 "  if (tid == 0) {",
                 "    fetch_map(&x);",
                 f"    for (int s = 0; s < STAGES; s++) {{ start_barrier(full + s, 1); start_barrier(empty + s, {arrivals}); }}",
+                f"    start_barrier(order, {8 if t.together else 4}); start_barrier(order + 1, 4);",
                 "    publish_barriers();",
                 "  }",
-                f"  {meet}",
+                f"  {'meet_cluster();' if t.cluster > 1 else '__syncthreads();'}",
+                "  const int part = rank % PARTS, first = stages * part / PARTS, count = stages * (part + 1) / PARTS - first;",
                 # Bands of columns whose weight stays in the cache, and in a band all its tiles beside each other, then those below.
                 "  const int units = below * beside;",
                 "  auto place = [&](int unit, int& m, int& n) {",
                 "    const int from = unit / (below * band), inside = unit - from * below * band, wide = lower(band, beside - from * band);",
                 "    const int row = inside / wide;",
-                "    m = (row * BLOCKS + rank) * ROWS; n = (from * band + inside - row * wide) * COLUMNS;",
+                "    m = (row * BLOCKS + rank % BLOCKS) * ROWS; n = (from * band + inside - row * wide) * COLUMNS;",
                 "  };",
                 "  if (tid >= MULTIPLYING) {",
                 *(f"    {line}" for line in self._fetch()),
                 "  } else {",
                 *(f"    {line}" for line in self._multiply()),
                 "  }",
-                # No block may end while others write to its shared memory.
-                *([f"  {meet}"] if t.cluster > 1 else []),
+                # No block may end while others write to its shared memory, or read it.
+                *(["  meet_cluster();"] if t.cluster > 1 else []),
                 "}",
                 "",
             ]
@@ -230,14 +244,14 @@ class PersistentSpec:
         """What the fetching thread does: the weight's first stages before x is there."""
         return [
             f"leave_registers<{FEW}>();",
-            "const int early = lower(STAGES, stages);",
+            "const int early = lower(STAGES, count);",
             "int m, n;",
             "auto fetch_weight = [&](int slot, int k) {",
-            "  const int all = lower(COLUMNS / 8, octets - n / 8), own = lower(COLUMNS / 8 / BLOCKS, all - COLUMNS / 8 / BLOCKS * rank);",
+            "  const int all = lower(COLUMNS / 8, octets - n / 8), own = lower(COLUMNS / 8 / BLOCKS, all - COLUMNS / 8 / BLOCKS * (rank % BLOCKS));",
             "  announce(full + slot, ROWS * 128 + all * 1024);",
             "  if (own > 0)",
-            "    copy_to_blocks<BLOCKS>(memory + slot * STAGE + ROWS * 128 + COLUMNS / 8 / BLOCKS * rank * 1024,",
-            "                           w + ((i64)k * octets + n / 8 + COLUMNS / 8 / BLOCKS * rank) * 1024, own * 1024, full + slot);",
+            "    copy_to_blocks<BLOCKS>(memory + slot * STAGE + ROWS * 128 + COLUMNS / 8 / BLOCKS * (rank % BLOCKS) * 1024,",
+            "                           w + ((i64)(first + k) * octets + n / 8 + COLUMNS / 8 / BLOCKS * (rank % BLOCKS)) * 1024, own * 1024, full + slot);",
             "};",
             "if (tid == MULTIPLYING) {",
             "  place(blockIdx.x, m, n);",
@@ -250,14 +264,15 @@ class PersistentSpec:
             "  for (int unit = blockIdx.x; unit < units; unit += gridDim.x) {",
             "    place(unit, m, n);",
             "    #pragma unroll 1",
-            "    for (int k = 0; k < stages; k++, index++) {",
+            "    for (int k = 0; k < count; k++, index++) {",
             "      const int slot = index % STAGES;",
             "      if (index >= STAGES) wait_at(empty + slot, index / STAGES - 1 & 1);",
             "      if (index >= early) fetch_weight(slot, k);",
-            f"      copy_tile(memory + slot * STAGE, &x, k * {DEPTH}, m, full + slot);",
+            f"      copy_tile(memory + slot * STAGE, &x, (first + k) * {DEPTH}, m, full + slot);",
             "    }",
             "  }",
             "}",
+            *(["meet_cluster();"] if self.tile.split else []),
         ]
 
     def _multiply(self) -> list[str]:
@@ -278,7 +293,9 @@ class PersistentSpec:
             *self._operands(),
             *(["  read_operands(0);"] if early and (self.channels or self.tensors) else []),
             f"  float sums[{t.blocks}][COLUMNS / 8][4] = {{}};",
-            "  int k = 0, slot = turn * stages % STAGES, phase = turn * stages / STAGES & 1, last;",
+            "  int k = 0, slot = turn * count % STAGES, phase = turn * count / STAGES & 1, last;",
+            # One group after the other, or one might look for a stage before the one of a round earlier was there.
+            *([] if t.together else ["  if (turn > 0) wait_at(order + turn % 2, (turn - 1) / 2 & 1);"]),
             # In this form the compiler sees that nothing but products touches the sums on the way.
             "  #pragma unroll 1",
             "  do {",
@@ -294,9 +311,11 @@ class PersistentSpec:
             "    if (k > 0 && lane < BLOCKS) arrive_at_block(empty + last, lane);",
             "    last = slot;",
             "    if (++slot == STAGES) { slot = 0; phase ^= 1; }",
-            "  } while (++k < stages);",
+            "  } while (++k < count);",
+            *([] if t.together else ["  if (lane == 0) arrive_at(order + (turn + 1) % 2);"]),
             "  wait_products<0>();",
             "  if (lane < BLOCKS) arrive_at_block(empty + last, lane);",
+            *(self._share() if t.split else []),
             *self._finish(early),
             "}",
         ]
@@ -311,7 +330,7 @@ class PersistentSpec:
             "  #pragma unroll",
             "  for (int g = 0; g < BATCH; g++) {",
             f"    const int at = n0 + (from + g) * {WIDTH} + aside;",
-            "    if (from + g < GROUPS && at < N) {",
+            "    if (from + g < GROUPS && (from + g) % PARTS == part && at < N) {",
             f"      {' '.join(channels)}",
             *(
                 [
@@ -332,6 +351,29 @@ class PersistentSpec:
             *(f"  {line}" for line in reading if self.channels or self.tensors),
         ]
 
+    def _share(self) -> list[str]:
+        """Each block gives its sums of the groups of columns that others finish. They lie as registers do, so threads find their own."""
+        return [
+            "  if (lane == 0) arrive_at(order);",
+            "  wait_at(order, 0);",
+            "  float* sheet = (float*)memory + tid * 4;",
+            "  #pragma unroll",
+            "  for (int j = 0; j < COLUMNS / 8; j++) if (j / 4 % PARTS != part) store<4>(sheet + j * MULTIPLYING * 4, sums[0][j]);",
+            "  meet_cluster();",
+            "  #pragma unroll",
+            "  for (int g = 0; g < GROUPS; g++) if (g % PARTS == part) {",
+            "    float others[PARTS - 1][4][4];",
+            "    #pragma unroll",
+            "    for (int p = 1; p < PARTS; p++)",
+            "      #pragma unroll",
+            "      for (int j = 0; j < 4; j++) read_other(sheet + (g * 4 + j) * MULTIPLYING * 4, (part + p) % PARTS, others[p - 1][j]);",
+            "    #pragma unroll",
+            "    for (int p = 1; p < PARTS; p++)",
+            "      #pragma unroll",
+            "      for (int j = 0; j < 16; j++) sums[0][g * 4 + j / 4][j % 4] += others[p - 1][j / 4][j % 4];",
+            "  }",
+        ]
+
     def _finish(self, early: bool) -> list[str]:
         """Results from the sums, 8 neighbours at a time."""
         values = [f"widen({n}_l[g].at[j])" for n in self.channels if n != "bias"]
@@ -349,7 +391,7 @@ class PersistentSpec:
             f"      const int at = n0 + (from + g) * {WIDTH} + aside;",
             "      #pragma unroll",
             f"      for (int i = 0; i < {2 * self.tile.blocks}; i++) {{",
-            "        if (from + g >= GROUPS || at >= N || row_of(i) >= M) continue;",
+            "        if (from + g >= GROUPS || (from + g) % PARTS != part || at >= N || row_of(i) >= M) continue;",
             f"        float finished[{LANES}];",
             "        #pragma unroll",
             f"        for (int j = 0; j < {LANES}; j++) {{",

@@ -175,16 +175,19 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     (distance,) = ready.strides if ready.window is None else (-1,)
     if product.rows > 1 and distance < product.channels:
         raise TacticError("its rows are gathered, or overlap")
+    if tile.parts > product.stages:
+        raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
     epilogue = ready.epilogue
     spec = PersistentSpec(x.dtype.name, tile, bool(ready.bias), epilogue.program, len(epilogue.channels))
-    below, beside = -(-product.rows // (tile.rows * tile.cluster)), -(-product.columns // tile.columns)
+    below, beside = -(-product.rows // (tile.rows * tile.sharers)), -(-product.columns // tile.columns)
     band = max(1, min(beside, BAND // (2 * tile.columns * product.channels)))
     rows = MatrixMap(
         Slot(ready.x), x.dtype.name, product.rows, product.channels, max(distance, product.channels), tile.rows
     )
     slots = (rows, packed, *map(Slot, (*ready.read, len(inputs))))
     numbers = (product.rows, product.columns, _octets(product, True), product.stages, below, beside, band)
-    grid = (min(below * beside, MULTIPROCESSORS // tile.cluster), 1, tile.cluster)
+    blocks = below * beside if tile.split else min(below * beside, MULTIPROCESSORS // tile.cluster)
+    grid = (blocks, 1, tile.cluster)
     return Call(spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), tile.shared)
 
 

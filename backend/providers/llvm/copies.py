@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from trtn.backend.evaluate import bind_layer, resolve_attr
 from trtn.backend.problem import Problem, dense_strides
-from trtn.backend.providers.llvm.boxes import Box, box_of, copy_box, fill_box, loops, raw_type
+from trtn.backend.providers.llvm.boxes import Box, box_of, copy_box, emitter_for, fill_box, loops, raw_type
 from trtn.backend.providers.llvm.emitter import I64, Emitter, memory_type
 from trtn.backend.providers.llvm.family import Unfit, Written
 from trtn.dsl.network import Layer, Tensor
@@ -23,7 +24,7 @@ def write_copy(problem: Problem) -> Written:
     write = writers.get(layer.op.name)
     if write is None:
         raise Unfit(f"no kernel for `{layer.op.name}`")
-    e = _emitter(problem)
+    e = _emitter(problem, together=write is not _gather)  # its loops are several
     write(e, problem, layer)
     return Written(e.text(), e.numbers)
 
@@ -56,10 +57,10 @@ def write_view(problem: Problem) -> Written:
     return Written(e.text(), e.numbers)
 
 
-def _emitter(problem: Problem) -> Emitter:
+def _emitter(problem: Problem, *, together: bool = True) -> Emitter:
     if any(o.size == 0 for o in problem.outputs):
         raise Unfit("no elements")
-    return Emitter(len(problem.inputs) + len(problem.outputs))
+    return emitter_for(problem) if together else Emitter(len(problem.inputs) + len(problem.outputs))
 
 
 def _shown(problem: Problem, layer: Layer, source: Box) -> list[Box]:
@@ -110,9 +111,10 @@ def _pad(e: Emitter, problem: Problem, layer: Layer) -> None:
             raise Unfit(f"numbers of {dtype}")
         element = memory_type(dtype)
         fill = e.number(layer.attrs["fill"] if dtype.is_float else int(layer.attrs["fill"]), element)
-        fill_box(e, fill, target, element)
         begin = [before.get(axis, 0) for axis in range(len(source.shape))]
-        copy_box(e, source, target.part(begin, source.shape), element)
+        for border in _borders(target, begin, source.shape):
+            fill_box(e, fill, border, element)
+        copy_box(e, source, target.part(begin, source.shape), raw_type(dtype))
         return
     spans = []
     for axis, (size, whole) in enumerate(zip(source.shape, target.shape, strict=True)):
@@ -124,6 +126,15 @@ def _pad(e: Emitter, problem: Problem, layer: Layer) -> None:
         shape = tuple(count for _, count, _, _ in pieces)
         seen = Box(source.array, shape, strides, source.start + start)
         copy_box(e, seen, target.part([at for at, _, _, _ in pieces], shape), raw_type(dtype))
+
+
+def _borders(target: Box, begin: Sequence[int], shape: Sequence[int]) -> Iterator[Box]:
+    """What is around the box `shape` at `begin`, in boxes that don't overlap: before and after it on each axis, as far as
+    it reaches on the axes before that one."""
+    for axis, (at, size, whole) in enumerate(zip(begin, shape, target.shape, strict=True)):
+        for start, stop in ((0, at), (at + size, whole)):
+            first = (*begin[:axis], start, *(0 for _ in target.shape[axis + 1 :]))
+            yield target.part(first, (*shape[:axis], stop - start, *target.shape[axis + 1 :]))
 
 
 def _spans(mode: str, size: int, before: int, after: int) -> list[tuple[int, int, int, int]]:

@@ -13,7 +13,20 @@ from llvmlite import ir
 
 from trtn.dsl.dtypes import DType
 
-__all__ = ["BYTE", "F32", "I1", "I16", "I32", "I64", "NAME", "POINTER", "Emitter", "Loop", "addresses_in", "memory_type"]
+__all__ = [
+    "BYTE",
+    "F32",
+    "I1",
+    "I16",
+    "I32",
+    "I64",
+    "NAME",
+    "POINTER",
+    "Emitter",
+    "Loop",
+    "addresses_in",
+    "memory_type",
+]
 
 I1, BYTE, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32 = ir.FloatType()

@@ -23,9 +23,14 @@ class Written:
     """A module's text over a problem's inputs, outputs, packed inputs, workspace (where there is any) and numbers, in
     this order."""
 
-    text: str
+    text: str | Callable[[], str]
+    """Or what writes it, where that takes long: it is done where there is no machine code for `recipe` yet."""
     numbers: Sequence[int]
     packings: Sequence[Packing] = ()
     workspace: int = 0
     expected: bool = True
     """Whether it is expected to be faster than other providers' kernels."""
+    recipe: str = ""
+    """All that the text follows from, where that is written later."""
+    is_final: bool = False
+    """Whether LLVM has nothing to make better in it, but has to choose instructions and registers."""

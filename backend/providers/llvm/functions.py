@@ -48,21 +48,21 @@ _LEAST_NORMAL = 1.1754943508222875e-38
 
 def maximum(e: Emitter, x: Any, y: Any) -> Any:
     """The greater of two floats, NaN where one is."""
-    return _nan_or(e, x, y, e.b.select(e.b.fcmp_ordered(">", x, y), x, y))
+    return _extreme(e, ">", x, y)
 
 
 def minimum(e: Emitter, x: Any, y: Any) -> Any:
     """The less of two floats, NaN where one is."""
-    return _nan_or(e, x, y, e.b.select(e.b.fcmp_ordered("<", x, y), x, y))
+    return _extreme(e, "<", x, y)
 
 
-def _nan_or(e: Emitter, x: Any, y: Any, found: Any) -> Any:
-    """`found` gives y where one is NaN: that is right but where only x is."""
-    if isinstance(y, ir.Constant):
-        return e.b.select(e.b.fcmp_unordered("uno", x, x), x, found)
+def _extreme(e: Emitter, relation: str, x: Any, y: Any) -> Any:
+    b = e.b
     if isinstance(x, ir.Constant):
-        return found
-    return e.b.select(e.b.fcmp_unordered("uno", x, x), x, found)
+        x, y = y, x
+    # Nothing holds for NaN, so x it is where only x is: what x86's instructions do, too.
+    found = b.select(b.fcmp_ordered(relation, y, x), y, x)
+    return found if isinstance(y, ir.Constant) else b.select(b.fcmp_unordered("uno", y, y), y, found)
 
 
 def exp(e: Emitter, x: Any) -> Any:

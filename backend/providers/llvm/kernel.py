@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices import Device
-from trtn.backend.machine_code import binary_key, compile_object, load
+from trtn.backend.machine_code import Function, binary_key, compile_object, load
 from trtn.backend.providers.base import ForeignCall, Launch
 from trtn.backend.providers.llvm.emitter import NAME
 from trtn.backend.providers.llvm.family import Written
@@ -19,6 +23,16 @@ from trtn.backend.providers.llvm.family import Written
 __all__ = ["LlvmKernel"]
 
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+@dataclass(frozen=True, eq=False)
+class _Code:
+    binary: bytes
+    function: Function
+
+
+_LOADED: WeakValueDictionary[BinaryKey, _Code] = WeakValueDictionary()
+"""What is in use: kernels of several sizes have the same code."""
 
 
 class LlvmKernel:
@@ -29,13 +43,17 @@ class LlvmKernel:
         self._device = device
         self._packings = written.packings
         self._numbers = np.array(written.numbers, np.int64)
-        self._key = binary_key(written.text)
-        self._code = device.binaries.find(self._key) or compile_object(written.text)
-        self._function = load(self._code, NAME)
+        self._key = binary_key(written.text if isinstance(written.text, str) else f"{sources()} {written.recipe}")
+        self._code = _LOADED.get(self._key)
+        if self._code is None:
+            found = device.binaries.find(self._key) or _compiled(written)
+            self._code = _LOADED[self._key] = _Code(found, load(found, NAME))
+        self._function = self._code.function
         self._call = _CALL(self._function.address)
 
     def binaries(self) -> Mapping[BinaryKey, bytes]:
-        return {self._key: self._code}
+        assert self._code is not None
+        return {self._key: self._code.binary}
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         room = self._device.room
@@ -54,3 +72,19 @@ class LlvmKernel:
         launch.held = (arrays, addresses, self._function)  # type: ignore[attr-defined]  # the addresses must stay
         launch.calls = [ForeignCall(self._function.address, (where,))]  # type: ignore[attr-defined]
         return launch
+
+
+def _compiled(written: Written) -> bytes:
+    text = written.text if isinstance(written.text, str) else written.text()
+    return compile_object(text, level=0 if written.is_final else 3)
+
+
+@cache
+def sources() -> str:
+    """The digest of this package: what becomes of a recipe."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

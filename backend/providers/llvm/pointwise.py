@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trtn.backend.problem import Problem
-from trtn.backend.providers.llvm.boxes import loops
+from trtn.backend.providers.llvm.boxes import emitter_for, loops
 from trtn.backend.providers.llvm.emitter import BYTE, Emitter, memory_type
 from trtn.backend.providers.llvm.expressions import EXPRESSIONS, Site, refusal
 from trtn.backend.providers.llvm.family import Unfit, Written
@@ -24,7 +24,7 @@ def write_pointwise(problem: Problem) -> Written:
     shape = problem.outputs[0].shape
     if any(o.shape != shape for o in problem.outputs) or 0 in shape:
         raise Unfit("no elements, or results of several shapes")
-    e = Emitter(len(arrays))
+    e = emitter_for(problem)
     with loops(e, shape, [(a.shape, a.strides) for a in (problem.outputs[0], *arrays)]) as (_, *offsets):
         values: dict[int, Any] = {}
         places = dict(zip((id(t) for t in (*group.inputs, *group.outputs)), range(len(arrays)), strict=True))

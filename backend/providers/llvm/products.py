@@ -78,15 +78,16 @@ class _Operands:
     scales: Any
     zeros: Any
     out: Any
-    """f32[rows, width]"""
+    """f32[rows, width], or i32"""
     rows: Any
     pairs: Any
     scale: Any
 
 
-def write_product(e: Emitter, width: int) -> Any:
+def write_product(e: Emitter, width: int, *, scaled: bool = True) -> Any:
     """A function (levels, totals, columns, scales, zeros, out, rows, pairs, scale): `out` becomes the sums of levels
-    times (column - zero), times `scale` and the column's scale. `width` is a multiple of a block."""
+    times (column - zero), times `scale` and the column's scale; the sums themselves unless `scaled`. `width` is a
+    multiple of a block."""
     kinds = [POINTER] * 6 + [I64, I64, F32]
     with e.function("product", kinds, I32) as made:
         o = _Operands(*made.args)
@@ -94,18 +95,20 @@ def write_product(e: Emitter, width: int) -> Any:
         together = b.udiv(o.rows, I64(ROWS))
         with b.if_then(b.icmp_unsigned(">", together, I64(0))), e.loop(width // TILE) as tile, e.loop(together) as four:
             first = b.mul(four.index, I64(ROWS))
-            _tiles(e, o, [b.add(first, I64(n)) for n in range(ROWS)], [tile.index], width)
+            _tiles(e, o, [b.add(first, I64(n)) for n in range(ROWS)], [tile.index], width, scaled)
         done = b.mul(together, I64(ROWS))
         left = b.sub(o.rows, done)
         with b.if_then(b.icmp_unsigned(">", left, I64(0))), e.loop(width // BLOCK) as block, e.loop(left) as row:
             start = b.mul(block.index, I64(BLOCK // TILE))
             tiles = [b.add(start, I64(n)) for n in range(BLOCK // TILE)]
-            _tiles(e, o, [b.add(done, row.index)], tiles, width)
+            _tiles(e, o, [b.add(done, row.index)], tiles, width, scaled)
         b.ret(I32(0))
     return made
 
 
-def _tiles(e: Emitter, o: _Operands, rows: Sequence[Any], tiles: Sequence[Any], width: int) -> None:
+def _tiles(
+    e: Emitter, o: _Operands, rows: Sequence[Any], tiles: Sequence[Any], width: int, scaled: bool
+) -> None:
     """Some rows times some tiles."""
     b = e.b
     tile_bytes = b.mul(o.pairs, I64(2 * TILE))
@@ -127,13 +130,13 @@ def _tiles(e: Emitter, o: _Operands, rows: Sequence[Any], tiles: Sequence[Any], 
     for tile in tiles:
         for half in range(halves):
             at = b.add(b.mul(tile, I64(TILE)), I64(LANES * half))
-            scales = b.fmul(e.splat(o.scale, LANES), e.load_vector(o.scales, at, F32, LANES))
             zeros = e.load_vector(o.zeros, at, I32, LANES)
+            scales = b.fmul(e.splat(o.scale, LANES), e.load_vector(o.scales, at, F32, LANES)) if scaled else None
             for row in rows:
                 total = e.splat(e.load(o.totals, row, I32), LANES)
                 exact = b.sub(next(found), b.mul(total, zeros))
-                value = b.fmul(b.sitofp(exact, ir.VectorType(F32, LANES)), scales)
-                e.store_vector(value, o.out, b.add(b.mul(row, I64(width)), at), F32)
+                value = exact if scales is None else b.fmul(b.sitofp(exact, scales.type), scales)
+                e.store_vector(value, o.out, b.add(b.mul(row, I64(width)), at), F32 if scaled else I32)
 
 
 def _multiply_add(e: Emitter, x: Any, y: Any) -> Any:

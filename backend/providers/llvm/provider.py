@@ -24,15 +24,13 @@ _log = logging.getLogger(__name__)
 
 REVISION = 2
 """Goes up with every change of what a tactic's name stands for."""
-LARGEST = 1 << 21
-"""Elements of the results beyond which a library's threads, even over several passes, are faster than one thread."""
 OPS: Mapping[str, frozenset[str] | None] = {
     "conv": frozenset({"conv"}),
     "copy": frozenset({"concat", "embedding", "gather", "pad"}),
     "gemm": None,
     "pointwise": None,
-    "recurrent": frozenset({"dynamic_quantize_lstm"}),
-    "reference": frozenset({"dequantize_linear", "dynamic_quantize_linear", "quantize_linear"}),
+    "recurrent": frozenset({"dynamic_quantize_lstm", "gru", "lstm"}),
+    "reference": frozenset({"dequantize_linear", "dynamic_quantize_linear", "matmul_integer", "quantize_linear"}),
     "view": None,
 }
 """The ops that there are kernels for, by kind of group; None for all of them that turn out to have instructions."""
@@ -40,8 +38,8 @@ Writer = Callable[[Problem], "Written"]
 
 
 class LlvmProvider:
-    """Products of f32 with constant matrices on all threads; small steps, and steps that no library has, on one: as
-    machine code of their own."""
+    """Products of f32 with constant matrices, recurrent layers of few sequences, small steps, and steps that no library
+    has, as machine code of their own; on all threads where there is enough to do."""
 
     name = "llvm"
     after: frozenset[str] = frozenset({"onednn", "reference"})
@@ -85,8 +83,6 @@ PROVIDER = LlvmProvider()
 
 def _is_offered(problem: Problem, name: str, write: Writer, effort: int) -> bool:
     """Whether there is a kernel, and it is, or will be found to be, worth it."""
-    if name == "loops" and sum(o.size for o in problem.outputs) > LARGEST:
-        return False
     try:
         written = _written(problem, write)
     except TacticError as e:
@@ -108,8 +104,10 @@ def _written(problem: Problem, write: Writer) -> Written:
 @cache
 def _writers() -> Mapping[str, Mapping[str, Writer]]:
     """What writes the kernels of each kind of group, by tactic, the best guess first. These modules need llvmlite."""
+    from trtn.backend.providers.llvm.cells import write_cells
     from trtn.backend.providers.llvm.copies import write_copy, write_view
     from trtn.backend.providers.llvm.gemm.problems import write_pixels, write_rows
+    from trtn.backend.providers.llvm.integers import write_integer_product
     from trtn.backend.providers.llvm.pointwise import write_pointwise
     from trtn.backend.providers.llvm.quantize import write_quantization
     from trtn.backend.providers.llvm.recurrent import write_dynamic_lstm
@@ -121,7 +119,7 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
         "copy": {"loops": write_copy},
         "gemm": {"panels": write_rows},
         "pointwise": {"loops": write_pointwise},
-        "recurrent": {"loops": write_dynamic_lstm},
-        "reference": {"loops": write_quantization},
+        "recurrent": {"cells": write_cells, "loops": write_dynamic_lstm},
+        "reference": {"rows": write_integer_product, "loops": write_quantization},
         "view": {"loops": write_view},
     }

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from trtn.backend.problem import ArrayLayout, Problem
-from trtn.backend.providers.llvm.boxes import loops
+from trtn.backend.providers.llvm.boxes import emitter_for, loops
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, Emitter, memory_type
 from trtn.backend.providers.llvm.family import Unfit, Written
+from trtn.backend.providers.llvm.team import TeamEmitter
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer, Tensor
 
@@ -22,7 +23,7 @@ def write_quantization(problem: Problem) -> Written:
     layer = problem.group.layers[0]
     if any(o.size == 0 for o in problem.outputs) or problem.inputs[0].size == 0:
         raise Unfit("no elements")
-    e = Emitter(len(problem.inputs) + len(problem.outputs))
+    e = emitter_for(problem)
     match layer.op.name:
         case "dynamic_quantize_linear":
             _dynamic(e, problem, layer)
@@ -109,6 +110,18 @@ def _level(e: Emitter, value: Any, dtype: DType) -> Any:
     return e.b.trunc(e.b.fptosi(value, I32), memory_type(dtype))
 
 
+def _joined(e: TeamEmitter, low: Any, high: Any) -> tuple[Any, Any]:
+    """The range of what all members have seen. Sizes are compared as whole numbers, in which order their bits are; NaN is
+    the largest."""
+    b = e.b
+    for slot, end in zip(e.slots, (low, high), strict=True):
+        bits = b.zext(b.bitcast(e.intrinsic("fabs", end), I32), I64)
+        b.atomic_rmw("umax", slot, bits, "monotonic")
+    e.meet(I64(1))
+    low, high = (b.bitcast(b.trunc(b.load(slot, typ=I64), I32), F32) for slot in e.slots)
+    return b.fneg(low), high
+
+
 def _dynamic(e: Emitter, problem: Problem, layer: Layer) -> None:
     """By the range of x itself; the arithmetic is that of dsl.ops.quantization's `dynamic_levels`."""
     b, arrays = e.b, _Arrays(e, problem)
@@ -123,6 +136,8 @@ def _dynamic(e: Emitter, problem: Problem, layer: Layer) -> None:
         b.store(e.intrinsic("minimum", b.load(lows, typ=F32), value), lows)
         b.store(e.intrinsic("maximum", b.load(highs, typ=F32), value), highs)
     low, high = (b.load(place, typ=F32) for place in (lows, highs))
+    if isinstance(e, TeamEmitter):
+        low, high = _joined(e, low, high)
     spread = b.fdiv(b.fsub(high, low), F32(255.0))
     scale = b.select(b.fcmp_ordered("==", spread, F32(0.0)), F32(1.0), spread)
     zero = e.intrinsic("minnum", e.intrinsic("roundeven", b.fdiv(b.fneg(low), scale)), F32(255.0))

@@ -40,6 +40,8 @@ def write_dynamic_lstm(problem: Problem) -> Written:
 
 def _refuse(layer: Layer) -> None:
     """Raises Unfit for what is not written."""
+    if layer.op.name != "dynamic_quantize_lstm":
+        raise Unfit(f"no levels in `{layer.op.name}`")
     for index in (_LENGTHS, _PEEPHOLE):
         if len(layer.inputs) > index and layer.inputs[index] is not None:
             raise Unfit(f"`{layer.op.spec.inputs[index].name}`")

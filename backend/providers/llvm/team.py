@@ -22,8 +22,10 @@ _REGION = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I32, I32])
 the calling thread's setting says."""
 _QUESTION = ir.FunctionType(I32, [])
 """int omp_get_thread_num(void), int omp_get_num_threads(void), int sched_yield(void)"""
-_ADDRESS, _STATUS, _MEETING = range(3)
-"""What the threads share: where the addresses are, the statuses, how often one has come to a meeting."""
+_ADDRESS, _STATUS, _MEETING, _SLOTS = range(4)
+"""What the threads share: where the addresses are, the statuses, how often one has come to a meeting, and `SLOTS` numbers
+of the body's own."""
+SLOTS = 2
 PATIENCE = 2048
 """Looks at a counter, some 50 us, after which a thread that waits lets others run: the one it waits for may need its
 core."""
@@ -40,9 +42,12 @@ class TeamEmitter(Emitter):
         address = b.load(b.gep(self._table, [I64(3)], source_etype=I64), typ=I64)
         self._yield = b.inttoptr(address, _QUESTION.as_pointer())
         self._meeting, self.member, self.team = self.more
+        self.slots = [self.at(self._meeting, I64(1 + n), I64) for n in range(SLOTS)]
+        """The addresses of i64 that all members see, 0 at the start."""
 
     def _enter(self, inner: Any, count: int) -> None:
-        shared = ir.ArrayType(I64, 3)
+        inner.attributes.discard("alwaysinline")
+        inner.attributes.add("noinline")  # it is called in two places, to be compiled once
         members = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), "members")
         members.linkage = "internal"
         outer = ir.Function(self.module, ir.FunctionType(I32, [POINTER]), NAME)
@@ -62,10 +67,11 @@ class TeamEmitter(Emitter):
         b.ret_void()
 
         b = ir.IRBuilder(outer.append_basic_block())
-        frame = b.alloca(shared)
+        frame = b.alloca(ir.ArrayType(I64, _SLOTS + SLOTS))
         frame.type = POINTER  # llvmlite says that it points to an array, and then takes nothing else
-        for number, value in ((_ADDRESS, b.ptrtoint(outer.args[0], I64)), (_STATUS, I64(0)), (_MEETING, I64(0))):
-            b.store(value, slot(b, frame, number))
+        b.store(b.ptrtoint(outer.args[0], I64), slot(b, frame, _ADDRESS))
+        for number in range(_STATUS, _SLOTS + SLOTS):
+            b.store(I64(0), slot(b, frame, number))
         given = addresses_in(b, outer.args[0], count)
         alone = b.icmp_unsigned("==", b.load(slot(b, given[-1], 0), typ=I64), I64(0))
         with b.if_else(alone) as (here, together):

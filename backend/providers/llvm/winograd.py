@@ -15,27 +15,33 @@ from typing import Any
 
 from llvmlite import ir
 
-from trtn.backend.problem import ArrayLayout, Problem
+from trtn.backend.problem import Problem
+from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Unfit, Written
 from trtn.backend.providers.llvm.gemm.blocks import heights, write_block
-from trtn.backend.providers.llvm.gemm.epilogue import Epilogue, Operand
 from trtn.backend.providers.llvm.gemm.microkernel import Spot
-from trtn.backend.providers.llvm.gemm.threads import parallel_for
+from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
 from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
 from trtn.backend.providers.llvm.winograd_shape import FILTER, WinogradShape, best_tile, shape_of
 from trtn.backend.providers.llvm.winograd_transforms import pack_filters, write_input, write_output, write_patch
 
 __all__ = ["write_winograd"]
 
-BLOCK = 24
-"""Tiles of a block, about."""
+CACHE = 480 << 10
+"""Bytes of the second cache that a block's patches and products may fill."""
+LEAST = 12
+"""Tiles of a block, at least, where there are so many: all filters are read once for each block."""
 CHUNK = 4
 """Panels of a chunk of the filters."""
 RUN = 256
 """Terms of a panel that stay in the first cache."""
-BALANCED = 4
-"""Blocks for each thread from which on they share the work evenly enough."""
+LINE = 16
+"""Elements of a cache line."""
+AGAIN = 0.05
+"""What transforming the patches once more costs, as part of all work."""
+UNEVEN = 0.1
+"""What it costs where tiles of the products are lower than they could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +55,37 @@ class _Cut:
     """How many may be at work: each has scratch memory of its own."""
 
     @classmethod
-    def of(cls, tiles: int, chunks: int, threads: int) -> _Cut:
-        blocks = -(-tiles // BLOCK)
-        parts = 1
-        if blocks < BALANCED * threads:
-            # Patches are transformed once for each part: a few percent of the work.
-            parts = min(chunks, threads)
-        blocks = min(blocks + -blocks * parts % threads, tiles)
+    def of(cls, tiles: int, room: int, chunks: int, threads: int, tile: Tile) -> _Cut:
+        """What is guessed to be done first; `room` bytes are taken by each tile of a block."""
+        most = max(tiles // LEAST, 1)
+        fewest = min(-(-tiles * room // CACHE), most)
+        _, blocks, parts = min(
+            (cls._time(tiles, blocks, parts, threads, tile), blocks, parts)
+            for blocks in range(fewest, min(most, fewest + 2 * threads) + 1)
+            for parts in {1, min(chunks, threads)}
+        )
         return cls(blocks, parts, min(threads, blocks * parts))
 
-    def rows(self, tiles: int) -> tuple[int, int]:
+    @staticmethod
+    def _time(tiles: int, blocks: int, parts: int, threads: int, tile: Tile) -> float:
+        """In tiles that one thread does after another. With many units no one waits for the last."""
+        largest = -(-tiles // blocks)
+        turns = -(-blocks * parts // threads) if blocks * parts < 4 * threads else blocks * parts / threads
+        uneven = min(heights(tile, [largest, tiles // blocks])) < tile.rows - 1
+        return turns * largest * (1 / parts + AGAIN * (parts > 1)) * (1 + UNEVEN * uneven)
+
+    def counts(self, tiles: int) -> tuple[int, int]:
         """The fewest and the most tiles that a block has."""
         return tiles // self.blocks, -(-tiles // self.blocks)
 
 
-def write_winograd(m: int, problem: Problem) -> Written:
-    """A conv group by tiles of m x m results. Raises Unfit."""
-    tile = host_tile()
+def write_winograd(m: int, problem: Problem, tile: Tile | None = None) -> Written:
+    """A conv group by tiles of m x m results, for this processor unless its `tile` of products is given. Raises
+    Unfit."""
+    tile = tile or host_tile()
     if tile is None:
         raise Unfit("no fused multiply-adds over vectors here")
-    return _Writer(problem, shape_of(problem), m, tile).write()
+    return _Writer(problem, shape_of(problem), m, tile).written()
 
 
 class _Writer:
@@ -82,38 +99,69 @@ class _Writer:
         self.panels = tile.panels(shape.filters)
         self.chunks = -(-self.panels // CHUNK)
         self.width = CHUNK * tile.columns
-        self.cut = _Cut.of(self.tiles, self.chunks, _cores())
-        self.epilogue = _epilogue(problem)
+        self.epilogue = epilogue_of(problem)
+        group = problem.group
+        number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
+        self.x, self.weight = (number[id(t)] for t in group.layers[0].inputs[:2])
         # Rows that are no power of two apart, so that they don't share the sets of a cache.
         self.position = shape.channels + tile.columns
-        most = self.cut.rows(self.tiles)[1]
-        self.scratch = {
+        room = 4 * self.positions * (self.position + self.width)
+        self.cut = _Cut.of(self.tiles, room, self.chunks, _cores(), tile)
+        self.heights = heights(tile, self.cut.counts(self.tiles))
+        most = self.cut.counts(self.tiles)[1]
+        sizes = {
             "patches": most * self.positions * self.position,
             "products": most * self.positions * self.width,
             "patch": self.positions * shape.channels,
             "results": m * m * self.width,
             "starts": 2 * most,
         }
+        self.scratch = {name: -(-size // LINE) * LINE for name, size in sizes.items()}
         """Elements of f32 of each thread's scratch memory, by what for."""
 
-    def write(self) -> Written:
-        problem, shape, tile = self.problem, self.shape, self.tile
-        layer, group = problem.group.layers[0], problem.group
-        number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
-        x, w = (number[id(t)] for t in layer.inputs[:2])
-        arrays = len(number)
+    def written(self) -> Written:
+        form = f"winograd{self.m}:{self.tile.columns}:{CHUNK}"
+        return Written(
+            self.text,
+            [*self._numbers().values(), *(o.stride for o in self.epilogue.operands), parallel_region()],
+            [(self.weight, form, partial(pack_filters, self.m, self.tile.columns, CHUNK))],
+            4 * sum(self.scratch.values()) * self.cut.threads,
+            self.m == best_tile(self.shape),
+            f"winograd {self.m} {self.tile} {self.heights} {self.x} {self.weight}\n{self.epilogue.recipe}",
+            is_final=True,
+        )
+
+    def text(self) -> str:
+        arrays = len(self.problem.inputs) + len(self.problem.outputs)
         e = self.e = Emitter(arrays + 2)
-        self.input = write_input(e, self.m, tile.lanes)
-        self.output = write_output(e, self.m, tile.lanes, self.width)
-        self.patch = write_patch(e, self.n, tile.lanes)
-        rows = self.cut.rows(self.tiles)
-        self.block = write_block(e, tile, heights(tile, rows), None, ragged=False)
+        self.input = write_input(e, self.m, self.tile.lanes)
+        self.output = write_output(e, self.m, self.tile.lanes, self.width)
+        self.patch = write_patch(e, self.n, self.tile.lanes)
+        self.block = write_block(e, self.tile, self.heights, None, ragged=False)
         self.finish = self._write_finish()
-        strides = problem.inputs[x].strides
-        size = sum(-(-n // 16) * 16 for n in self.scratch.values())
-        counter = e.table(1)
+        numbers = {name: e.given(value) for name, value in self._numbers().items()}
+        context, counter = e.table(2 * len(self.epilogue.operands)), e.table(1)
+        for n, operand in enumerate(self.epilogue.operands):
+            e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
+            e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
         e.store(I64(0), counter, I64(0), I64)
-        numbers = {
+        values = {
+            "x": e.pointers[self.x],
+            "y": e.pointers[arrays - 1],
+            "packed": e.pointers[arrays],
+            "scratch": e.pointers[arrays + 1],
+            "context": context,
+            "counter": counter,
+            **numbers,
+        }
+        parallel_for(e, numbers["threads"], list(values.values()), partial(self._work, list(values)))
+        return e.text()
+
+    def _numbers(self) -> dict[str, int]:
+        """What is not in the text."""
+        shape, strides = self.shape, self.problem.inputs[self.x].strides
+        offsets = accumulate(self.scratch.values(), initial=0)
+        return {
             "image": strides[0],
             "row": strides[2],
             "column": strides[3],
@@ -125,7 +173,7 @@ class _Writer:
             "across": shape.grid(self.m)[1],
             "out_height": shape.out[0],
             "out_width": shape.out[1],
-            "out_stride": _pixel_stride(problem.outputs[0]),
+            "out_stride": pixel_stride(self.problem.outputs[0]),
             "channels": shape.channels,
             "filters": shape.filters,
             "panels": self.panels,
@@ -133,37 +181,11 @@ class _Writer:
             "tiles": self.tiles,
             "blocks": self.cut.blocks,
             "parts": self.cut.parts,
+            "threads": self.cut.threads,
             "position": self.position,
-            "size": size,
-            **{f"at_{name}": at for name, at in zip(self.scratch, self._offsets(), strict=True)},
+            "size": sum(self.scratch.values()),
+            **{f"at_{name}": at for name, at in zip(self.scratch, offsets, strict=False)},
         }
-        values = {
-            "x": e.pointers[x],
-            "y": e.pointers[arrays - 1],
-            "packed": e.pointers[arrays],
-            "scratch": e.pointers[arrays + 1],
-            "context": self._context(),
-            "counter": counter,
-            **{name: e.given(value) for name, value in numbers.items()},
-        }
-        parallel_for(e, e.given(self.cut.threads), list(values.values()), partial(self._work, list(values)))
-        form = f"winograd{self.m}:{tile.columns}:{CHUNK}"
-        packing = (w, form, partial(pack_filters, self.m, tile.columns, CHUNK))
-        expected = self.m == best_tile(shape)
-        return Written(e.text(), e.numbers, [packing], 4 * size * self.cut.threads, expected)
-
-    def _context(self) -> Any:
-        """What the epilogue reads: address and row stride of each operand."""
-        e, operands = self.e, self.epilogue.operands
-        context = e.table(2 * len(operands))
-        for n, operand in enumerate(operands):
-            e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
-            e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
-        return context
-
-    def _offsets(self) -> list[int]:
-        """Where each part of the scratch memory starts: at a cache line."""
-        return [0, *accumulate(-(-n // 16) * 16 for n in self.scratch.values())][:-1]
 
     def _work(self, names: Sequence[str], thread: Any, given: Sequence[Any]) -> None:
         """A thread's turn: units, until there are none left."""
@@ -278,36 +300,6 @@ class _Writer:
                 e.store_vector(value, y, b.add(b.mul(pixel, stride), channel), F32)
             b.ret_void()
         return made
-
-
-def _epilogue(problem: Problem) -> Epilogue:
-    """What follows the convolution, pixels as rows and channels as columns. Raises Unfit."""
-    group = problem.group
-    layer = group.layers[0]
-    operands: dict[int, Operand] = {}
-    for number, t in enumerate(group.inputs):
-        if t is layer.inputs[0] or t is layer.inputs[1]:
-            continue
-        layout = problem.inputs[number]
-        if layout.shape == problem.outputs[0].shape:
-            operands[id(t)] = Operand(number, _pixel_stride(layout), True)
-        else:
-            operands[id(t)] = Operand(number, 0, layout.size > 1)
-    bias = layer.inputs[2] if len(layer.inputs) > 2 else None
-    own = operands.pop(id(bias)) if bias is not None else None
-    return Epilogue(layer.outputs[0], own, group.layers[1:], operands)
-
-
-def _pixel_stride(layout: ArrayLayout) -> int:
-    """From one pixel of an image channels last to the next, the same throughout. Raises Unfit."""
-    axes = [n for n in (3, 2, 0) if layout.shape[n] > 1]
-    step = layout.strides[axes[0]] if axes else layout.shape[1]
-    wanted = step
-    for n in axes:
-        if layout.strides[n] != wanted:
-            raise Unfit("pixels that don't lie at equal distances")
-        wanted *= layout.shape[n]
-    return step
 
 
 def _cores() -> int:

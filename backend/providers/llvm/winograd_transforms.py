@@ -10,7 +10,7 @@ m = 4 the pairs +-sqrt(1/2), +-sqrt(2) keep the largest error, over 128 channels
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import sqrt
 from typing import Any
@@ -43,14 +43,14 @@ def matrices(m: int) -> tuple[Any, Any, Any]:
     return a, g, b
 
 
-def pack_filters(m: int, width: int, chunk: int, weight: Any) -> Any:
+def pack_filters(m: int, width: int, chunk: int, weight: Any, *, room: Callable[[int], Any]) -> Any:
     """Filters [O, C, 3, 3] of f32, transformed in f64, as f32: chunks of up to `chunk` panels one after another, each
     [n^2, panels, C, width]; columns are filled up with zeros."""
     _, g, _ = matrices(m)
     both = np.kron(g, g)  # [n^2, 9]
     outer, inner = weight.shape[:2]
     count = -(-outer // width)
-    packed = _aligned(len(both) * count * inner * width)
+    packed = room(4 * len(both) * count * inner * width).view(np.float32)
     for first in range(0, count, chunk):
         panels = min(chunk, count - first)
         own = weight[first * width : (first + panels) * width].reshape(-1, inner, FILTER**2)
@@ -62,13 +62,6 @@ def pack_filters(m: int, width: int, chunk: int, weight: Any) -> Any:
         end = start + len(both) * panels * inner * width
         packed[start:end].reshape(len(both), -1)[...] = both @ plain.reshape(FILTER**2, -1)
     return packed
-
-
-def _aligned(count: int) -> Any:
-    """So many f32, from a cache line on."""
-    raw = np.empty(count + 15, np.float32)
-    start = -raw.ctypes.data % 64 // 4
-    return raw[start : start + count]
 
 
 def write_patch(e: Emitter, n: int, lanes: int) -> Any:

@@ -219,6 +219,7 @@ static void cluster_arrive() {
   everybody.release();
 }
 static void cluster_wait() { while (everybody.generation == fibers[current]->seen) yield_fiber(); }
+static void meet_cluster() { cluster_arrive(); cluster_wait(); }
 template <typename T> static T* at_block(T* own, u32 rank) {
   return (T*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank]));
 }
@@ -294,7 +295,7 @@ template <int KEYS, typename T, int N> static void multiply_weights(float (&d)[N
 }
 template <int N> static void lower_registers() {}
 template <int N> static void raise_registers() {}
-template <int N> static void pin(float (&)[N][4]) {}
+template <typename T> static void pin(T&) {}
 static void finish_first(float, const void*) {}
 // Groups of warps take turns at barriers of 256 threads.
 static void give_turn(int group) {

@@ -94,6 +94,11 @@ class FakeClock:
 class FakeBench:
     clock: FakeClock
 
+    def check(self, prepared: Prepared, tactic: Tactic) -> None:
+        self.clock.trials[tactic.name] += 1
+        if tactic.name in self.clock.errors:
+            raise self.clock.errors[tactic.name]
+
     def trial(self, prepared: Prepared, tactic: Tactic, limit: float) -> FakeTrial:
         self.clock.trials[tactic.name] += 1
         if tactic.name in self.clock.errors:

@@ -100,6 +100,22 @@ def test_what_can_not_be_prepared_is_out() -> None:
     assert chosen(provider, FakeClock({"eval": 9 * US})).provider == "reference"
 
 
+def test_what_is_not_timed_is_checked_once_where_that_is_asked_for() -> None:
+    wrong = {"t00": TacticError("differs from the reference")}
+    clock = FakeClock({}, errors=wrong)
+    assert chosen(FakeProvider(tactics_=names(2)), clock, effort=0).tactic == "t00"
+    assert not clock.trials
+    provider = FakeProvider(tactics_=names(2))
+    found = tuner(provider, clock, effort=0, checked=True)
+    assert [c.tactic for c in found.choose(problems())] == ["t01", "eval", "t01", "t01"]
+    assert clock.trials == {"t00": 1, "t01": 1} and not clock.samples
+    assert [tactic for _, _, tactic in found.prepared] == ["t01"]
+    clock = FakeClock({}, errors=wrong | {"t01": TacticError("differs, too")})
+    assert chosen(provider, clock, effort=0, checked=True).provider == "reference"
+    with pytest.raises(BuildError, match="illegal address"):
+        chosen(provider, FakeClock({}, errors={"t00": DeviceLostError("illegal address")}), effort=0, checked=True)
+
+
 def test_workspace_is_limited() -> None:
     tactics = [Tactic("t00", workspace=1000), Tactic("t01", workspace=10)]
     clock = FakeClock({"t00": 1 * US, "t01": 2 * US, "eval": 9 * US})

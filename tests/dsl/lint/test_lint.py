@@ -80,6 +80,21 @@ network net {
     assert found == ["nothing reads `a.c`"]
 
 
+def test_layers_without_inputs() -> None:
+    """A size as a value is made of dims alone."""
+    text = """trtn 1
+
+network net {
+  dim N in 1..8
+  input x: i64[N]
+  output y: i64[N]
+
+  y = x * N
+}
+"""
+    assert found(text) == []
+
+
 def test_rules_can_be_ignored() -> None:
     subject = subject_of(CODES["L0101"].example)
     assert lint(subject, ignore=["L0101"])[0] == lint(subject, ignore=["unused-name"])[0] == []

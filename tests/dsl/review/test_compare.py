@@ -26,7 +26,7 @@ def comparison(folder: Path, name: str) -> Comparison:
 
 
 def text(folder: Path, name: str) -> str:
-    return human(comparison(folder, name)).replace(f"{folder}/", "") + "\n"
+    return human([comparison(folder, name)]).replace(f"{folder}/", "") + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_weights_are_compared_by_value(tmp_path: Path) -> None:
 
 def test_markdown_and_json(tmp_path: Path) -> None:
     found = comparison(tmp_path, "op_inside_a_repeat")
-    table = markdown(found)
+    table = markdown([found])
     assert "**3 changes**" in table
     assert "| changed | `a[0..2].sigmoid` op (3×) | `tanh` | `sigmoid` |" in table
     document = json.loads(json.dumps(found.to_json()))
@@ -93,9 +93,9 @@ def test_markdown_and_json(tmp_path: Path) -> None:
 
 def test_long_tables_are_folded(base: Network, tmp_path: Path) -> None:
     nothing = Network("nothing", Graph((), (), ()))
-    assert "<details>" not in markdown(compare(nothing, base))
+    assert "<details>" not in markdown([compare(nothing, base)])
     many = network(tmp_path, [("0..3 carry", "0..1 carry"), *_written_out()])
-    assert "<details><summary>layers" in markdown(compare(nothing, many))
+    assert "<details><summary>layers" in markdown([compare(nothing, many)])
 
 
 def _written_out() -> list[tuple[str, str]]:

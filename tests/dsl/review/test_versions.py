@@ -25,7 +25,7 @@ def committed() -> Comparison:
 
 
 def text() -> str:
-    return human(committed()).replace(f"{PAIR}/", "") + "\n"
+    return human([committed()]).replace(f"{PAIR}/", "") + "\n"
 
 
 def tells_the_story(found: Comparison) -> None:

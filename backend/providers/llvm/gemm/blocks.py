@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
-from trtn.backend.providers.llvm.emitter import F32, I32, I64, POINTER, Emitter
-from trtn.backend.providers.llvm.gemm.microkernel import FIRST, LAST, Finish, write_microkernel
+from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER, Emitter
+from trtn.backend.providers.llvm.gemm.microkernel import FIRST, LAST, UNROLLED, Finish, write_microkernel
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
 __all__ = ["heights", "write_block"]
+
+AHEAD = 4
 
 
 def heights(tile: Tile, rows: Sequence[int]) -> tuple[int, ...]:
@@ -51,19 +52,26 @@ def write_block(e: Emitter, tile: Tile, heights: Sequence[int], finish: Finish |
             skip = b.mul(turn.index, run)
             left = b.sub(terms, skip)
             length = b.select(b.icmp_unsigned("<", left, run), left, run)
+            ending = b.icmp_unsigned("==", left, length)
             first = b.select(b.icmp_unsigned("==", skip, I64(0)), I32(FIRST), I32(0))
-            last = b.select(b.icmp_unsigned("==", left, length), I32(LAST), I32(0))
-            flags = b.or_(first, last)
+            flags = b.or_(first, b.select(ending, I32(LAST), I32(0)))
+            turned = b.mul(b.add(skip, length), I64(tile.columns))
+            following = e.at(panels, b.select(ending, b.mul(count, panel_stride), turned), F32)
+            pace = b.udiv(I64(AHEAD * tile.columns * UNROLLED), tiles)
             with e.loop(count) as each:
                 panel = e.at(panels, b.add(b.mul(each.index, panel_stride), b.mul(skip, I64(tile.columns))), F32)
                 offset = b.mul(each.index, I64(tile.columns))
                 width = b.sub(columns, offset)
+                is_last = b.icmp_unsigned("==", each.index, b.sub(count, I64(1)))
+                ahead = b.select(is_last, following, e.at(panel, panel_stride, F32))
+                part = b.mul(pace, b.udiv(length, I64(UNROLLED)))
                 with e.loop(tiles, [I64(0)]) as step:
                     at = step.carried[0]
                     height = b.add(least, b.zext(b.icmp_unsigned("<", step.index, higher), I64))
                     target = e.at(out, b.add(b.mul(at, stride), offset), F32)
                     given = [
-                        *(e.at(starts, at, POINTER), skip, panel, length, target, stride, flags),
+                        *(e.at(starts, at, POINTER), skip, panel, length),
+                        *(e.at(ahead, b.mul(step.index, part), BYTE), pace, target, stride, flags),
                         *(context, b.add(row, at), b.add(column, offset), width),
                     ]
                     _call(e, tile, kernels, height, width, given)

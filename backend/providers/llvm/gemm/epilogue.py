@@ -49,6 +49,17 @@ class Epilogue:
         self.operands = [*operands.values(), *([bias] if bias is not None else [])]
         self.is_light = all(layer.op.name in LIGHT for layer in layers)
 
+    @property
+    def recipe(self) -> str:
+        """What the instructions follow from."""
+        names = {id(self._sums): "sums", **{key: f"operand{n}" for key, n in self._places.items()}}
+        lines = [f"{o.number} {'each' if o.stride else 'same'} {o.by_column}" for o in self.operands]
+        for number, layer in enumerate(self._layers):
+            inputs = [names[id(t)] for t in layer.inputs if t is not None]
+            lines.append(f"{layer.op.name} {inputs} {sorted(layer.attrs.items())} {_exponent(layer)}")
+            names[id(layer.outputs[0])] = f"layer{number}"
+        return "\n".join([f"bias {self._bias is not None}", *lines])
+
     def write(self, e: Emitter, sums: Any, spot: Spot) -> Any:
         if self._bias is not None:
             sums = e.b.fadd(sums, self._operand(e, len(self.operands) - 1, spot))
@@ -71,3 +82,9 @@ class Epilogue:
         if not operand.by_column:
             return e.splat(e.load(start, I64(0), F32), spot.lanes)
         return load(e, e.at(start, spot.column, F32), ir.VectorType(F32, spot.lanes), spot.mask)
+
+
+def _exponent(layer: Layer) -> str:
+    """A power's exponent, which its instructions depend on."""
+    power = layer.inputs[1] if layer.op.name == "pow" else None
+    return "" if power is None or power.weight is None else str(power.weight.load())

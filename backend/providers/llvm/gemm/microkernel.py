@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from llvmlite import ir
 
-from trtn.backend.providers.llvm.emitter import F32, I1, I32, I64, POINTER, Emitter
+from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
 __all__ = ["FIRST", "LAST", "Finish", "Spot", "write_microkernel"]
@@ -47,23 +47,24 @@ class Finish(Protocol):
 
 
 def write_microkernel(e: Emitter, tile: Tile, rows: int, finish: Finish | None, *, masked: bool) -> Any:
-    """A function (starts, skip, panel, terms, out, stride, flags, context, row, column, width).
+    """A function (starts, skip, panel, terms, ahead, pace, out, stride, flags, context, row, column, width).
 
     `starts` are the addresses of `rows` rows, read from element `skip` on; `panel` is that of [terms, columns of a
     panel]; `out`, f32, has rows `stride` elements apart. With FIRST in `flags` out becomes the products, else they are
     added to it; with LAST it is finished: as `finish` says, which is told `context`, and `row` and `column`, the first.
-    With `masked` only `width` columns are there.
+    With `masked` only `width` columns are there. Memory from `ahead` on is fetched into the second cache, `pace` bytes
+    for each UNROLLED terms.
     """
-    kinds = [POINTER, I64, POINTER, I64, POINTER, I64, I32, POINTER, I64, I64, I64]
+    kinds = [POINTER, I64, POINTER, I64, POINTER, I64, POINTER, I64, I32, POINTER, I64, I64, I64]
     with e.function(f"multiply{rows}{'m' if masked else ''}", kinds, ir.VoidType()) as made:
-        starts, skip, panel, terms, out, stride, flags, context, row, column, width = made.args
+        starts, skip, panel, terms, ahead, pace, out, stride, flags, context, row, column, width = made.args
         b, vector = e.b, ir.VectorType(F32, tile.lanes)
         masks = [_mask(e, width, n * tile.lanes, tile.lanes) if masked else None for n in range(tile.vectors)]
         addresses = [e.at(e.load(starts, I64(n), POINTER), skip, F32) for n in range(rows)]
         whole = b.and_(terms, I64(-UNROLLED))
         sums: list[Any] = [ir.Constant(vector, [F32(0.0)] * tile.lanes)] * (rows * tile.vectors)
-        sums = _add_products(e, tile, addresses, panel, I64(0), whole, UNROLLED, sums)
-        sums = _add_products(e, tile, addresses, panel, whole, terms, 1, sums)
+        sums = _add_products(e, tile, addresses, panel, I64(0), whole, UNROLLED, sums, (ahead, pace))
+        sums = _add_products(e, tile, addresses, panel, whole, terms, 1, sums, None)
 
         def place(n: Any, v: int) -> Any:
             return e.at(e.at(out, b.mul(stride, n), F32), I64(v * tile.lanes), F32)
@@ -94,15 +95,28 @@ def write_microkernel(e: Emitter, tile: Tile, rows: int, finish: Finish | None, 
 
 
 def _add_products(
-    e: Emitter, tile: Tile, rows: Sequence[Any], panel: Any, begin: Any, end: Any, step: int, sums: Sequence[Any]
+    e: Emitter,
+    tile: Tile,
+    rows: Sequence[Any],
+    panel: Any,
+    begin: Any,
+    end: Any,
+    step: int,
+    sums: Sequence[Any],
+    fetched: tuple[Any, Any] | None,
 ) -> list[Any]:
-    """The sums with the products of terms `begin` to `end` added, a multiple of `step`."""
+    """The sums with the products of terms `begin` to `end` added, a multiple of `step`. `fetched` says where memory that
+    will be wanted starts, and how far that moves in each turn."""
     b = e.b
     before, inside, after = b.block, b.append_basic_block(), b.append_basic_block()
     b.cbranch(b.icmp_unsigned("<", begin, end), inside, after)
     b.position_at_end(inside)
     index, *carried = [_phi(e, value, before) for value in (begin, *sums)]
     current: list[Any] = list(carried)
+    if fetched is not None:
+        place = _phi(e, fetched[0], before)
+        e.call("llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(2), I32(1))
+        place.add_incoming(e.at(place, fetched[1], BYTE), inside)
     origin = e.at(panel, b.mul(index, I64(tile.columns)), F32)
     for n in range(step):
         columns = [

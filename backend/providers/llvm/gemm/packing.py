@@ -18,6 +18,9 @@ from trtn.backend.providers.llvm.gemm.tile import Tile
 
 __all__ = ["pack_panels"]
 
+TURN = 256 << 10
+"""Bytes, about, that a thread takes at a time: no second one is woken for less."""
+
 
 def pack_panels(matrix: Any, tile: Tile, room: Room) -> Any:
     """f32 [.., K, N], with any strides, as [.., panels, K, columns of a panel], the last panel filled up with zeros, in
@@ -26,10 +29,12 @@ def pack_panels(matrix: Any, tile: Tile, room: Room) -> Any:
     shape = (*batch, tile.panels(outer), inner, tile.columns)
     packed = room(4 * int(np.prod(shape))).view(np.float32).reshape(shape)
     call, numbers = _packer(tile)
+    together = max(TURN // (4 * inner * tile.columns), 1)
+    turns = -(-shape[-3] // together)
     for index in np.ndindex(*batch):
         source, target = matrix[index], packed[index]
         strides = [s // source.itemsize for s in source.strides]
-        given = np.array([inner, outer, *strides, shape[-3], *numbers], np.int64)
+        given = np.array([turns, together, shape[-3], inner, outer, *strides, *numbers], np.int64)
         addresses = [a.__array_interface__["data"][0] for a in (source, target, given)]
         call((ctypes.c_void_p * len(addresses))(*addresses))
     return packed
@@ -37,11 +42,11 @@ def pack_panels(matrix: Any, tile: Tile, room: Room) -> Any:
 
 @cache
 def _packer(tile: Tile) -> tuple[Any, list[int]]:
-    """A function of the addresses of a matrix, its panels and numbers: terms, columns, both strides, how many panels,
-    and those that come with it."""
+    """A function of the addresses of a matrix, its panels and numbers: turns, panels of a turn, all panels, terms,
+    columns, both strides, and those that come with it."""
     e = Emitter(2)
-    numbers = [e.given(0) for _ in range(5)]
-    _write(e, tile, *numbers)
+    numbers = [e.given(0) for _ in range(7)]
+    _write(e, tile, numbers[0], [*e.pointers, *numbers[1:]])
     text, kept = e.text(), Binaries()
     key = machine_code.binary_key(text)
     code = kept.find(key)
@@ -54,45 +59,70 @@ def _packer(tile: Tile) -> tuple[Any, list[int]]:
     return call, e.numbers[len(numbers) :]
 
 
-def _write(e: Emitter, tile: Tile, inner: Any, outer: Any, down: Any, right: Any, panels: Any) -> None:
-    """Panel by panel: rows of it are copied where they lie side by side, else gathered element by element."""
-    source, target = e.pointers
-    zero = ir.Constant(ir.VectorType(F32, tile.lanes), [F32(0.0)] * tile.lanes)
+def _write(e: Emitter, tile: Tile, turns: Any, values: list[Any]) -> None:
+    """Panel by panel: rows are copied where their elements lie side by side, squares turned where those of columns do,
+    and the rest is gathered element by element."""
 
-    def panel(index: Any, own: list[Any]) -> None:
-        source, target, inner, outer, down, right = own
+    def turn(index: Any, own: list[Any]) -> None:
+        source, target, together, panels, *matrix = own
+        first = e.b.mul(index, together)
+        left = e.b.sub(panels, first)
+        with e.loop(e.b.select(e.b.icmp_unsigned("<", left, together), left, together)) as each:
+            panel(e.b.add(first, each.index), source, target, *matrix)
+
+    def panel(index: Any, source: Any, target: Any, inner: Any, outer: Any, down: Any, right: Any) -> None:
         b = e.b
         first = b.mul(index, I64(tile.columns))
         width = b.sub(outer, first)
         start = e.at(source, b.mul(first, right), F32)
         end = e.at(target, b.mul(first, inner), F32)
-        dense = b.and_(b.icmp_signed("==", right, I64(1)), b.icmp_signed(">=", width, I64(tile.columns)))
-        with b.if_else(dense) as (rows, elements):
-            with rows, e.loop(inner) as k:
-                row, into = e.at(start, b.mul(k.index, down), F32), b.mul(k.index, I64(tile.columns))
-                for v in range(0, tile.columns, tile.lanes):
-                    e.store_vector(e.load_vector(row, I64(v), F32, tile.lanes), end, b.add(into, I64(v)), F32)
-            with elements:
-                there = [b.icmp_signed("<", I64(n), width) for n in range(tile.columns)]
-                columns = [
-                    e.at(start, b.select(known, b.mul(I64(n), right), I64(0)), F32) for n, known in enumerate(there)
-                ]
-                masks = [
-                    _vector(e, there[v : v + tile.lanes], ir.IntType(1)) for v in range(0, tile.columns, tile.lanes)
-                ]
-                with e.loop(inner) as k:
-                    at, into = b.mul(k.index, down), b.mul(k.index, I64(tile.columns))
-                    found = [e.load(column, at, F32) for column in columns]
-                    for n, mask in enumerate(masks):
-                        lanes = _vector(e, found[n * tile.lanes : (n + 1) * tile.lanes], F32)
-                        e.store_vector(b.select(mask, lanes, zero), end, b.add(into, I64(n * tile.lanes)), F32)
+        whole = b.icmp_signed(">=", width, I64(tile.columns))
+        rows = b.select(b.and_(whole, b.icmp_signed("==", right, I64(1))), inner, I64(0))
+        turned = b.select(b.and_(whole, b.icmp_signed("==", down, I64(1))), b.sub(inner, rows), I64(0))
+        squares = b.udiv(turned, I64(tile.lanes))
+        with b.if_then(b.icmp_unsigned(">", rows, I64(0))), e.loop(rows) as k:
+            _copy_row(e, tile, e.at(start, b.mul(k.index, down), F32), _row(e, tile, end, k.index))
+        with b.if_then(b.icmp_unsigned(">", squares, I64(0))), e.loop(squares) as k:
+            term = b.mul(k.index, I64(tile.lanes))
+            _turn_squares(e, tile, e.at(start, term, F32), right, _row(e, tile, end, term))
+        done = b.add(rows, b.mul(squares, I64(tile.lanes)))
+        with b.if_then(b.icmp_unsigned("<", done, inner)), e.loop(b.sub(inner, done)) as k:
+            term = b.add(done, k.index)
+            _gather_row(e, tile, e.at(start, b.mul(term, down), F32), right, width, _row(e, tile, end, term))
 
-    parallel_for(e, panels, [source, target, inner, outer, down, right], panel)
+    parallel_for(e, turns, values, turn)
 
 
-def _vector(e: Emitter, values: list[Any], kind: Any) -> Any:
-    """A vector of values."""
-    whole = ir.Constant(ir.VectorType(kind, len(values)), ir.Undefined)
-    for n, value in enumerate(values):
-        whole = e.b.insert_element(whole, value, I32(n))
-    return whole
+def _row(e: Emitter, tile: Tile, panel: Any, term: Any) -> Any:
+    return e.at(panel, e.b.mul(term, I64(tile.columns)), F32)
+
+
+def _copy_row(e: Emitter, tile: Tile, source: Any, target: Any) -> None:
+    for first in range(0, tile.columns, tile.lanes):
+        e.store_vector(e.load_vector(source, I64(first), F32, tile.lanes), target, I64(first), F32)
+
+
+def _turn_squares(e: Emitter, tile: Tile, source: Any, stride: Any, target: Any) -> None:
+    """As many terms as a vector has lanes, of all columns: by halves of vectors that change places, log2(lanes) times."""
+    lanes = tile.lanes
+    low, high = (
+        ir.Constant(ir.VectorType(I32, lanes), [I32(n // 2 + first + lanes * (n % 2)) for n in range(lanes)])
+        for first in (0, lanes // 2)
+    )
+    for first in range(0, tile.columns, lanes):
+        vectors = [
+            e.load_vector(e.at(source, e.b.mul(stride, I64(first + n)), F32), I64(0), F32, lanes) for n in range(lanes)
+        ]
+        for _ in range(lanes.bit_length() - 1):
+            halves = zip(vectors[: lanes // 2], vectors[lanes // 2 :], strict=True)
+            vectors = [e.b.shuffle_vector(x, y, order) for x, y in halves for order in (low, high)]
+        for n, vector in enumerate(vectors):
+            e.store_vector(vector, target, I64(n * tile.columns + first), F32)
+
+
+def _gather_row(e: Emitter, tile: Tile, source: Any, stride: Any, width: Any, target: Any) -> None:
+    """Zeros for the columns from `width` on."""
+    for n in range(tile.columns):
+        there = e.b.icmp_signed("<", I64(n), width)
+        found = e.load(source, e.b.select(there, e.b.mul(stride, I64(n)), I64(0)), F32)
+        e.store(e.b.select(there, found, F32(0.0)), target, I64(n), F32)

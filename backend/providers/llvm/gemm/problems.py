@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -15,6 +15,7 @@ from trtn.backend.providers.llvm.gemm.epilogue import Epilogue, Operand
 from trtn.backend.providers.llvm.gemm.packing import pack_panels
 from trtn.backend.providers.llvm.gemm.product import Product, write_product
 from trtn.backend.providers.llvm.gemm.schedule import is_expected, schedule
+from trtn.backend.providers.llvm.gemm.threads import parallel_region
 from trtn.backend.providers.llvm.gemm.tile import host_tile
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.windows import actual_pads
@@ -96,14 +97,27 @@ def _write(
     epilogue = Epilogue(group.layers[0].output, added, group.layers[1:], operands)
     columns = result.shape[axis]
     count, terms = result.size // columns, a.shape[axis]
-    plan = schedule(tile, count, terms, columns)
     inputs = len(group.inputs)
-    e = Emitter(inputs + 2)
-    product = Product(*rows, terms, columns, across[1][0], numbers[id(x)], inputs + 1, inputs, epilogue)
-    write_product(e, tile, plan, product)
+    plan = schedule(tile, count, terms, columns)
+    product = Product(
+        *rows, terms, columns, across[1][0], numbers[id(x)], inputs + 1, inputs, epilogue, tile=tile, plan=plan
+    )
     form = f"llvm:panels{tile.columns}:{matrix.shape}/{matrix.strides}".replace(" ", "")
-    pack = partial(_pack, by_row=axis == 1 and group.kind == "conv")
-    return Written(e.text(), e.numbers, [(numbers[id(weight)], form, pack)], expected=is_expected(count, terms, columns))
+    pack = partial(_pack, by_row=group.kind == "conv")
+
+    def text() -> str:
+        e = Emitter(inputs + 2)
+        write_product(e, product)
+        return e.text()
+
+    return Written(
+        text,
+        [*product.numbers, parallel_region()],
+        [(numbers[id(weight)], form, pack)],
+        expected=is_expected(count, terms, columns),
+        recipe=product.recipe,
+        is_final=True,
+    )
 
 
 def _operands(layer: Layer) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
@@ -18,7 +19,8 @@ __all__ = ["Product", "write_product"]
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Arrays by their numbers among the kernel's; strides in elements."""
+    """Arrays by their numbers among the kernel's; strides in elements. Chunks of rows come before those of columns: what
+    is read of the packed matrix serves all rows while it is in a cache."""
 
     rows: tuple[int, ...]
     """How many along each of the axes that make up the rows, the outermost first."""
@@ -32,31 +34,56 @@ class Product:
     panels: int
     target: int
     epilogue: Epilogue
+    tile: Tile
+    plan: Schedule
+
+    @property
+    def count(self) -> int:
+        """All rows."""
+        return prod(self.rows)
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Of the tiles that it takes."""
+        return heights(self.tile, self.plan.row_counts(self.count))
+
+    @property
+    def is_ragged(self) -> bool:
+        return self.columns % self.tile.columns != 0
+
+    @property
+    def numbers(self) -> list[int]:
+        """What is not in the text: the chunks and how many of them share columns, what the chunks take, the axes, the
+        operands."""
+        across = -(-self.count // self.plan.rows)
+        chunks = across * -(-self.tile.panels(self.columns) // self.plan.panels)
+        wide = self.plan.panels * self.tile.columns
+        return [
+            *(chunks, across, self.count, self.terms, self.columns, self.stride, self.plan.rows, wide, self.plan.run),
+            *(*self.rows[1:], *self.steps),
+            *(operand.stride for operand in self.epilogue.operands),
+        ]
+
+    @property
+    def recipe(self) -> str:
+        """All that the text follows from."""
+        places = (len(self.rows), self.source, self.panels, self.target)
+        return f"product {self.tile} {self.heights} {self.is_ragged} {places}\n{self.epilogue.recipe}"
 
 
-def write_product(e: Emitter, tile: Tile, plan: Schedule, p: Product) -> None:
-    """Into the body of a kernel."""
-    b = e.b
-    count = 1
-    for n in p.rows:
-        count *= n
-    sizes = heights(tile, plan.row_counts(count))
-    block = write_block(e, tile, sizes, p.epilogue, ragged=bool(p.columns % tile.columns))
-    context = e.table(max(2 * len(p.epilogue.operands), 1))
-    for n, operand in enumerate(p.epilogue.operands):
+def write_product(e: Emitter, p: Product) -> None:
+    """Into the body of a kernel over arrays and `p.numbers`."""
+    b, tile, operands = e.b, p.tile, p.epilogue.operands
+    block = write_block(e, tile, p.heights, p.epilogue, ragged=p.is_ragged)
+    chunks, *numbers = [e.given(n) for n in p.numbers]
+    context = e.table(max(2 * len(operands), 1))
+    for n, operand in enumerate(operands):
         b.store(e.pointers[operand.number], e.at(context, I64(2 * n), I64))
-        b.store(e.given(operand.stride), e.at(context, I64(2 * n + 1), I64))
-    rows, terms, columns, stride = (e.given(n) for n in (count, p.terms, p.columns, p.stride))
-    high, wide, run = (e.given(n) for n in (plan.rows, plan.panels * tile.columns, plan.run))
-    row_chunks = -(-count // plan.rows)
-    column_chunks = -(-tile.panels(p.columns) // plan.panels)
-    across = e.given(row_chunks)
-    source, panels, target = e.pointers[p.source], e.pointers[p.panels], e.pointers[p.target]
-    axes = [e.given(n) for n in (*p.rows[1:], *p.steps)]
-    values = [source, panels, target, context, rows, terms, columns, stride, high, wide, run, across, *axes]
+        b.store(numbers[len(numbers) - len(operands) + n], e.at(context, I64(2 * n + 1), I64))
+    pointers = [e.pointers[p.source], e.pointers[p.panels], e.pointers[p.target], context]
 
     def chunk(index: Any, own: list[Any]) -> None:
-        source, panels, target, context, rows, terms, columns, stride, high, wide, run, across, *axes = own
+        source, panels, target, context, across, rows, terms, columns, stride, high, wide, run, *axes = own
         b = e.b
         column = b.mul(b.udiv(index, across), wide)
         row = b.mul(b.urem(index, across), high)
@@ -71,7 +98,7 @@ def write_product(e: Emitter, tile: Tile, plan: Schedule, p: Product) -> None:
         out = e.at(target, b.add(b.mul(row, stride), column), F32)
         b.call(block, [starts, taken, panel, panel_stride, terms, run, out, stride, context, row, column, broad])
 
-    parallel_for(e, e.given(row_chunks * column_chunks), values, chunk)
+    parallel_for(e, chunks, [*pointers, *numbers[: len(numbers) - len(operands)]], chunk)
 
 
 def _least(e: Emitter, x: Any, y: Any) -> Any:

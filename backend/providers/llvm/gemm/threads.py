@@ -12,7 +12,7 @@ from llvmlite import ir
 from trtn.backend.devices.openmp import open_library
 from trtn.backend.providers.llvm.emitter import I32, I64, POINTER, Emitter
 
-__all__ = ["parallel_for"]
+__all__ = ["parallel_for", "parallel_region"]
 
 _REGION = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I32, I32])
 """void GOMP_parallel(void (*fn)(void *), void *data, unsigned num_threads, unsigned flags); 0 threads are as many as
@@ -21,7 +21,8 @@ the calling thread's setting says."""
 
 def parallel_for(e: Emitter, count: Any, values: Sequence[Any], body: Callable[[Any, list[Any]], None]) -> None:
     """`body(index, values)` for each index below `count`, in any order: to be written in the body of a kernel.
-    `values`, pointers and i64, are all of the kernel's that it may use. Turns are dealt out one by one, so that a
+    `values`, pointers and i64, are all of the kernel's that it may use; `parallel_region()` becomes the last of its
+    numbers. Turns are dealt out one by one, so that a
     thread that starts late, or has to share its core, does less."""
     b = e.b
     frame = e.table(2 + len(values))
@@ -44,7 +45,7 @@ def parallel_for(e: Emitter, count: Any, values: Sequence[Any], body: Callable[[
         b.position_at_end(after)
         b.ret_void()
     b = e.b
-    address = e.given(_parallel_region())
+    address = e.given(parallel_region())
     alone = b.or_(b.icmp_unsigned("<", count, I64(2)), b.icmp_unsigned("==", address, I64(0)))
     with b.if_else(alone) as (here, together):
         with here:
@@ -54,7 +55,7 @@ def parallel_for(e: Emitter, count: Any, values: Sequence[Any], body: Callable[[
 
 
 @cache
-def _parallel_region() -> int:
+def parallel_region() -> int:
     """The address of libgomp's function; 0 where there is none."""
     library = open_library()
     return 0 if library is None else ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value or 0

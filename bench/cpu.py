@@ -53,7 +53,7 @@ def prepare(model: str, folder: str) -> None:
 _BUILDS: dict[str, dict[str, Any]] = {
     "f32": {"precision": "f32"},
     "bf16": {"precision": "bf16"},
-    "numpy": {"precision": "f32", "providers": ()},
+    "numpy": {"precision": "f32", "providers": ("blockwise",)},
 }
 
 

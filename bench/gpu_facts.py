@@ -6,11 +6,11 @@ python -m bench.gpu_facts shapes --shapes 20         # as many random shapes of 
 python -m bench.gpu_facts corpus --corpus ~/models   # and the specs, against ONNX Runtime and CuPy
 
 The parts: `building` (with nothing known, from the lock, twice; ResNet-50 at 8 images and BERT-base at 8 x 128, then ResNet-50
-at 1, which the parts after it load), `loading` (to the first result, with no cache folder), `running` (the host's time of
-a run on bound buffers, the memory after many), `contexts` (two on two streams against one), `profiling` (the steps' times),
-`shapes` (dynamic ones: the first use, and then against an engine that was built for that shape) and `corpus` (only with
-`--corpus`). Engines are f16, those of the corpus as written. Parts, models and specs have processes of their own, all with
-one new cache folder.
+at 1, which the parts after it load), `untimed` (builds at effort 0, with and without checks), `loading` (to the first
+result, with no cache folder), `running` (the host's time of a run on bound buffers, the memory after many), `contexts`
+(two on two streams against one), `profiling` (the steps' times), `shapes` (dynamic ones: the first use, and then against
+an engine that was built for that shape) and `corpus` (only with `--corpus`). Engines are f16, those of the corpus as
+written. Parts, models and specs have processes of their own, all with one new cache folder.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from bench.facts import load_average
 from bench.gpu_corpus import corpus_jobs, corpus_table
 from bench.gpu_engines import QUEUE, SECONDS, bound, make_feeds, network_at, resident_bytes, timed
-from bench.gpu_jobs import GpuLock, run_jobs
-from bench.gpu_shapes import SHAPES, shapes
+from bench.gpu_jobs import GpuLock, Job, run_jobs
+from bench.gpu_shapes import SHAPE_COLUMNS, shapes
 from bench.harness import Failure, isolated
 from bench.report import section_text
 from bench.results import Column, Table, read_result, write_result
@@ -65,6 +66,20 @@ def building(folder: str, spec: str, sizes: dict[str, int], effort: int) -> list
     pieces = trtn.load_engine(where / f"{spec}.engine").compiled
     rows.append(fact(spec, f"compiled kernels, {len(pieces)} in the file", sum(map(len, pieces.values())), "bytes"))
     return rows
+
+
+def untimed(spec: str, sizes: dict[str, int], checked: bool) -> list[dict[str, Any]]:
+    """A build in which nothing is timed, with and without a look at what the tactics give."""
+    import trtn
+    from trtn.backend.tuner import tuner
+
+    os.environ["TRTN_CACHE"] = "off"
+    tuner.CHEAP = tuner.CHEAP if checked else -1
+    network = network_at(spec, {n: (v, v, v) for n, v in sizes.items()})
+    with timed() as took:
+        trtn.build(network, device="cuda", precision="f16", effort=0)
+    what = "each tactic run once and held against the reference" if checked else "nothing run"
+    return [fact(spec, f"build, nothing known, effort 0, {what}", took(), "s")]
 
 
 def loading(folder: str, spec: str, sizes: dict[str, int]) -> list[dict[str, Any]]:
@@ -180,12 +195,13 @@ BUILT: tuple[dict[str, Any], ...] = (
 )
 PARTS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "building": building,
+    "untimed": untimed,
     "loading": loading,
     "running": running,
     "contexts": contexts,
     "profiling": profiling,
-    "shapes": shapes,
 }
+SHAPES = "shapes"
 CORPUS = "corpus"
 BESIDE = 4
 """Models of the corpus whose processes run at a time."""
@@ -195,19 +211,22 @@ FACTS = (Column("network", "network"), Column("fact", "what"), Column("value", "
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench.gpu_facts", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"which of {', '.join([*PARTS, CORPUS])}; all without any"
+        "parts", nargs="*", metavar="PART", help=f"which of {', '.join([*PARTS, SHAPES, CORPUS])}; all without any"
     )
     parser.add_argument("--effort", type=int, default=3, help="of the tuner, 0 to 5; for the corpus 1 at most")
     parser.add_argument("--shapes", type=int, default=4, help="how many random shapes")
     parser.add_argument("--corpus", type=Path, help="folder of .onnx models")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of the JSON result")
     chosen = parser.parse_args(arguments)
-    if unknown := [p for p in chosen.parts if p not in PARTS and p != CORPUS]:
+    if unknown := [p for p in chosen.parts if p not in (*PARTS, SHAPES, CORPUS)]:
         parser.error(f"no part is called {', '.join(unknown)}")
     if CORPUS in chosen.parts and chosen.corpus is None:
         parser.error("where the models are is said by --corpus")
-    parts = [p for p in PARTS if not chosen.parts or p in chosen.parts]
-    facts, dynamic = Table("What an engine costs besides its runs", FACTS), Table("Dynamic shapes of BERT-base", SHAPES)
+    parts = [p for p in (*PARTS, SHAPES) if not chosen.parts or p in chosen.parts]
+    facts, dynamic = (
+        Table("What an engine costs besides its runs", FACTS),
+        Table("Dynamic shapes of BERT-base", SHAPE_COLUMNS),
+    )
     models = corpus_table("The corpus and the specs, against ONNX Runtime and CuPy alone")
     tables, before, started = (facts, dynamic, models), load_average(), time.monotonic()
 
@@ -221,17 +240,28 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="trtn-bench-") as folder:
         os.environ["TRTN_CACHE"] = f"{folder}/cache"
         for part, options in _calls(parts, folder, chosen.effort, chosen.shapes):
-            table = dynamic if part == "shapes" else facts
+            table = dynamic if part == SHAPES else facts
             try:
-                table.rows += isolated(PARTS[part], blas_threads=8, **options).value
+                if part == SHAPES:  # which tells how far it is: it takes minutes
+                    ((_, rows),) = run_jobs(
+                        [Job(part, shapes, options, log=Path(folder) / "shapes.log")],
+                        GpuLock(f"{folder}/gpu.lock"),
+                        1,
+                        say,
+                    )
+                else:
+                    rows = isolated(PARTS[part], blas_threads=8, **options).value
+                if isinstance(rows, Failure):
+                    raise rows
+                table.rows += rows
+                say("\n".join(map(str, rows)))
             except Failure as failure:
                 table.failures[part] = str(failure)
             say(f"{part} {table.failures.get(part, '')}")
             write()
         if chosen.corpus is not None and (CORPUS in chosen.parts or not chosen.parts):
-            lock = f"{folder}/gpu.lock"
-            jobs = corpus_jobs(chosen.corpus, min(chosen.effort, 1), lock, Path(folder))
-            for job, row in run_jobs(jobs, GpuLock(lock), BESIDE, say):
+            jobs = corpus_jobs(chosen.corpus, min(chosen.effort, 1), Path(folder))
+            for job, row in run_jobs(jobs, GpuLock(f"{folder}/gpu.lock"), BESIDE, say):
                 if isinstance(row, Failure) or not row.pop("good"):
                     models.failures[job.name] = str(row) if isinstance(row, Failure) else "its error is too large"
                 if not isinstance(row, Failure):
@@ -244,12 +274,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _calls(parts: Sequence[str], folder: str, effort: int, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The parts with their arguments; what others load is built whether or not it was asked for."""
-    built = BUILT if "building" in parts else (RESNET,) if {*parts} - {"shapes"} else ()
+    built = BUILT if "building" in parts else (RESNET,) if {*parts} - {SHAPES, "untimed"} else ()
     for network in built:
         yield "building", {"folder": folder, **network, "effort": effort}
     for part in parts:
-        if part == "shapes":
+        if part == SHAPES:
             yield part, {"count": count, "effort": effort}
+        elif part == "untimed":
+            for network, checked in product(BUILT[:2], (True, False)):
+                yield part, {**network, "checked": checked}
         elif part != "building":
             yield part, {"folder": folder, **RESNET}
 

@@ -85,7 +85,7 @@ class Job:
             if line["stage"] == READY:
                 return
 
-    def finish(self) -> Any:
+    def finish(self, say: Callable[[str], None]) -> Any:
         """Let it go on to its end; gives its result. Raises Failure."""
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write("\n")
@@ -94,6 +94,7 @@ class Job:
             if "value" in line:
                 self._process.wait()
                 return line["value"]
+            say(f"{self.name}: {line['stage']}")
         raise Failure("it gave no result")
 
     def signal(self, number: int) -> None:
@@ -101,6 +102,11 @@ class Job:
         if self._process is not None and self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
+
+    def last_line(self) -> str:
+        """Of what it has printed so far."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return next((line.strip()[:300] for line in reversed(text.splitlines()) if line.strip()), "")
 
     def _lines(self) -> Iterator[Mapping[str, Any]]:
         assert self._process is not None and self._process.stdout is not None
@@ -117,15 +123,17 @@ def run_jobs(
     jobs: Sequence[Job], lock: GpuLock, beside: int, say: Callable[[str], None]
 ) -> Iterator[tuple[Job, Any | Failure]]:
     """Each job with its result or failure, as they come. `beside` jobs run at a time."""
-    alone = threading.Lock()
+    alone, ended = threading.Lock(), threading.Event()
 
     def run(job: Job) -> Any:
         try:
             with alone:  # nothing starts while another one is timed
+                if ended.is_set():
+                    raise Failure("broken off")
                 job.start()
             job.prepare(say)
             with alone, lock, _stopped([j for j in jobs if j is not job]):
-                return job.finish()
+                return job.finish(say)
         finally:
             job.signal(signal.SIGKILL)
 
@@ -142,7 +150,12 @@ def run_jobs(
                     if error is not None and not isinstance(error, Failure):
                         raise error
                     yield running[future], future.result() if error is None else error
-            finally:  # where it was broken off, too
+            except SystemExit:
+                for job in jobs:
+                    say(f"{job.name} is broken off: {job.last_line()}")
+                raise
+            finally:
+                ended.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 for job in jobs:
                     job.signal(signal.SIGKILL)

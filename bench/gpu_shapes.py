@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from bench.gpu_engines import back_to_back, make_feeds, network_at, shapes_of, timed
+from bench.gpu_jobs import READY
 from bench.results import Column
 
-__all__ = ["SHAPES", "shapes"]
+__all__ = ["SHAPE_COLUMNS", "shapes"]
 
 SPEC = "bert_base"
 BOX = {"B": (1, 8, 32), "S": (16, 128, 512)}
@@ -22,7 +22,7 @@ STEP = 8
 WORST = 3
 """Groups that are named where a shape's time is over that of the engine built for it."""
 
-SHAPES = (
+SHAPE_COLUMNS = (
     Column("shape", "shape"),
     Column("first", "first use", "ms"),
     Column("back", "back to back", "ms"),
@@ -32,8 +32,8 @@ SHAPES = (
 )
 
 
-def shapes(count: int, effort: int) -> list[dict[str, Any]]:
-    """A row for each shape. The engine that the times are held against has a profile for each of the shapes, so that
+def shapes(count: int, effort: int) -> Generator[str, None, list[dict[str, Any]]]:
+    """A row for each shape, a job. The engine that the times are held against has a profile for each of the shapes, so that
     each is tuned as the optimum of a profile is."""
     import trtn
 
@@ -43,7 +43,7 @@ def shapes(count: int, effort: int) -> list[dict[str, Any]]:
     began = time.perf_counter()
     engine = trtn.build(network_at(SPEC, BOX), device="cuda", precision="f16", effort=effort)
     built = time.perf_counter() - began
-    print(f"built in {built:.1f} s", file=sys.stderr, flush=True)
+    yield f"built in {built:.1f} s"
     context = engine.create_context()
     context.warm(shapes_of(engine, {n: most for n, (_, _, most) in BOX.items()}))  # the memory is there
     first = {}
@@ -51,15 +51,16 @@ def shapes(count: int, effort: int) -> list[dict[str, Any]]:
         with timed() as took:
             context.warm(shapes_of(engine, sizes))
         first[n] = took()
-    print({_name(sizes): round(first[n], 3) for n, sizes in enumerate(tried)}, file=sys.stderr, flush=True)
+    yield f"first use: { ({_name(sizes): round(first[n], 3) for n, sizes in enumerate(tried)}) }"
     fixed = [{n: (v, v, v) for n, v in sizes.items()} for sizes in tried]
     static = trtn.build(network_at(SPEC, *fixed), device="cuda", precision="f16", effort=effort)
+    yield READY
     rows: list[dict[str, Any]] = [{"shape": "build", "first": built}]
     for n, sizes in enumerate(tried):
         ours, theirs = (back_to_back(e, sizes) for e in (engine, static))
         row = {"shape": _name(sizes), "first": first[n], "back": ours, "static": theirs, "ratio": ours / theirs}
         rows.append(row | {"where": _where(engine, static, sizes)})
-        print(rows[-1], file=sys.stderr, flush=True)
+        yield str(rows[-1])
     return rows
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["open_library", "short_spins"]
+__all__ = ["one_thread", "open_library", "set_threads", "setter", "short_spins", "threads"]
 
 SONAME = "libgomp.so.1"
 SPINS = 50_000
@@ -39,3 +39,35 @@ def open_library() -> ctypes.CDLL | None:
             return ctypes.CDLL(SONAME)
         except OSError:
             return None
+
+
+def threads() -> int:
+    """How many threads the calling thread's parallel regions take; 1 without the library."""
+    library = open_library()
+    return 1 if library is None else int(library.omp_get_max_threads())
+
+
+def set_threads(count: int) -> None:
+    library = open_library()
+    if library is not None:
+        library.omp_set_num_threads(count)
+
+
+def setter() -> int:
+    """The address of omp_set_num_threads; 0 without the library."""
+    library = open_library()
+    return 0 if library is None else ctypes.cast(library.omp_set_num_threads, ctypes.c_void_p).value or 0
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it the calling thread's parallel regions take itself alone."""
+    before = threads()
+    if before == 1:
+        yield
+        return
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(before)

@@ -54,6 +54,8 @@ class ForeignCall(NamedTuple):
 
     address: int
     arguments: tuple[int, ...]
+    alone: bool = False
+    """Whether the calling thread is to run OpenMP's regions by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,15 +57,25 @@ class ReferenceKernel:
         self._inputs = [id(t) for t in group.inputs]
         self._outputs = [id(t) for t in group.outputs]
         self._sizes = problem.sizes
+        self._is_fixed = not group.inputs and all(
+            layer.op.deterministic and not layer.regions for layer in group.layers
+        )
+        """Whether the results depend on sizes alone: then they are the same in each run."""
         self._run = bind_layers(group.layers, group.outputs, problem.sizes, xp)
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(self._inputs, inputs, strict=True))
         targets = list(zip(self._outputs, outputs, strict=True))
 
-        def launch() -> None:
+        def evaluate() -> dict[int, Any]:
             table = dict(arrays)
             self._run(table, dict(self._sizes))
+            return table
+
+        results = evaluate() if self._is_fixed else None
+
+        def launch() -> None:
+            table = results or evaluate()
             for key, target in targets:
                 target[...] = table[key]
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from trtn.backend import machine_code
 from trtn.backend.binaries import Binaries
+from trtn.backend.devices import openmp
+from trtn.backend.providers.base import ForeignCall
 
 if TYPE_CHECKING:
     from trtn.backend.providers import Launch
@@ -50,15 +52,26 @@ failed:
 done:
   ret i64 0
 }}
+
+define i32 @threads(ptr %set, i64 %count) {{
+  %number = trunc i64 %count to i32
+  call void %set(i32 %number)
+  ret i32 0
+}}
 """
-"""Makes the calls one after another; gives 0, or the number of the one that failed, counted from 1."""
+"""`replay` makes calls one after another; it gives 0, or the number of the one that failed, counted from 1. `threads` is
+omp_set_num_threads as such a call."""
 
 
 def replayed(launches: Sequence[Launch]) -> Launch | None:
     """One launch for several that come down to `calls`; None where that can't be had."""
     calls = [(n, call) for n, launch in enumerate(launches) for call in getattr(launch, "calls", ())]
-    if any(len(call.arguments) > ARGUMENTS for _, call in calls) or (loop := _loop()) is None:
+    if any(len(call.arguments) > ARGUMENTS for _, call in calls) or (found := _loop()) is None:
         return None
+    loop, count_threads = found
+    usual = openmp.threads()
+    if usual > 1:
+        calls = _with_threads(calls, count_threads, usual)
     table = (ctypes.c_int64 * (FIELDS * len(calls)))()
     for n, (_, call) in enumerate(calls):
         table[n * FIELDS : n * FIELDS + 1 + len(call.arguments)] = [call.address, *call.arguments]
@@ -67,6 +80,7 @@ def replayed(launches: Sequence[Launch]) -> Launch | None:
     def launch() -> None:
         failed = loop(count, where)
         if failed:
+            openmp.set_threads(usual)
             for rest in launches[calls[failed - 1][0] :]:  # the first knows what its status means, and raises
                 rest()
 
@@ -74,9 +88,26 @@ def replayed(launches: Sequence[Launch]) -> Launch | None:
     return launch
 
 
+def _with_threads(
+    calls: Sequence[tuple[int, ForeignCall]], set_count: int, usual: int
+) -> list[tuple[int, ForeignCall]]:
+    """The calls, and before each that takes another number of threads than the one before it, one that says so."""
+    given = openmp.setter()
+    found: list[tuple[int, ForeignCall]] = []
+    alone = False
+    for n, call in calls:
+        if call.alone != alone:
+            alone = call.alone
+            found.append((n, ForeignCall(set_count, (given, 1 if alone else usual))))
+        found.append((n, call))
+    if alone:
+        found.append((calls[-1][0], ForeignCall(set_count, (given, usual))))
+    return found
+
+
 @cache
-def _loop() -> Any:
-    """The loop as a function, or None."""
+def _loop() -> tuple[Any, int] | None:
+    """The loop as a function, and the address of `threads`; or None."""
     if machine_code.unavailable() is not None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     kept, key = Binaries(), machine_code.binary_key(LOOP)
@@ -84,7 +115,7 @@ def _loop() -> Any:
     if code is None:
         code = machine_code.compile_object(LOOP)
         kept.keep({key: code})
-    function = machine_code.load(code, "replay")
+    function, threads = machine_code.load(code, "replay"), machine_code.load(code, "threads")
     called = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(function.address)
-    called.held = function  # type: ignore[attr-defined]
-    return called
+    called.held = function, threads  # type: ignore[attr-defined]
+    return called, threads.address

@@ -16,7 +16,7 @@ from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.infer import Infer
 from trtn.dsl.ops.normalization import widened
 
-__all__: list[str] = []
+__all__ = ["axes_of"]
 
 Labels = tuple[str, ...]
 """The names of a tensor's axes: letters, and `.0`, `.1`, .. from the right for those under an ellipsis."""
@@ -37,7 +37,7 @@ class Einsum(Op):
 
     def infer(self, i: Infer) -> Shape:
         try:
-            terms, output = _axes(i["equation"], tuple(len(i.shape(n)) for n in range(len(i))))
+            terms, output = axes_of(i["equation"], tuple(len(i.shape(n)) for n in range(len(i))))
         except ValueError as e:
             i.fail("E0304", f"{e} (`einsum`)", attr="equation")
         sizes: dict[str, Dim] = {}
@@ -53,7 +53,7 @@ class Einsum(Op):
         return tuple(sizes[label] for label in output)
 
     def evaluate(self, xp: Any, *xs: Any, equation: str) -> Any:
-        terms, output = _axes(equation, tuple(x.ndim for x in xs))
+        terms, output = axes_of(equation, tuple(x.ndim for x in xs))
         total, have = widened(xp, xs[0]), terms[0]
         for n, (x, labels) in enumerate(zip(xs[1:], terms[1:], strict=True), 1):
             later = set(output).union(*terms[n + 1 :])
@@ -62,8 +62,9 @@ class Einsum(Op):
 
 
 @lru_cache(maxsize=1024)
-def _axes(equation: str, ranks: tuple[int, ...]) -> tuple[tuple[Labels, ...], Labels]:
-    """The labels of each input's axes and of the result's. Raises ValueError where the ranks do not fit."""
+def axes_of(equation: str, ranks: tuple[int, ...]) -> tuple[tuple[Labels, ...], Labels]:
+    """The labels of each input's axes and of the result's, for an equation and the ranks of the inputs. Raises
+    ValueError where these do not fit."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     for term in (*terms, right):

@@ -15,9 +15,12 @@ import pytest
 import trtn
 from tests.gpu.nets import SPECS, assert_close, fixed_at, make_feeds
 from trtn.backend.devices import find_device
+from trtn.backend.providers import TacticError
 from trtn.backend.providers.codegen import modules
 from trtn.backend.providers.cudnn import plans
 from trtn.backend.runtime import Engine
+from trtn.backend.runtime.foresight import scattered_sizes
+from trtn.backend.tuner.gpu_bench import GpuBench
 from trtn.dsl.network import Network
 
 CONVOLUTIONS = """trtn 1
@@ -170,6 +173,61 @@ def test_a_trusted_engine_compiles_nothing(
         assert_close(trtn.load_engine(path, trusted=trusted).run(feeds), expected, 1e-2)
         assert bool(compiled) == (trusted is False)
     assert not trtn.load_engine(path).trusted, "without the cache folder nobody knows who wrote it"
+
+
+LINEARS = """trtn 1
+weights w = "w.weights.trtn"
+network linears {
+  dim N in 1..4096
+  input  x: f32[N, 256]
+  output y: f32[N, 512]
+  y = linear(relu(linear(x, w.up)), w.down)
+}
+profile p for linears { N: min 16, opt 128, max 2048 }
+"""
+
+
+def test_shapes_all_over_a_profile_wait_for_no_compiler(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was foreseen at the build is found by another process, here one that forgot what it compiled."""
+    (tmp_path / "w.weights.trtn").write_text(
+        "trtn 1\nmanifest w {\n  tensor up: f32[256, 512] = normal(1, 0.1)\n"
+        "  tensor down: f32[512, 512] = normal(2, 0.1)\n}\n"
+    )
+    (tmp_path / "n.trtn").write_text(LINEARS)
+    net = trtn.load(tmp_path / "n.trtn")
+    f16(net, effort=1).save(tmp_path / "n.engine")
+    foreseen = [s for s in scattered_sizes(net) if s["N"] not in (16, 128, 2048)][::6]
+    modules._compile.cache_clear()
+    modules._compiled.clear()
+    compiled: list[str] = []
+    original = modules.compile_cubin
+    monkeypatch.setattr(modules, "compile_cubin", lambda *a, **k: compiled.append(a[0]) or original(*a, **k))
+    engine = trtn.load_engine(tmp_path / "n.engine")
+    plain = trtn.build(net, device="cuda", providers=())
+    for sizes in foreseen:
+        feeds = make_feeds(net, sizes)
+        assert_close(engine.run(feeds), plain.run(feeds), 1e-2)
+    assert len(foreseen) >= 3 and not compiled
+
+
+def test_a_wrong_tactic_is_left_out_of_a_build_that_times_nothing(
+    convolutions: Network, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here every result of cuDNN's is called wrong."""
+    original = GpuBench.check
+
+    def check(self: GpuBench, prepared: Any, tactic: Any) -> None:
+        if type(prepared).__module__.startswith("trtn.backend.providers.cudnn"):
+            raise TacticError("it differs from the reference")
+        original(self, prepared, tactic)
+
+    monkeypatch.setattr(GpuBench, "check", check)
+    engine = f16(convolutions, effort=0)
+    assert {c.provider for c in engine.choices}.isdisjoint({"cudnn"})
+    feeds = make_feeds(convolutions, {"N": 2})
+    assert_close(engine.run(feeds), trtn.build(convolutions, device="cuda", providers=()).run(feeds), 2e-2)
 
 
 def test_plans_read_back_do_what_built_ones_do() -> None:

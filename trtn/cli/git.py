@@ -36,7 +36,7 @@ ATTRIBUTES = (
 """What goes to .gitattributes."""
 
 
-@app.callback()
+@app.callback(epilog=epilog("trtn git install", one="merge-lock: both sides changed one fact"))
 def git() -> None:
     """Let git show networks, engines and ONNX models as text, and merge lock files."""
 

@@ -93,11 +93,11 @@ class Chain:
         if name in ("relu", "clip"):
             low, high = (0.0, None) if name == "relu" else (layer.attrs["min"], layer.attrs["max"])
             bounds = ((np.maximum, low), (np.minimum, high))
-            return [partial(bound, block, np.float32(limit), block) for bound, limit in bounds if limit is not None]
+            return [partial(bound, block, np.float32(limit), out=block) for bound, limit in bounds if limit is not None]
         arguments = [block if t is value else parts.get(id(t)) for t in layer.inputs]
         if name not in _FUNCTIONS or len(arguments) != 2 or any(a is None for a in arguments):
             return []
-        return [partial(_FUNCTIONS[name], *arguments, block)]
+        return [partial(_FUNCTIONS[name], *arguments, out=block)]
 
     def _evaluations(
         self, layers: Sequence[Layer], value: Tensor, block: Any, where: Block, operands: Mapping[int, Any]
@@ -135,8 +135,8 @@ class _Row:
         rows, columns = block.shape
         if self._times > 1 and columns == self._bias.size and rows % self._times == 0 and block.flags.c_contiguous:
             several = block.reshape(rows // self._times, self._times * columns)
-            return partial(np.add, several, self._wide, several)
-        return partial(np.add, block, self._bias[where.columns], block)
+            return partial(np.add, several, self._wide, out=several)
+        return partial(np.add, block, self._bias[where.columns], out=block)
 
 
 def _part(array: Any, where: Block) -> Any:

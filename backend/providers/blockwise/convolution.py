@@ -98,7 +98,7 @@ def read_window(problem: Problem) -> Window:
     shape, strides = ([values[a] for a in (0, 2, 3, 1)] for values in (target.shape, target.strides))
     if list(strides) != _dense(shape, strides):
         raise Unfit("a result whose channels don't lie last")
-    return Window(*axes, attrs["groups"])
+    return Window(axes[0], axes[1], attrs["groups"])
 
 
 def _dense(shape: Sequence[int], strides: Sequence[int]) -> list[int]:

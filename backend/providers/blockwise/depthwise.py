@@ -1,5 +1,5 @@
-"""Convolutions of each channel by itself: multiply and add, tap by tap, on some lines of the result that stay in cache
-with all that they are made of."""
+"""Convolutions of each channel by itself, some lines of the result at a time, which stay in cache with all that they are
+made of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trtn.backend.providers.blockwise.convolution import read_window
 
 __all__ = ["DepthwiseKernel"]
 
-NEAR = 1 << 15
+NEAR = 1 << 16
 """Elements of a band of lines."""
 Pair = tuple[Any, Any]
 
@@ -33,8 +33,9 @@ class _Views:
     """Padding."""
     copies: Sequence[Pair]
     """Into where, from where."""
-    products: Sequence[Pair]
-    """For each tap what it reads, and its factors."""
+    sums: Sequence[Pair]
+    """For each phase what its taps read, [rows, columns, lines, width * channels], and their factors, of which the
+    lines are not an axis."""
     target: Any
     term: Any
     rest: Sequence[Call]
@@ -95,14 +96,13 @@ class DepthwiseKernel:
                 border.fill(0.0)
             for into, source in seen.copies:
                 into[...] = source
-            multiply, add, target, term = np.multiply, np.add, seen.target, seen.term
-            (source, factor), *others = seen.products
-            multiply(source, factor, target)
+            target, term = seen.target, seen.term
+            for n, (windows, factors) in enumerate(seen.sums):
+                np.einsum("abij,abj->ij", windows, factors, out=term if n else target)
+                if n:
+                    np.add(target, term, out=target)
             if bias is not None:
-                add(target, bias, target)
-            for source, factor in others:
-                multiply(source, factor, term)
-                add(target, term, target)
+                np.add(target, bias, out=target)
             for call in seen.rest:
                 call()
 
@@ -114,16 +114,16 @@ class DepthwiseKernel:
         height, width = self._window.rows.out, self._window.columns.out
         count = band.stop - band.start
         phases, borders, copies = self._copied(image, band, scratch)
-        products = [(self._tap(phases, i, j, count), factors[n]) for n, (i, j) in enumerate(self._window.taps)]
+        sums = [self._taps(phase, lines, count, factors) for phase, lines in phases.items()]
         start = (at * height + band.start) * width
         where = Block(slice(start, start + count * width), slice(0, self._channels))
         target = lines.reshape(count, self._line)
         term = scratch[-count * self._line :].reshape(count, self._line)
-        return _Views(borders, copies, products, target, term, finish(lines.reshape(count * width, -1), where))
+        return _Views(borders, copies, sums, target, term, finish(lines.reshape(count * width, -1), where))
 
     def _along_lines(self, filters: Any) -> Any:
-        """[taps, width * channels] of weights [channels, 1, *taps]."""
-        taps = filters.reshape(self._channels, -1).T
+        """[rows, columns, width * channels] of weights [channels, 1, rows, columns]."""
+        taps = filters[:, 0].transpose(1, 2, 0)
         return np.ascontiguousarray(np.tile(taps, self._window.columns.out))
 
     def _copied(self, image: Any, band: slice, scratch: Any) -> tuple[dict[int, Any], list[Any], list[Pair]]:
@@ -149,9 +149,17 @@ class DepthwiseKernel:
                 copies.append((copy[inside, first:end], image[top + inside.start : top + inside.stop, across]))
         return phases, [border for border in borders if border.size], copies
 
-    def _tap(self, phases: dict[int, Any], i: int, j: int, count: int) -> Any:
-        """What a tap reads for `count` lines: [count, width * channels]."""
+    def _taps(self, phase: int, lines: Any, count: int, factors: Any) -> Pair:
+        """The taps of which all columns are in one phase: these lie at one distance. What they read for `count` lines
+        of the result, and their factors."""
         rows, columns = self._window.rows, self._window.columns
-        shift, phase = divmod(j * columns.dilation, columns.stride)
-        top, start = i * rows.dilation, shift * self._channels
-        return phases[phase][top : top + (count - 1) * rows.stride + 1 : rows.stride, start : start + self._line]
+        taps = [j for j in range(columns.kernel) if j * columns.dilation % columns.stride == phase]
+        shifts = [j * columns.dilation // columns.stride * self._channels for j in taps]
+        line, element = lines.strides
+        step = (shifts[1] - shifts[0]) * element if len(shifts) > 1 else 0
+        windows = np.lib.stride_tricks.as_strided(
+            lines[:, shifts[0] :],
+            (rows.kernel, len(taps), count, self._line),
+            (rows.dilation * line, step, rows.stride * line, element),
+        )
+        return windows, factors[:, taps[0] :: taps[1] - taps[0] if len(taps) > 1 else columns.kernel]

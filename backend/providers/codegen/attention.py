@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -26,17 +27,25 @@ TILES = tuple(
     Tile(*numbers)
     for numbers in (
         (1, 1, 4, 4), (1, 1, 8, 4), (1, 2, 4, 4), (2, 1, 4, 4), (1, 4, 1, 4), (1, 1, 8, 2), (1, 1, 4, 2), (1, 1, 2, 2), (1, 2, 2, 2),
-        (1, 1, 1, 2), (1, 2, 4, 4, 4), (2, 2, 4, 4, 4), (2, 1, 8, 4, 2), (1, 4, 1, 4, 4), (1, 4, 1, 8, 3), (1, 8, 1, 4, 4),
-        (1, 8, 1, 8, 3), (2, 4, 1, 4, 4), (2, 8, 1, 4, 4), (1, 4, 2, 4, 3), (1, 4, 2, 8, 2), (1, 2, 4, 2, 4),
+        (1, 1, 1, 2), (1, 2, 4, 4, 4), (2, 2, 4, 4, 4), (2, 1, 8, 4, 2), (1, 4, 1, 4, 4), (1, 4, 1, 8, 3), (2, 4, 1, 4, 4),
+        (1, 4, 2, 4, 3), (1, 4, 2, 8, 2), (1, 2, 4, 2, 4),
     )
 )  # fmt: skip
 """Each was, or was near, the best for some sizes. The last ones go through shared memory: for many keys, or many queries."""
-LARGE_TILES = tuple(AttentionTile(groups, keys) for groups in (1, 2, 3) for keys in (64, 80, 96, 112, 128))
+LARGE_TILES = tuple(
+    AttentionTile(*numbers)
+    for numbers in ((1, 64), (1, 112), (1, 128), (2, 64), (2, 96), (2, 112), (2, 128), (3, 64), (3, 96), (3, 128))
+)
 """Those of compute capability 9.0, for many queries."""
 LARGE_WIDTHS = (64, 128)
 ARCHITECTURE = "sm_90"
+"""The only one that has the instructions of large tiles."""
 OFFERED = 12
-"""Tiles that are timed, at the usual effort."""
+"""Tiles that are timed at most, at the usual effort."""
+UNLIKELY = 1.6
+"""Tiles expected to take so many times as long as the best are not even timed."""
+LAUNCH = 2.0
+"""Microseconds of any launch."""
 _STRIDES = (np.int64, np.int64, np.uint32)
 """Of samples, heads and rows, as the kernel takes them."""
 GRID = 65535
@@ -72,8 +81,10 @@ class AttentionFamily:
         heads = y.size // max(1, queries * out_width)
         causal, size = bool(group.layers[0].attrs["causal"]), (width + out_width) / 128
         tiles = [t for t in _fitting(group) if isinstance(t, Tile) or device.name == f"cuda:{ARCHITECTURE}"]
-        tiles.sort(key=lambda tile: _expected(tile, heads, queries, keys, size, causal=causal))
-        return [_tactic(tile) for tile in tiles[: max(1, OFFERED * effort // 3)]]
+        times = {t: LAUNCH + _expected(t, heads, queries, keys, size, causal=causal) for t in tiles}
+        best = min(times.values())
+        likely = [t for t in sorted(tiles, key=times.__getitem__) if times[t] <= UNLIKELY * best]
+        return [_tactic(tile) for tile in likely[: max(1, OFFERED * effort // 3)]]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
@@ -170,12 +181,12 @@ def _scale(group: Group, width: int) -> float:
     return float(1 / sqrt(width) if given is None else given)
 
 
-def _strides(*operands: Operand) -> list[np.generic]:
+def _strides(*operands: Operand) -> list[Any]:
     """Of samples, heads and rows, in bytes."""
     return [kind(s * o.dtype.itemsize) for o in operands for kind, s in zip(_STRIDES, o.strides, strict=False)]
 
 
-def _mask_strides(group: Group, inputs: Sequence[Operand]) -> list[np.generic]:
+def _mask_strides(group: Group, inputs: Sequence[Operand]) -> list[Any]:
     """In elements, nothing without a mask."""
     mask = _mask_of(group)
     if mask is None:
@@ -229,17 +240,23 @@ def _expected(tile: Tile | AttentionTile, heads: int, queries: int, keys: int, s
     down = -(-queries // tile.queries)
     turns = -(-keys // tile.keys)
     if isinstance(tile, AttentionTile):
-        items = heads * down
-        turns = turns * (0.5 + 0.5 / max(1, down)) if causal else turns
-        rounds = -(-items // (MULTIPROCESSORS * tile.resident))
-        beside = tile.groups * min(tile.resident, -(-items // MULTIPROCESSORS))
-        return rounds * (0.8 + turns * tile.keys / 128 * max(0.7, 0.5 * size * beside))
+        return _expected_large(tile, heads * down, turns, size, down if causal else 1)
     work = size * tile.fragments * tile.octets / 4
     wait, block, share = (0.25, 0.22, 0.067) if tile.stages else (0.3, 0.25, 0.083)
     all_turns = turns * (0.5 + 0.5 / max(1, down) if causal else 1.0)
     warps = heads * down * tile.rows * tile.parts / MULTIPROCESSORS
     merging = 0.12 * size * tile.fragments * warps if tile.parts > 1 else 0.0
     return turns * (wait + block * work) + share * (1 + 0.5 / tile.fragments) * warps * all_turns * work + merging
+
+
+def _expected_large(tile: AttentionTile, items: int, turns: float, size: float, kinds: int) -> float:
+    """The same for `items` tiles of queries, of `kinds` different numbers of turns up to these, which blocks take one after the
+    other: within 15 % or so, too. Groups of warps that are on a multiprocessor at once share it."""
+    rounds = -(-items // (MULTIPROCESSORS * tile.resident))
+    turns *= 0.5 + 0.5 / max(1, kinds) if rounds > 1 else 1.0
+    beside = tile.groups * min(tile.resident, -(-items // MULTIPROCESSORS))
+    work = size * tile.keys / 128
+    return rounds * (1.7 + turns * max(0.08 + 0.55 * work, beside * (0.13 + 0.39 * work))) - 0.85
 
 
 def _with_batch(operand: Operand) -> Operand:

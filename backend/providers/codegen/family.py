@@ -132,7 +132,7 @@ class SizedFamily(Protocol):
 
 
 @runtime_checkable
-class LeadingFamily(SizedFamily, Protocol):
+class LeadingFamily(Protocol):
     """One that is the fastest at some sizes, whatever is at others."""
 
     def leads(self, problem: Problem) -> bool:

@@ -21,8 +21,10 @@ SHAPES = (
 """Rows and columns of a tile that the blocks of a cluster share."""
 PARTS = (1, 2, 3, 4, 6, 8)
 PERSISTENT = (
-    *(PersistentTile(128, columns, True, 2) for columns in range(64, 257, WIDTH)),
-    *(PersistentTile(128, columns, False, 2) for columns in range(32, 193, WIDTH)),
+    *(PersistentTile(128, columns, True, blocks) for blocks in (1, 2) for columns in range(64, 257, WIDTH)),
+    *(PersistentTile(128, columns, False, 1) for columns in range(64, 193, WIDTH)),
+    *(PersistentTile(192, columns, False, 1) for columns in (64, 96, 128)),
+    *(PersistentTile(128, columns, True, parts, True) for parts in (2, 3, 4) for columns in (96, 128, 192)),
 )
 """Tiles of blocks that have one after another."""
 SHARED_IN_ALL = 228 * 1024

@@ -31,8 +31,10 @@ WIDTH = 8 * OCTETS
 MULTIPLYING = 256
 """Threads that multiply, in two groups."""
 THREADS = MULTIPLYING + 128
-FEW, MANY = 40, 232
-"""Registers of a thread that fetches, and of one that multiplies."""
+REGISTERS = ((40, 232), (24, 240))
+"""Of a thread that fetches, and of one that multiplies: together no more than all threads have at the start, which is 168 each."""
+MANY_SUMS = 176
+"""Registers for sums from which on the second of these is needed."""
 HELD = 176
 """Registers for the sums and for operands of the epilogue that are read before the products."""
 MOST_STAGES = 8
@@ -103,7 +105,7 @@ class PersistentTile:
             tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % (128 if tile.together else 64) == 0
         )
         clusters = (2, 3, 4) if tile.split and tile.together else () if tile.split else (1, 2, 4)
-        if not whole or tile.blocks not in (1, 2) or tile.cluster not in clusters or tile.sums > 192:
+        if not whole or tile.blocks not in (1, 2, 3) or tile.cluster not in clusters or tile.sums > 192:
             raise TacticError(f"`{name}` is not among the tiles that there are")
         return tile
 
@@ -182,6 +184,11 @@ class PersistentSpec:
         return {f"r{n}": d for n, d in enumerate(self.epilogue.inputs[1 + self.channel_operands :])}
 
     @property
+    def registers(self) -> tuple[int, int]:
+        """Of a thread that fetches, and of one that multiplies."""
+        return REGISTERS[self.tile.sums > MANY_SUMS]
+
+    @property
     def batch(self) -> int:
         """Groups of columns whose operands are read at once: all of them before the products, where registers allow it."""
         groups, rows = self.tile.columns // WIDTH, 2 * self.tile.blocks
@@ -243,7 +250,7 @@ class PersistentSpec:
     def _fetch(self) -> list[str]:
         """What the fetching thread does: the weight's first stages before x is there."""
         return [
-            f"leave_registers<{FEW}>();",
+            f"leave_registers<{self.registers[0]}>();",
             "const int early = lower(STAGES, count);",
             "int m, n;",
             "auto fetch_weight = [&](int slot, int k) {",
@@ -282,7 +289,7 @@ class PersistentSpec:
         early = self.batch == groups
         rows = f"warp / 4 * {t.own_rows}" if t.together else "0"
         return [
-            f"take_registers<{MANY}>();",
+            f"take_registers<{self.registers[1]}>();",
             "WAIT_FOR_INPUTS();",
             "LET_NEXT_START();",
             f"const int beyond = {rows} + warp % 4 * 16 + lane / 4, aside = lane % 4 * {LANES};",
@@ -354,6 +361,7 @@ class PersistentSpec:
     def _share(self) -> list[str]:
         """Each block gives its sums of the groups of columns that others finish. They lie as registers do, so threads find their own."""
         return [
+            "  __syncwarp();",
             "  if (lane == 0) arrive_at(order);",
             "  wait_at(order, 0);",
             "  float* sheet = (float*)memory + tid * 4;",

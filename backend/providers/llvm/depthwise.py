@@ -27,7 +27,9 @@ from trtn.dsl.ops.windows import actual_pads
 __all__ = ["write_depthwise"]
 
 WIDEST = 8
-"""Pixels of a tile: with the filter's elements of a row and a pixel that is read, they fill the vector registers."""
+"""Pixels of a tile, whose sums are in registers."""
+TAPS = 7
+"""Elements of a row of the filter, which are in registers, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,8 @@ def _shape_of(problem: Problem) -> _Shape:
         raise Unfit("filters that are no constant, or numbers other than f32")
     if 0 in (*x.shape, *y.shape) or x.strides[1] != 1 or y.strides[1] != 1:
         raise Unfit("images that don't lie channels last")
+    if weight.shape[3] > TAPS:
+        raise Unfit("filters that are too wide for the registers")
     size, kernel, strides, out = x.shape[2:], weight.shape[2:], attrs["strides"], y.shape[2:]
     pads = actual_pads(size, kernel, strides, attrs["pads"], attrs["dilations"], attrs["auto_pad"])
     reach = [(o - 1) * s + k for o, s, k in zip(out, strides, kernel, strict=True)]

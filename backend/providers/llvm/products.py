@@ -106,9 +106,7 @@ def write_product(e: Emitter, width: int, *, scaled: bool = True) -> Any:
     return made
 
 
-def _tiles(
-    e: Emitter, o: _Operands, rows: Sequence[Any], tiles: Sequence[Any], width: int, scaled: bool
-) -> None:
+def _tiles(e: Emitter, o: _Operands, rows: Sequence[Any], tiles: Sequence[Any], width: int, scaled: bool) -> None:
     """Some rows times some tiles."""
     b = e.b
     tile_bytes = b.mul(o.pairs, I64(2 * TILE))

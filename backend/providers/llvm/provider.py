@@ -106,6 +106,7 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
     """What writes the kernels of each kind of group, by tactic, the best guess first. These modules need llvmlite."""
     from trtn.backend.providers.llvm.cells import write_cells
     from trtn.backend.providers.llvm.copies import write_copy, write_view
+    from trtn.backend.providers.llvm.depthwise import write_depthwise
     from trtn.backend.providers.llvm.gemm.problems import write_pixels, write_rows
     from trtn.backend.providers.llvm.integers import write_integer_product
     from trtn.backend.providers.llvm.pointwise import write_pointwise
@@ -115,7 +116,11 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
     from trtn.backend.providers.llvm.winograd_shape import TILES
 
     return {
-        "conv": {"pixels": write_pixels, **{f"winograd{m}": partial(write_winograd, m) for m in TILES}},
+        "conv": {
+            "pixels": write_pixels,
+            "depthwise": write_depthwise,
+            **{f"winograd{m}": partial(write_winograd, m) for m in TILES},
+        },
         "copy": {"loops": write_copy},
         "gemm": {"panels": write_rows},
         "pointwise": {"loops": write_pointwise},

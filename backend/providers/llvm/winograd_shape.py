@@ -17,10 +17,16 @@ PRODUCTS = 90.0
 """GFLOP/s of the products, measured on a Zen 3 core."""
 DIRECT = 75.0
 """The same of a library's direct convolution."""
+FIXED = 6
+"""Channels that would take as long as it takes to begin and to end a sum."""
+PANEL = 16
+"""What the filters are filled up to a multiple of."""
 BANDWIDTH = 20.0
 """GB/s at which packed filters come from memory."""
 TRANSFORMS = {2: 13.0, 4: 60.0}
 """Nanoseconds to transform a tile's vector of 8 channels, either way, by the tile's size."""
+FEWEST = 16
+"""Channels and filters below which there is too little between the transforms."""
 MARGIN = 1.15
 """What it has to be faster by than a library's convolution; and larger tiles, whose filters take more than twice the
 memory, than smaller ones."""
@@ -48,9 +54,11 @@ class WinogradShape:
 
     def seconds(self, m: int) -> float:
         """How long it is guessed to take by tiles of m x m, on one core."""
-        tiles, positions, pairs = self.tiles(m), (m + FILTER - 1) ** 2, self.channels * self.filters
+        tiles, positions, filters = self.tiles(m), (m + FILTER - 1) ** 2, -(-self.filters // PANEL) * PANEL
+        products = 2 * tiles * positions * (self.channels + FIXED) * filters
         transforms = tiles * (self.channels + self.filters) / 8 * TRANSFORMS[m]
-        return 1e-9 * (positions * pairs * (2 * tiles / PRODUCTS + 4 / BANDWIDTH) + transforms)
+        read = 4 * positions * self.channels * filters
+        return 1e-9 * (products / PRODUCTS + transforms + read / BANDWIDTH)
 
     def direct_seconds(self) -> float:
         """The same of a direct convolution."""
@@ -88,6 +96,8 @@ def shape_of(problem: Problem) -> WinogradShape:
 
 def best_tile(shape: WinogradShape) -> int | None:
     """The size of the tiles that are guessed to be the fastest; None where a direct convolution is no slower."""
+    if min(shape.channels, shape.filters) < FEWEST:
+        return None
     larger, smaller = (shape.seconds(m) for m in TILES)
     best, seconds = (TILES[0], larger) if larger * MARGIN < smaller else (TILES[1], smaller)
     return best if seconds * MARGIN < shape.direct_seconds() else None

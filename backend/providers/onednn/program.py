@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any
 
 from trtn.backend.devices import Device
+from trtn.backend.devices.openmp import one_thread
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch
 from trtn.backend.providers.onednn.enums import DATA_TYPES, Arg
 from trtn.backend.providers.onednn.library import engine
 from trtn.backend.providers.onednn.memory import Memory, MemoryDesc
 from trtn.backend.providers.onednn.primitive import Primitive
+from trtn.backend.providers.onednn.work import is_small
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Tensor
 
@@ -94,6 +96,9 @@ class Program:
         """Bytes of scratch memory: values between the steps, and the primitives' own."""
         self.is_favourite = False
         """Whether the family guesses that it is faster than its other programs for the problem."""
+        self.alone = is_small(problem)
+        """Whether the calling thread makes and runs the primitives by itself: threads that would have to meet take
+        longer than the work."""
         self._device = device
         self._steps: list[_Step | Callable[[Lookup], Launch]] = []
         self._packings: dict[tuple[int, str], _Packing] = {}
@@ -218,7 +223,8 @@ class Program:
                 calls.append(step.primitive.bind({arg: memory(v) for arg, v in step.operands.items()}))
             else:
                 calls.append(step(lookup))
-        return _sequence(calls, held)
+        launch = _sequence(calls, held)
+        return _by_one_thread(launch) if self.alone else launch
 
 
 def _both(source: MemoryDesc, target: MemoryDesc) -> tuple[Any, ...]:
@@ -244,3 +250,14 @@ def _sequence(calls: Sequence[Launch], held: Sequence[Any]) -> Launch:
     if all(hasattr(call, "calls") for call in calls):
         launch.calls = [made for call in calls for made in call.calls]  # type: ignore[attr-defined]
     return launch
+
+
+def _by_one_thread(launch: Launch) -> Launch:
+    def alone() -> None:
+        with one_thread():
+            launch()
+
+    alone.held = launch  # type: ignore[attr-defined]
+    if hasattr(launch, "calls"):
+        alone.calls = [call._replace(alone=True) for call in launch.calls]  # type: ignore[attr-defined]
+    return alone

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from trtn.backend.devices import Device
+from trtn.backend.devices.openmp import one_thread
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
@@ -14,6 +16,7 @@ from trtn.backend.providers.onednn import library
 from trtn.backend.providers.onednn.attention import plan_attention
 from trtn.backend.providers.onednn.conv import plan_conv
 from trtn.backend.providers.onednn.copies import is_cast, plan_cast, plan_copy
+from trtn.backend.providers.onednn.einsum import plan_einsum
 from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul, plan_pixels
 from trtn.backend.providers.onednn.integers import plan_integers
 from trtn.backend.providers.onednn.library import OneDnnError
@@ -46,8 +49,8 @@ def _plan_pointwise(program: Program) -> None:
 
 
 def _plan_single(program: Program) -> None:
-    op = program.problem.group.layers[0].op.name
-    (plan_resampling if op == "resize" else plan_integers)(program)
+    plans = {"resize": plan_resampling, "einsum": plan_einsum}
+    plans.get(program.problem.group.layers[0].op.name, plan_integers)(program)
 
 
 TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
@@ -74,7 +77,7 @@ _OPS = {
     "pooling": ("avg_pool", "global_avg_pool", "global_max_pool", "max_pool"),
     "recurrent": ("gru", "lstm", "rnn"),
     "reduction": ("reduce_max", "reduce_mean", "reduce_min", "reduce_sum"),
-    "reference": ("conv_integer", "matmul_integer", "resize"),
+    "reference": ("conv_integer", "einsum", "matmul_integer", "resize"),
     "softmax": ("log_softmax", "softmax"),
 }
 
@@ -152,7 +155,8 @@ class OneDnnProvider:
             raise TacticError(f"oneDNN has no tactic `{tactic.name}` for {problem.group.kind} groups")
         program = Program(problem, device)
         try:
-            write(program)
+            with one_thread() if program.alone else nullcontext():
+                write(program)
         except (OneDnnError, Unfit) as e:
             raise TacticError(str(e)) from None
         return program

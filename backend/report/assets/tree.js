@@ -284,16 +284,16 @@ function cutParts(node) {
   parts.push(inner.slice(start));
   const outer = node.children.filter((c) => c.kind === "input" || c.kind === "output");
   node.children = [];
-  const wrap = (members, label) => {
-    const part = new Node("part", label, `${node.path}#${label}`);
+  const wrap = (members, number, named = members) => {
+    const part = new Node("part", `${named[0].label} … ${named.at(-1).label}`, `${node.path}#${number}`);
     members.forEach((m) => part.add(m));
     return part;
   };
-  let made = parts.map((members, n) => wrap(members, `part ${n + 1}`));
+  let made = parts.map((members, n) => wrap(members, n + 1));
   if (made.length > PART_FROM) {
     const size = Math.ceil(made.length / Math.ceil(made.length / PART_SIZE));
-    const chunks = Array.from({ length: Math.ceil(made.length / size) }, (_, n) => [n * size, made.slice(n * size, (n + 1) * size)]);
-    made = chunks.map(([start, members]) => wrap(members, `parts ${start + 1} to ${start + members.length}`));
+    const starts = Array.from({ length: Math.ceil(made.length / size) }, (_, n) => n * size);
+    made = starts.map((n) => wrap(made.slice(n, n + size), `${n + 1}..${Math.min(n + size, made.length)}`, parts.slice(n, n + size).flat()));
   }
   [...made, ...outer].forEach((c) => node.add(c));
 }

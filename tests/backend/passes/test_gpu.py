@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backend.passes.nets import BOOL, F16, F32, N, Net, assert_same, feeds_for, ops, rewritten
-from tests.interpreter import evaluate_network
+from tests.backend.passes.nets import BOOL, F16, F32, N, Net, assert_same, ops, rewritten
 from trtn.backend.fusion import partition
 from trtn.backend.passes import run_passes
 from trtn.backend.passes.base import discover
 from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import Place, plan_storage
-from trtn.dsl.network import Network, Precision, Tensor
+from trtn.dsl.network import Network
 
 GPU = "cuda:sm_90"
 
@@ -33,7 +32,7 @@ def attention_net(*, mask: bool = True, layers: int = 2) -> Network:
 
 def test_only_gpus_have_these_passes() -> None:
     more = {p.name for p in discover(GPU)} - {p.name for p in discover()}
-    assert {"additive_masks", "merge_linears"} <= more
+    assert "merge_linears" in more
     network = attention_net()
     assert ops(run_passes(network)).count("linear") == 8
     assert ops(run_passes(network, device=GPU)).count("linear") == 4
@@ -74,58 +73,6 @@ def test_products_that_would_lose_by_it_stay(make: Any) -> None:
     after = run_passes(network, device=GPU, verify=True)
     assert "split" not in ops(after)
     assert_same(network, after, rtol=1e-6, atol=1e-6)
-
-
-def masked(b: Net, mask: Tensor, dtype: Any = F16) -> Tensor:
-    q, k, v = (b.of("cast", b.x(2, 6, 8, name=name), to=dtype) for name in "qkv")
-    return b.of("cast", b.of("attention", q, k, v, mask), to=F32)
-
-
-def test_layers_share_one_added_mask() -> None:
-    network = attention_net()
-    assert "where" not in ops(run_passes(network, device=GPU))  # no library's attention takes f32
-    half, lowered = (run_passes(network, precision=Precision(F16), device=d, verify=True) for d in (None, GPU))
-    assert ops(lowered).count("where") == 1 and ops(lowered).count("attention") == 2
-    (mask,) = {id(t): t for a in lowered.layers if a.op.name == "attention" for t in a.inputs[3:]}.values()
-    assert mask is not None and mask.dtype is F16 and mask.shape == (N, 1, 6, 6)
-    assert_same(half, lowered, rtol=4e-3, atol=4e-3)
-
-
-def test_a_query_without_keys_gives_zeros_still() -> None:
-    b = Net()
-    before = b.done(masked(b, b.x(1, 1, 6, name="keep", dtype=BOOL)))
-    after = run_passes(before, device=GPU, verify=True)
-    assert "where" in ops(after)
-    feeds = feeds_for(before)
-    feeds["keep"][0] = False
-    feeds["keep"][1] = True
-    expected, actual = evaluate_network(before, feeds)["y"], evaluate_network(after, feeds)["y"]
-    assert not expected[0].any() and expected[1].any()
-    np.testing.assert_array_equal(actual, expected)
-
-
-@pytest.mark.parametrize("shape", [(6,), (6, 6), (1, 1, 1, 6), (1, 2, 6, 6)])
-@pytest.mark.parametrize("dtype", [BOOL, F16])
-def test_masks_of_any_rank_become_whole(shape: tuple[int, ...], dtype: Any) -> None:
-    b = Net()
-    mask = b.input("mask", dtype, shape)
-    before = b.done(masked(b, mask))
-    after = run_passes(before, device=GPU, verify=True)
-    (attention,) = (layer for layer in after.layers if layer.op.name == "attention")
-    added = attention.inputs[3]
-    assert added is not None and added.dtype is F16 and added.rank == 4 and added.shape[2:] == (6, 6)
-    assert_same(before, after)
-
-
-def test_masks_that_are_whole_or_causal_stay() -> None:
-    b = Net()
-    assert ops(run_passes(b.done(masked(b, b.input("mask", F16, (1, 2, 6, 6)))), device=GPU)).count("tile") == 0
-    b = Net()
-    q, k, v = (b.of("cast", b.x(2, 6, 8, name=name), to=F16) for name in "qkv")
-    y = b.of("attention", q, k, v, b.x(1, 6, 6, name="keep", dtype=BOOL), causal=True)
-    assert "where" not in ops(run_passes(b.done(b.of("cast", y, to=F32)), device=GPU))
-    b = Net()
-    assert "where" not in ops(run_passes(b.done(masked(b, b.input("keep", BOOL, ()))), device=GPU))
 
 
 def inverted(b: Net, *, low: float = 0.0, shared: bool = False) -> Network:

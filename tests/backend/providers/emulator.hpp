@@ -225,7 +225,8 @@ template <typename T> static T* at_block(T* own, u32 rank) {
 }
 static void arrive_at_block(u64* barrier, u32 rank) { arrive_at(at_block(barrier, rank)); }
 template <int BLOCKS> static void copy_to_blocks(void* to, const void* from, u32 bytes, u64* barrier) {
-  for (int rank = 0; rank < BLOCKS; rank++) {
+  const int first = BLOCKS == 1 ? fibers[current]->rank : 0;
+  for (int rank = first; rank < first + BLOCKS; rank++) {
     std::memcpy(at_block((u8*)to, rank), from, bytes);
     count_down(at_block(barrier, rank), 0, bytes);
   }

@@ -54,8 +54,15 @@ def problem_for(group: Group, inputs: Sequence[Any], outputs: Sequence[Any], siz
     )
 
 
-def run(provider: Any, tactic: Any, problem: Problem, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-    device = CPU()
+def run(
+    provider: Any,
+    tactic: Any,
+    problem: Problem,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    threads: int | None = None,
+) -> None:
+    device = CPU(threads)
     prepared = provider.prepare(problem, tactic, device)
     workspace = device.arena(prepared.workspace) if prepared.workspace else None
     launch = prepared.bind(inputs, outputs, workspace)
@@ -78,8 +85,12 @@ def check(
     atol: float = 1e-5,
     seed: int = 0,
     values: Mapping[str, Any] | None = None,
+    provider: Any = PROVIDER,
+    tactics: Mapping[str, Mapping[str, Any]] = TACTICS,
+    threads: int | None = None,
 ) -> dict[str, TacticError]:
     """Run every tactic of a group on random values. `orders` are those of inputs by name, `out` that of the results.
+    `tactics` are the provider's, by kind of group.
 
     Gives the tactics that could not be prepared, by name.
     """
@@ -103,10 +114,10 @@ def check(
     reference = reference_provider()
     run(reference, reference.tactics(problem, CPU())[0], problem, inputs, expected)
     failed: dict[str, TacticError] = {}
-    assert not PROVIDER.refusal(group), PROVIDER.refusal(group)
-    for tactic in map(Tactic, TACTICS[group.kind]):
+    assert not provider.refusal(group), provider.refusal(group)
+    for tactic in map(Tactic, tactics[group.kind]):
         try:
-            run(PROVIDER, tactic, problem, inputs, results)
+            run(provider, tactic, problem, inputs, results, threads)
         except TacticError as e:
             failed[tactic.name] = e
             continue

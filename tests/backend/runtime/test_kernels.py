@@ -14,6 +14,7 @@ import pytest
 from tests.backend.harness import floats, network
 from tests.backend.tuner.fakes import FakeProvider
 from tests.interpreter import evaluate_network
+from trtn.backend.binaries import BinaryKey
 from trtn.backend.build import build
 from trtn.backend.devices import Device
 from trtn.backend.devices.cpu import CPU
@@ -23,6 +24,7 @@ from trtn.backend.problem import Problem
 from trtn.backend.providers import Provider, Tactic
 from trtn.backend.providers.reference import PROVIDER as REFERENCE
 from trtn.backend.runtime import Choice, Engine, TunedPoint, kernels
+from trtn.backend.runtime.foresight import scattered_sizes
 from trtn.dsl.network import Profile, ProfileRange
 from trtn.dsl.weights.mapped import map_file
 
@@ -40,9 +42,11 @@ network n {
 """
 
 
-def engine_of(monkeypatch: pytest.MonkeyPatch, provider: Provider, *points: tuple[int, str]) -> Engine:
+def engine_of(
+    monkeypatch: pytest.MonkeyPatch, provider: Provider, *points: tuple[int, str], text: str = TEXT
+) -> Engine:
     """An engine whose softmaxes run by tactics of a provider, at each point (N, tactic)."""
-    built = build(network(TEXT), device="cpu", effort=0)
+    built = build(network(text), device="cpu", effort=0)
     known = {provider.name: provider, REFERENCE.name: REFERENCE}
     monkeypatch.setattr(kernels, "find_provider", known.get)
     others = Choice(REFERENCE.name, "eval")
@@ -221,6 +225,52 @@ def test_shapes_that_were_not_tuned_wait_for_no_compiler(monkeypatch: pytest.Mon
     engine = Engine(on_cpu.network, on_cpu.groups, points, provenance, hardware=CPU())
     engine.kernels.at({"N": 40})
     assert quick.prepared == {"q": 2}, "what was chosen for another size, where it serves this one"
+
+
+class Bulk(Elastic):
+    """One that compiles many at once, which it counts."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.bulks: list[int] = []
+
+    def prepare_all(self, wanted: Any, device: Device) -> Any:
+        self.bulks.append(len(wanted))
+        return [Compiled(p.key) for p, _ in wanted]
+
+
+class Compiled:
+    workspace = 0
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def binaries(self) -> dict[BinaryKey, bytes]:
+        return {BinaryKey("nvrtc", "sm_90", self.key): b"code"}
+
+
+def test_what_shapes_all_over_the_profiles_need_is_compiled_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    bulk = Bulk(tactics_=tactics("s"))
+    text = TEXT + "profile p for n { N: min 2, opt 4, max 64 }"
+    on_cpu = engine_of(monkeypatch, bulk, (4, "s"), text=text)
+    monkeypatch.setattr(kernels, "discover", lambda: (REFERENCE, bulk))
+    engine = Engine(
+        on_cpu.network, on_cpu.groups, on_cpu.points, {**on_cpu.provenance, "device": "cuda:sm_90"}, hardware=CPU()
+    )
+    sizes = [s["N"] for s in scattered_sizes(engine.network)]
+    assert len({*sizes}) == len(sizes) > 10 and min(sizes) < 4 and max(sizes) > 32
+    assert all(2 <= n <= 64 for n in sizes)
+    engine.kernels.foresee()
+    assert bulk.bulks == [len(sizes)]
+    assert len(engine.kernels.binaries()) == len({*sizes, 4})
+
+
+def test_shapes_that_asserts_forbid_are_not_foreseen() -> None:
+    text = TEXT.replace("dim N in 1..64", 'dim N in 1..64 step 3\n  assert N <= 40, "enough"')
+    assert text != TEXT
+    found = scattered_sizes(network(text + "profile p for n { N: min 1, opt 4, max 40 }"))
+    assert found and all(s["N"] % 3 == 1 and s["N"] <= 40 for s in found)
+    assert not scattered_sizes(network(TEXT)), "no profile, nothing to go by"
 
 
 def test_an_engine_keeps_its_points(tmp_path: Any) -> None:

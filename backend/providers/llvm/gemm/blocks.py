@@ -13,8 +13,6 @@ from trtn.backend.providers.llvm.gemm.tile import Tile
 
 __all__ = ["heights", "write_block"]
 
-AHEAD = 4
-
 
 def heights(tile: Tile, rows: Sequence[int]) -> tuple[int, ...]:
     """The heights of the tiles that blocks of so many rows are divided into, as evenly as can be."""
@@ -33,7 +31,8 @@ def write_block(e: Emitter, tile: Tile, heights: Sequence[int], finish: Finish |
     `starts` are the addresses of `rows` rows of `terms` elements; `panels` is that of the first panel, others follow
     every `panel_stride` elements; terms are taken in runs of `run`. `out` has rows `stride` elements apart. `columns`
     counts those of the result, from `column` on: a multiple of a panel's unless `ragged`. `finish` gets `context`, and
-    rows and columns counted from `row` and `column`. `heights` are those of `heights(tile, ...)` for all `rows`.
+    rows and columns counted from `row` and `column`. `heights` are those of `heights(tile, ...)` for all `rows`. While a
+    panel is multiplied the next one comes in from memory, a part with each tile.
     """
     kernels = {
         masked: {n: write_microkernel(e, tile, n, finish, masked=masked) for n in heights}
@@ -57,7 +56,7 @@ def write_block(e: Emitter, tile: Tile, heights: Sequence[int], finish: Finish |
             flags = b.or_(first, b.select(ending, I32(LAST), I32(0)))
             turned = b.mul(b.add(skip, length), I64(tile.columns))
             following = e.at(panels, b.select(ending, b.mul(count, panel_stride), turned), F32)
-            pace = b.udiv(I64(AHEAD * tile.columns * UNROLLED), tiles)
+            pace = b.udiv(I64(4 * tile.columns * UNROLLED), tiles)
             with e.loop(count) as each:
                 panel = e.at(panels, b.add(b.mul(each.index, panel_stride), b.mul(skip, I64(tile.columns))), F32)
                 offset = b.mul(each.index, I64(tile.columns))

@@ -114,7 +114,7 @@ def _write(
         text,
         [*product.numbers, parallel_region()],
         [(numbers[id(weight)], form, pack)],
-        expected=is_expected(count, terms, columns),
+        expected=is_expected(tile, count, terms, columns),
         recipe=product.recipe,
         is_final=True,
     )

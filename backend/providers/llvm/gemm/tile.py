@@ -33,7 +33,7 @@ def host_tile() -> Tile | None:
     """This processor's tile: its sums, a row of a panel and one broadcast element fill the vector registers. None
     without fused multiply-adds over vectors."""
     if has_feature("avx512f"):
-        return Tile(14, 16, 2)
+        return Tile(12, 16, 2)
     if has_feature("avx2") and has_feature("fma"):
         return Tile(6, 8, 2)
     return None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from itertools import takewhile
 from typing import Any
 
-from trtn.backend.binaries import BinaryKey
+from trtn.backend.binaries import Binaries, BinaryKey
+from trtn.backend.object_code import load_object
 
 __all__ = ["Function", "binary_key", "compile_object", "has_feature", "load", "unavailable", "version"]
 
@@ -15,19 +19,21 @@ _LOCK = threading.Lock()
 """LLVM's contexts are not for several threads at a time."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Function:
     """Machine code in memory; it stays as long as this object."""
 
-    __slots__ = ("_engine", "address")
-
-    def __init__(self, engine: Any, name: str) -> None:
-        self._engine = engine
-        self.address = int(engine.get_function_address(name))
+    address: int
+    owner: Any
 
 
 @cache
 def unavailable() -> str | None:
-    """Why nothing can be compiled here, or None."""
+    """Why nothing can be compiled here, or None. Where LLVM has worked before it is not loaded to find out."""
+    if find_spec("llvmlite") is None:
+        return "llvmlite is not installed"
+    if _known_cpu() is not None:
+        return None
     try:
         _binding()
     except (ImportError, OSError) as e:
@@ -56,8 +62,33 @@ def version() -> str:
 @cache
 def _cpu() -> tuple[str, str]:
     """The processor's name and its features, as LLVM writes them."""
+    known = _known_cpu()
+    if known is not None:
+        return known
     binding = _binding()
-    return str(binding.get_host_cpu_name()), str(binding.get_host_cpu_features().flatten())
+    found = str(binding.get_host_cpu_name()), str(binding.get_host_cpu_features().flatten())
+    if (key := _cpu_key()) is not None:
+        Binaries().keep({key: "\n".join(found).encode()})
+    return found
+
+
+def _known_cpu() -> tuple[str, str] | None:
+    """What the user's cache folder has of this processor."""
+    key = _cpu_key()
+    kept = None if key is None else Binaries().find(key)
+    name, _, features = (kept or b"").decode().partition("\n")
+    return (name, features) if features else None
+
+
+@cache
+def _cpu_key() -> BinaryKey | None:
+    """What Linux says of the first processor, but for its present speed."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            lines = [line for line in takewhile(str.strip, file) if not line.startswith(("cpu MHz", "bogomips"))]
+    except OSError:
+        return None
+    return BinaryKey(f"llvmlite-{version()}", "cpu", hashlib.sha256("".join(lines).encode()).hexdigest())
 
 
 def has_feature(name: str) -> bool:
@@ -95,9 +126,12 @@ def compile_object(text: str, level: int = 3) -> bytes:
 
 def load(code: bytes, name: str) -> Function:
     """A function of an object file that `compile_object` has made."""
+    loaded = load_object(code, name)
+    if loaded is not None:
+        return Function(loaded.address, loaded)
     binding = _binding()
     with _LOCK:
         engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine())
         engine.add_object_file(binding.ObjectFileRef.from_data(code))
         engine.finalize_object()
-        return Function(engine, name)
+        return Function(int(engine.get_function_address(name)), engine)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -18,7 +17,7 @@ __all__ = ["CASES", "Case", "exported", "exporting", "make_module", "plain_modul
 
 EXPORTERS = 4
 """Processes that export at a time."""
-PATIENCE = 120
+PATIENCE = 240
 """Seconds that a case waits for its ONNX file at most."""
 
 
@@ -162,13 +161,10 @@ def exporting(names: Iterable[str], folder: Path) -> Iterator[None]:
     """Meanwhile the ONNX files of cases are made in the folder, in processes of their own, since it takes torch up to
     half a minute each. `exported` waits for one."""
     cases = {CASES[name].network: CASES[name] for name in names}
-    pool = ProcessPoolExecutor(EXPORTERS, mp_context=get_context("spawn"))
-    try:
+    with get_context("spawn").Pool(EXPORTERS) as pool:  # which ends what still runs when it is left
         for case in cases.values():
-            pool.submit(_export, case, folder)
+            pool.apply_async(_export, (case, folder))
         yield
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def exported(case: Case, folder: Path) -> Path:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
+from trtn.backend.devices.openmp import open_library
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import BuildError
 
@@ -102,7 +103,9 @@ class _Running:
 
 @cache
 def _openmp() -> list[Any]:
-    """The OpenMP libraries among those that are loaded when the first compiled kernel runs."""
+    """The OpenMP libraries among those that are loaded when the first compiled kernel runs, GNU's in any case: generated
+    kernels use it."""
+    open_library()
     return [library for library in _libraries(True) if library.user_api == "openmp"]
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.diagnostics import Span
 from trtn.dsl.diagnostics.suggest import did_you_mean
-from trtn.dsl.dims import Dim, Expr, Relation, ceildiv, dim_max, dim_min
+from trtn.dsl.dims import Dim, Expr
 from trtn.dsl.dtypes import BOOL, BY_NAME, DType
+from trtn.dsl.elaborate.arithmetic import FUNCTIONS, apply_function, compute, is_static
 from trtn.dsl.elaborate.context import Context
 from trtn.dsl.elaborate.values import POISON, Poison, Value, WeightPath, describe, is_number
 from trtn.dsl.network import Graph, Origin, Tensor
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "COMPARISONS",
     "CONSTANT_LIMIT",
     "INFIX",
     "as_dim",
@@ -37,10 +37,8 @@ INFIX = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floor_div", "%": "mod", "@": "matmul", "**": "pow",
     "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
 }  # fmt: skip
-COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 CONSTANT_LIMIT = 16
 """The most elements a constant in the text may have; larger ones belong in a manifest."""
-INT_LIMIT = 2**63
 
 
 def evaluate(ctx: Context, expr: ast.Expr, name: str = "") -> Value:
@@ -268,8 +266,8 @@ def _below(ctx: Context, name: str) -> Context:
 def _apply(ctx: Context, node: ast.Binary, left: Value, right: Value, name: str) -> Value:
     if isinstance(left, Poison) or isinstance(right, Poison):
         return POISON
-    if _is_static(left) and _is_static(right):
-        return _static(ctx, node, left, right)
+    if is_static(left) and is_static(right):
+        return compute(ctx, node, left, right)
     spans = ctx.span(node.left), ctx.span(node.right)
     known = next((v.dtype for v in (left, right) if isinstance(v, Tensor)), None)
     if known is None:
@@ -288,101 +286,7 @@ def _apply(ctx: Context, node: ast.Binary, left: Value, right: Value, name: str)
     return made[0] if isinstance(made, tuple) else POISON
 
 
-def _is_static(value: Value) -> bool:
-    return is_number(value) or isinstance(value, bool | str)
-
-
-def _static(ctx: Context, node: ast.Binary, left: Any, right: Any) -> Value:
-    op = node.op
-    if op in COMPARISONS:
-        if isinstance(left, Expr) or isinstance(right, Expr):
-            if isinstance(left, float | str) or isinstance(right, float | str):
-                ctx.error(
-                    "E0306",
-                    f"a dim can't be compared with {describe(right if isinstance(left, Expr) else left)}",
-                    ctx.span(node),
-                )
-                return POISON
-            return Relation(op, left, right)
-        return _compare(ctx, node, left, right)
-    if not (is_number(left) and is_number(right)) or op == "@":
-        odd = left if not is_number(left) else right
-        ctx.error("E0306", f"`{op}` takes numbers or tensors, not {describe(odd)}", ctx.span(node))
-        return POISON
-    symbolic = isinstance(left, Expr) or isinstance(right, Expr)
-    if symbolic and (isinstance(left, float) or isinstance(right, float)):
-        ctx.error("E0306", "a dim and a float can't be combined: dims are integers", ctx.span(node))
-        return POISON
-    value: Value
-    try:
-        value = _arithmetic(op, left, right)
-    except ZeroDivisionError:
-        ctx.error("E0306", f"division by zero: {left} {op} {right}", ctx.span(node))
-        return POISON
-    except (TypeError, ValueError, OverflowError) as e:
-        ctx.error("E0306", f"`{op}` can't be computed: {e}", ctx.span(node))
-        return POISON
-    if isinstance(value, int) and abs(value) >= INT_LIMIT:
-        ctx.error("E0418", f"the result of `{op}` is beyond 2^63", ctx.span(node))
-        return POISON
-    return value
-
-
-def _compare(ctx: Context, node: ast.Binary, left: Any, right: Any) -> Value:
-    try:
-        result = {
-            "==": lambda: left == right, "!=": lambda: left != right, "<": lambda: left < right,
-            "<=": lambda: left <= right, ">": lambda: left > right, ">=": lambda: left >= right,
-        }[node.op]()  # fmt: skip
-    except TypeError:
-        ctx.error("E0306", f"{describe(left)} and {describe(right)} can't be compared", ctx.span(node))
-        return POISON
-    return bool(result)
-
-
-def _arithmetic(op: str, left: Any, right: Any) -> Any:
-    match op:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "//":
-            return left // right
-        case "%":
-            return left % right
-        case "/":
-            if isinstance(left, Expr) or isinstance(right, Expr):
-                raise TypeError("dims divide by `//` (down) or `ceildiv` (up)")
-            return left / right
-        case "**":
-            return _power(left, right)
-    raise TypeError(f"`{op}` is not known here")
-
-
-def _power(left: Any, right: Any) -> Any:
-    if isinstance(right, Expr):
-        raise TypeError("a dim can't be an exponent")
-    if isinstance(left, Expr):
-        if not isinstance(right, int) or not 0 <= right <= 8:
-            raise TypeError("a dim is raised to integers from 0 to 8")
-        result: Any = 1
-        for _ in range(right):
-            result = result * left
-        return result
-    if isinstance(left, int) and isinstance(right, int) and abs(right) * max(1, abs(left).bit_length()) > 4096:
-        raise ValueError("the power is too large")
-    value = left**right
-    if isinstance(value, complex):
-        raise ValueError("a root of a negative number")
-    return value
-
-
 # --- calls -------------------------------------------------------------------------------------------------------
-
-_FUNCTIONS = {"min": dim_min, "max": dim_max, "ceildiv": ceildiv}
-_STATIC = frozenset({*_FUNCTIONS, "sqrt"})
 
 
 def _call(ctx: Context, call: ast.Call, name: str) -> Value:
@@ -407,7 +311,7 @@ def _call(ctx: Context, call: ast.Call, name: str) -> Value:
 def static_call(ctx: Context, call: ast.Call) -> Value | None:
     """`min`, `max`, `ceildiv`, `sqrt` of numbers; None for calls that make layers."""
     function = call.callee.name
-    if function not in _STATIC or call.kwargs or not call.args:
+    if function not in FUNCTIONS or call.kwargs or not call.args:
         return None
     if not all(_may_be_static(ctx, a) for a in call.args):
         return None
@@ -416,24 +320,7 @@ def static_call(ctx: Context, call: ast.Call) -> Value | None:
         return POISON
     if not all(is_number(v) for v in values):
         return None
-    try:
-        takes = {"sqrt": 1, "ceildiv": 2}.get(function, len(values))
-        if len(values) != takes:
-            raise TypeError(f"it takes {takes} number{'s' * (takes > 1)}, not {len(values)}")
-        if function == "sqrt":
-            (x,) = values
-            if isinstance(x, Expr):
-                raise TypeError("the root of a dim is no integer")
-            return math.sqrt(x)  # type: ignore[arg-type]
-        if any(isinstance(v, float) for v in values):
-            if any(isinstance(v, Expr) for v in values) or function == "ceildiv":
-                raise TypeError("dims and floats can't be combined")
-            return min(values) if function == "min" else max(values)  # type: ignore[type-var]
-        dim: Dim = _FUNCTIONS[function](*values)  # type: ignore[operator]
-        return dim
-    except (TypeError, ValueError, ZeroDivisionError) as e:
-        ctx.error("E0306", f"`{function}` can't be computed: {e}", ctx.span(call))
-        return POISON
+    return apply_function(ctx, call, function, values)
 
 
 def _may_be_static(ctx: Context, expr: ast.Expr) -> bool:
@@ -449,7 +336,7 @@ def _may_be_static(ctx: Context, expr: ast.Expr) -> bool:
         case ast.Binary():
             return _may_be_static(ctx, expr.left) and _may_be_static(ctx, expr.right)
         case ast.Call():
-            return expr.callee.name in _STATIC and all(_may_be_static(ctx, a) for a in expr.args)
+            return expr.callee.name in FUNCTIONS and all(_may_be_static(ctx, a) for a in expr.args)
     return False
 
 

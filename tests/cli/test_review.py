@@ -74,7 +74,10 @@ def test_diff_of_folders(trtn: Trtn, repository: Path) -> None:
     assert done.stdout.endswith("\n\nno change: specs/a.trtn, specs/b.trtn\n")
     assert "nothing -> specs/c.trtn: " in done.stdout
     assert "\nnetwork\n" not in done.stdout, "its name and doc are no change"
-    assert "**no change:** `specs/a.trtn`, `specs/b.trtn`" in trtn("diff", "HEAD:specs", "specs", "--format", "markdown").stdout
+    assert (
+        "**no change:** `specs/a.trtn`, `specs/b.trtn`"
+        in trtn("diff", "HEAD:specs", "specs", "--format", "markdown").stdout
+    )
 
 
 def test_lines_of_a_revision_bear_its_name(trtn: Trtn, repository: Path) -> None:

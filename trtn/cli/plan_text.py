@@ -194,9 +194,7 @@ def _tallied(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     ordered = sorted(examples.items(), key=lambda item: -len(item[1]))
     yield f"\n{title}"
     yield from rows(
-        (
-            [f"{len(names):,}", _short(reason), _some(names)] for reason, names in ordered[:SHOWN]
-        ),
+        ([f"{len(names):,}", _short(reason), _some(names)] for reason, names in ordered[:SHOWN]),
         right=(0,),
     )
     if len(ordered) > SHOWN:

@@ -13,7 +13,8 @@ from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.attention_keys import Tile
-from trtn.backend.providers.codegen.attention_wgmma import AttentionTile, WarpGroupAttentionSpec
+from trtn.backend.providers.codegen.attention_wgmma import WarpGroupAttentionSpec
+from trtn.backend.providers.codegen.attention_wgmma_tile import AttentionTile
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.flash_attention import LOG2E, FlashAttentionSpec, MaskRead
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS

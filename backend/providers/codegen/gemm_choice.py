@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trtn.backend.providers.base import TacticError
 from trtn.backend.providers.codegen import cluster
-from trtn.backend.providers.codegen.gemm_persistent import WIDTH, PersistentTile
+from trtn.backend.providers.codegen.gemm_persistent import PersistentTile
 from trtn.backend.providers.codegen.gemm_tile import DEPTH, Tile
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 
@@ -16,15 +16,14 @@ __all__ = ["PERSISTENT", "SHAPES", "Product", "parse_tile", "tiles_for"]
 
 SHAPES = (
     *((64, columns) for columns in (16, 32, 48, 64, 96, 128, 192)),
-    *((128, columns) for columns in (32, 64, 96, 128, 192)),
+    *((128, columns) for columns in (32, 64, 128)),
 )
 """Rows and columns of a tile that the blocks of a cluster share."""
 PARTS = (1, 2, 3, 4, 6, 8)
 PERSISTENT = (
-    *(PersistentTile(128, columns, True, blocks) for blocks in (1, 2) for columns in range(64, 257, WIDTH)),
-    *(PersistentTile(128, columns, False, 1) for columns in range(64, 193, WIDTH)),
-    *(PersistentTile(192, columns, False, 1) for columns in (64, 96, 128)),
-    *(PersistentTile(128, columns, True, parts, True) for parts in (2, 3, 4) for columns in (96, 128, 192)),
+    *(PersistentTile(128, columns, True, blocks) for blocks in (1, 2) for columns in range(64, 193, 32)),
+    *(PersistentTile(*shape, False, 1) for shape in ((128, 128), (128, 192), (192, 96), (192, 128))),
+    *(PersistentTile(128, columns, True, parts, True) for parts in (2, 3) for columns in (96, 128)),
 )
 """Tiles of blocks that have one after another."""
 SHARED_IN_ALL = 228 * 1024
@@ -89,7 +88,7 @@ def tiles_for(product: Product, window: bool = False) -> list[Tile | PersistentT
     if product.work <= MOST_WORK:
         found += [(_time(product, tile), tile) for tile in _candidates(product)]
     if product.rows >= FEWEST_ROWS and not window:
-        found += [(_persistent_time(product, tile), tile) for tile in PERSISTENT]
+        found += [(_persistent_time(product, tile), tile) for tile in PERSISTENT if tile.parts <= product.stages]
     return [tile for _, tile in sorted(found, key=lambda f: f[0])]
 
 
@@ -122,10 +121,13 @@ def _time(product: Product, tile: Tile) -> float:
 
 def _persistent_time(product: Product, tile: PersistentTile) -> float:
     """The same for blocks that finish one tile after another: products of a stage or its bytes, whichever takes longer, and what of the
-    epilogue no products hide."""
-    units = -(-product.rows // (tile.rows * tile.cluster)) * -(-product.columns // tile.columns)
+    epilogues no products hide."""
+    units = -(-product.rows // (tile.rows * tile.sharers)) * -(-product.columns // tile.columns)
     turns = -(-units // (MULTIPROCESSORS // tile.cluster))
-    stage = max(tile.rows * tile.columns / 3.7e4, (tile.rows + tile.columns / tile.cluster) / 480)
-    products, finished = product.stages * stage, tile.rows * tile.columns / 2.4e4
-    each = products + finished if tile.together else max(products, finished / 2 + products / 2)
-    return 2.2 + turns * each + (0.0 if tile.together else finished)
+    area = tile.rows * tile.columns
+    stage = max(area / 48500, (tile.rows + tile.columns / tile.sharers) / 700) * (1 + 0.022 * (tile.sharers - 1))
+    products, finished = 0.44 + -(-product.stages // tile.parts) * stage, area / 10300
+    met = 0.4 + area / 31000 if tile.split else 0.0
+    if tile.together:
+        return 1.05 + turns * (products + finished) + met
+    return 1.05 + turns * max(products, products / 2 + 2.2 * finished) + finished

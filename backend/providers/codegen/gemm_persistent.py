@@ -64,7 +64,7 @@ template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
         :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
 }
-// All threads of the cluster meet, and see what others wrote to shared memory.
+// All threads of the cluster meet, and see what others wrote. It waits for all that they wrote, so it is not for the end of a kernel.
 DEVICE void meet_cluster() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
@@ -104,7 +104,7 @@ class PersistentTile:
         whole = (
             tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % (128 if tile.together else 64) == 0
         )
-        clusters = (2, 3, 4) if tile.split and tile.together else () if tile.split else (1, 2, 4)
+        clusters = (2, 3) if tile.split and tile.together else () if tile.split else (1, 2)
         if not whole or tile.blocks not in (1, 2, 3) or tile.cluster not in clusters or tile.sums > 192:
             raise TacticError(f"`{name}` is not among the tiles that there are")
         return tile
@@ -208,6 +208,7 @@ class PersistentSpec:
     def source(self) -> str:
         t = self.tile
         arrivals = t.sharers * (8 if t.together else 4)
+        meet = "cluster_arrive(); cluster_wait();" if t.cluster > 1 else "__syncthreads();"
         return "\n".join(
             [
                 PRELUDE,
@@ -226,7 +227,7 @@ class PersistentSpec:
                 f"    start_barrier(order, {8 if t.together else 4}); start_barrier(order + 1, 4);",
                 "    publish_barriers();",
                 "  }",
-                f"  {'meet_cluster();' if t.cluster > 1 else '__syncthreads();'}",
+                f"  {meet}",
                 "  const int part = rank % PARTS, first = stages * part / PARTS, count = stages * (part + 1) / PARTS - first;",
                 # Bands of columns whose weight stays in the cache, and in a band all its tiles beside each other, then those below.
                 "  const int units = below * beside;",
@@ -241,7 +242,7 @@ class PersistentSpec:
                 *(f"    {line}" for line in self._multiply()),
                 "  }",
                 # No block may end while others write to its shared memory, or read it.
-                *(["  meet_cluster();"] if t.cluster > 1 else []),
+                *([f"  {meet}"] if t.cluster > 1 else []),
                 "}",
                 "",
             ]
@@ -288,6 +289,8 @@ class PersistentSpec:
         groups = t.columns // WIDTH
         early = self.batch == groups
         rows = f"warp / 4 * {t.own_rows}" if t.together else "0"
+        own, shared = "lane == 0) arrive_at(empty + last);", "lane < BLOCKS) arrive_at_block(empty + last, lane);"
+        release = shared if t.sharers > 1 else own
         return [
             f"take_registers<{self.registers[1]}>();",
             "WAIT_FOR_INPUTS();",
@@ -315,13 +318,13 @@ class PersistentSpec:
             f"      for (int b = 0; b < {t.blocks}; b++) multiply_rows(sums[b], at + ({rows} + b * 64) * 128, at + ROWS * 128, s, {stored}());",
             "    end_products();",
             "    wait_products<1>();",
-            "    if (k > 0 && lane < BLOCKS) arrive_at_block(empty + last, lane);",
+            f"    if (k > 0 && {release}",
             "    last = slot;",
             "    if (++slot == STAGES) { slot = 0; phase ^= 1; }",
             "  } while (++k < count);",
             *([] if t.together else ["  if (lane == 0) arrive_at(order + (turn + 1) % 2);"]),
             "  wait_products<0>();",
-            "  if (lane < BLOCKS) arrive_at_block(empty + last, lane);",
+            f"  if ({release}",
             *(self._share() if t.split else []),
             *self._finish(early),
             "}",

@@ -25,6 +25,8 @@ __all__ = ["FAMILY", "MatmulFamily"]
 
 OFFERED = 10
 """Tactics for a problem."""
+FEW_OFFERED = 6
+"""The same where blocks may finish one tile after another: there the model knows more."""
 FEWEST_ROWS = 9
 """Fewer are a matter of reading the weight (`gemv`)."""
 SMALL = 1 << 30
@@ -90,7 +92,7 @@ class MatmulFamily:
             for n, shape in enumerate(SHAPES)
         ]
         if not _gathers(main):
-            tiles += PERSISTENT
+            tiles += (tile for tile in PERSISTENT if tile.parts <= stages)
         return [Tactic(str(t), numerics="reassociated") for t in tiles]
 
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
@@ -101,13 +103,14 @@ class MatmulFamily:
         product = _product(main, problem.outputs[0].size)
         if product.rows < FEWEST_ROWS:
             return ()
-        tiles = tiles_for(product, window=_gathers(main))[: max(1, OFFERED * effort // 3)]
-        return [Tactic(str(t), numerics="reassociated") for t in tiles]
+        tiles = tiles_for(product, window=_gathers(main))
+        offered = FEW_OFFERED if any(isinstance(t, PersistentTile) for t in tiles) else OFFERED
+        return [Tactic(str(t), numerics="reassociated") for t in tiles[: max(1, offered * effort // 3)]]
 
     def leads(self, problem: Problem) -> bool:
         """Libraries' tiles leave most of the GPU idle at small products."""
         product = _product(problem.group.layers[0], problem.outputs[0].size)
-        return FEWEST_ROWS <= product.rows and product.work <= SMALL
+        return product.rows >= FEWEST_ROWS and product.work <= SMALL
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]

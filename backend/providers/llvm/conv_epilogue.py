@@ -5,26 +5,26 @@ from __future__ import annotations
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.backend.providers.llvm.family import Unfit
 from trtn.backend.providers.llvm.gemm.epilogue import Epilogue, Operand
+from trtn.dsl.network import Tensor
 
 __all__ = ["epilogue_of", "pixel_stride"]
 
 
 def epilogue_of(problem: Problem) -> Epilogue:
-    """What follows the convolution, pixels as rows and channels as columns. Raises Unfit."""
+    """What follows the convolution of a conv group. Raises Unfit."""
     group = problem.group
-    layer = group.layers[0]
-    operands: dict[int, Operand] = {}
-    for number, t in enumerate(group.inputs):
-        if t is layer.inputs[0] or t is layer.inputs[1]:
-            continue
-        layout = problem.inputs[number]
+    layer, *rest = group.layers
+    number = {id(t): n for n, t in enumerate(group.inputs)}
+
+    def operand(tensor: Tensor) -> Operand:
+        layout = problem.layout(tensor)
         if layout.shape == problem.outputs[0].shape:
-            operands[id(t)] = Operand(number, pixel_stride(layout), True)
-        else:
-            operands[id(t)] = Operand(number, 0, layout.size > 1)
+            return Operand(number[id(tensor)], pixel_stride(layout), True)
+        return Operand(number[id(tensor)], 0, layout.size > 1)
+
+    read = [t for other in rest for t in other.inputs if t is not None and id(t) in number]
     bias = layer.inputs[2] if len(layer.inputs) > 2 else None
-    own = operands.pop(id(bias)) if bias is not None else None
-    return Epilogue(layer.outputs[0], own, group.layers[1:], operands)
+    return Epilogue(layer.output, bias and operand(bias), rest, {id(t): operand(t) for t in read})
 
 
 def pixel_stride(layout: ArrayLayout) -> int:

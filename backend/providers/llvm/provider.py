@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 REVISION = 2
 """Goes up with every change of what a tactic's name stands for."""
 OPS: Mapping[str, frozenset[str] | None] = {
+    "attention": None,
     "conv": frozenset({"conv"}),
     "copy": frozenset({"concat", "embedding", "gather", "pad"}),
     "gemm": None,
@@ -107,6 +108,7 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
     from trtn.backend.providers.llvm.cells import write_cells
     from trtn.backend.providers.llvm.copies import write_copy, write_view
     from trtn.backend.providers.llvm.depthwise import write_depthwise
+    from trtn.backend.providers.llvm.gemm.attention import write_attention
     from trtn.backend.providers.llvm.gemm.problems import write_pixels, write_rows
     from trtn.backend.providers.llvm.integers import write_integer_product
     from trtn.backend.providers.llvm.pointwise import write_pointwise
@@ -116,6 +118,7 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
     from trtn.backend.providers.llvm.winograd_shape import TILES
 
     return {
+        "attention": {"fused": write_attention},
         "conv": {
             "pixels": write_pixels,
             "depthwise": write_depthwise,

@@ -6,30 +6,25 @@ positions, and their results are transformed back and finished.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 from llvmlite import ir
 
 from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride
+from trtn.backend.providers.llvm.conv_work import Cut, Work, cores, least, share
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Unfit, Written
 from trtn.backend.providers.llvm.gemm.blocks import heights, write_block
 from trtn.backend.providers.llvm.gemm.microkernel import Spot
-from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
 from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
 from trtn.backend.providers.llvm.winograd_shape import FILTER, WinogradShape, best_tile, shape_of
 from trtn.backend.providers.llvm.winograd_transforms import pack_filters, write_input, write_output, write_patch
 
 __all__ = ["write_winograd"]
 
-CACHE = 480 << 10
-"""Bytes of the second cache that a block's patches and products may fill."""
 LEAST = 16
 """Tiles of a block, at least, where there are so many: all filters are read once for each block. With 12 tiles and 512
 channels that is what takes the time, and half as much again."""
@@ -37,47 +32,6 @@ CHUNK = 4
 """Panels of a chunk of the filters."""
 RUN = 256
 """Terms of a panel that stay in the first cache."""
-LINE = 16
-"""Elements of a cache line."""
-AGAIN = 0.05
-"""What transforming the patches once more costs, as part of all work."""
-UNEVEN = 0.1
-"""What it costs where tiles of the products are lower than they could be."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """How the work is cut: units of a block of tiles times a part of the chunks. What it has to do with the number of
-    threads changes no result: each is computed alike in any block."""
-
-    blocks: int
-    parts: int
-    threads: int
-    """How many may be at work: each has scratch memory of its own."""
-
-    @classmethod
-    def of(cls, tiles: int, room: int, chunks: int, threads: int, tile: Tile) -> _Cut:
-        """What is guessed to be done first; `room` bytes are taken by each tile of a block."""
-        most = max(tiles // LEAST, 1)
-        fewest = min(-(-tiles * room // CACHE), most)
-        _, blocks, parts = min(
-            (cls._time(tiles, blocks, parts, threads, tile), blocks, parts)
-            for blocks in range(fewest, min(most, fewest + 2 * threads) + 1)
-            for parts in {1, min(chunks, threads)}
-        )
-        return cls(blocks, parts, min(threads, blocks * parts))
-
-    @staticmethod
-    def _time(tiles: int, blocks: int, parts: int, threads: int, tile: Tile) -> float:
-        """In tiles that one thread does after another. With many units no one waits for the last."""
-        largest = -(-tiles // blocks)
-        turns = -(-blocks * parts // threads) if blocks * parts < 4 * threads else blocks * parts / threads
-        uneven = min(heights(tile, [largest, tiles // blocks])) < tile.rows - 1
-        return turns * largest * (1 / parts + AGAIN * (parts > 1)) * (1 + UNEVEN * uneven)
-
-    def counts(self, tiles: int) -> tuple[int, int]:
-        """The fewest and the most tiles that a block has."""
-        return tiles // self.blocks, -(-tiles // self.blocks)
 
 
 def write_winograd(m: int, problem: Problem, tile: Tile | None = None) -> Written:
@@ -107,26 +61,25 @@ class _Writer:
         # Rows that are no power of two apart, so that they don't share the sets of a cache.
         self.position = shape.channels + tile.columns
         room = 4 * self.positions * (self.position + self.width)
-        self.cut = _Cut.of(self.tiles, room, self.chunks, _cores(), tile)
+        self.cut = Cut.of(self.tiles, room, LEAST, self.chunks, cores(), tile)
         self.heights = heights(tile, self.cut.counts(self.tiles))
         most = self.cut.counts(self.tiles)[1]
-        sizes = {
+        scratch = {
             "patches": most * self.positions * self.position,
             "products": most * self.positions * self.width,
             "patch": self.positions * shape.channels,
             "results": m * m * self.width,
             "starts": 2 * most,
         }
-        self.scratch = {name: -(-size // LINE) * LINE for name, size in sizes.items()}
-        """Elements of f32 of each thread's scratch memory, by what for."""
+        self.work = Work(self.cut, self.epilogue, self._numbers(), scratch)
 
     def written(self) -> Written:
         form = f"winograd{self.m}:{self.tile.columns}:{CHUNK}"
         return Written(
             self.text,
-            [*self._numbers().values(), *(o.stride for o in self.epilogue.operands), parallel_region()],
+            self.work.numbers,
             [(self.weight, form, partial(pack_filters, self.m, self.tile.columns, CHUNK))],
-            4 * sum(self.scratch.values()) * self.cut.threads,
+            self.work.workspace,
             self.m == best_tile(self.shape),
             f"winograd {self.m} {self.tile} {self.heights} {self.x} {self.weight}\n{self.epilogue.recipe}",
             is_final=True,
@@ -140,28 +93,13 @@ class _Writer:
         self.patch = write_patch(e, self.n, self.tile.lanes)
         self.block = write_block(e, self.tile, self.heights, None, ragged=False)
         self.finish = self._write_finish()
-        numbers = {name: e.given(value) for name, value in self._numbers().items()}
-        context, counter = e.table(2 * len(self.epilogue.operands)), e.table(1)
-        for n, operand in enumerate(self.epilogue.operands):
-            e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
-            e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
-        e.store(I64(0), counter, I64(0), I64)
-        values = {
-            "x": e.pointers[self.x],
-            "y": e.pointers[arrays - 1],
-            "packed": e.pointers[arrays],
-            "scratch": e.pointers[arrays + 1],
-            "context": context,
-            "counter": counter,
-            **numbers,
-        }
-        parallel_for(e, numbers["threads"], list(values.values()), partial(self._work, list(values)))
+        pointers = {"x": self.x, "y": arrays - 1, "packed": arrays, "scratch": arrays + 1}
+        self.work.write(e, {name: e.pointers[n] for name, n in pointers.items()}, self._unit)
         return e.text()
 
     def _numbers(self) -> dict[str, int]:
         """What is not in the text."""
         shape, strides = self.shape, self.problem.inputs[self.x].strides
-        offsets = accumulate(self.scratch.values(), initial=0)
         return {
             "image": strides[0],
             "row": strides[2],
@@ -180,41 +118,18 @@ class _Writer:
             "panels": self.panels,
             "chunks": self.chunks,
             "tiles": self.tiles,
-            "blocks": self.cut.blocks,
-            "parts": self.cut.parts,
-            "threads": self.cut.threads,
             "position": self.position,
-            "size": sum(self.scratch.values()),
-            **{f"at_{name}": at for name, at in zip(self.scratch, offsets, strict=False)},
         }
 
-    def _work(self, names: Sequence[str], thread: Any, given: Sequence[Any]) -> None:
-        """A thread's turn: units, until there are none left."""
+    def _unit(self, v: dict[str, Any]) -> None:
+        """A block of tiles times a part of the chunks."""
         e, b = self.e, self.e.b
-        v = dict(zip(names, given, strict=True))
-        own = e.at(v["scratch"], b.mul(thread, v["size"]), F32)
-        v |= {name: e.at(own, v[f"at_{name}"], F32) for name in self.scratch}
-        units = b.mul(v["blocks"], v["parts"])
-        head, inside, after = (b.append_basic_block() for _ in range(3))
-        b.branch(head)
-        b.position_at_end(head)
-        unit = b.atomic_rmw("add", v["counter"], I64(1), "monotonic")
-        b.cbranch(b.icmp_unsigned("<", unit, units), inside, after)
-        b.position_at_end(inside)
-        block, part = b.udiv(unit, v["parts"]), b.urem(unit, v["parts"])
-        first, end = self._share(v["tiles"], block, v["blocks"])
+        first, end = share(e, v["tiles"], v["block"], v["blocks"])
         v |= {"first": first, "count": b.sub(end, first)}
         self._transform(v)
-        begin, end = self._share(v["chunks"], part, v["parts"])
+        begin, end = share(e, v["chunks"], v["part"], v["parts"])
         with e.loop(b.sub(end, begin)) as chunk:
             self._chunk(v, b.add(begin, chunk.index))
-        b.branch(head)
-        b.position_at_end(after)
-
-    def _share(self, total: Any, number: Any, parts: Any) -> tuple[Any, Any]:
-        """Where a part of a total begins and ends; parts are the same but for one."""
-        b = self.e.b
-        return b.udiv(b.mul(number, total), parts), b.udiv(b.mul(b.add(number, I64(1)), total), parts)
 
     def _place(self, v: Mapping[str, Any], tile: Any) -> tuple[Any, Any, Any]:
         """A tile's image, and the first row and column of its results."""
@@ -257,7 +172,7 @@ class _Writer:
         e, b, tile = self.e, self.e.b, self.tile
         row = self.positions * self.width
         panel = b.mul(chunk, I64(CHUNK))
-        panels = _least(e, b.sub(v["panels"], panel), I64(CHUNK))
+        panels = least(e, b.sub(v["panels"], panel), I64(CHUNK))
         columns = b.mul(panels, I64(tile.columns))
         stride = b.mul(v["channels"], I64(tile.columns))
         packed = e.at(v["packed"], b.mul(b.mul(panel, I64(self.positions)), stride), F32)
@@ -272,12 +187,12 @@ class _Writer:
             sizes = [v["channels"], I64(RUN), out, I64(row)]
             b.call(self.block, [v["starts"], v["count"], own, stride, *sizes, none, I64(0), I64(0), columns])
         column = b.mul(chunk, I64(self.width))
-        vectors = b.udiv(_least(e, b.sub(v["filters"], column), I64(self.width)), I64(tile.lanes))
+        vectors = b.udiv(least(e, b.sub(v["filters"], column), I64(self.width)), I64(tile.lanes))
         with e.loop(v["count"]) as each:
             image, top, left = self._place(v, b.add(v["first"], each.index))
             b.call(self.output, [e.at(v["products"], b.mul(each.index, I64(row)), F32), v["results"], vectors])
-            down = _least(e, b.sub(v["out_height"], top), I64(self.m))
-            across = _least(e, b.sub(v["out_width"], left), I64(self.m))
+            down = least(e, b.sub(v["out_height"], top), I64(self.m))
+            across = least(e, b.sub(v["out_width"], left), I64(self.m))
             with e.loop(down) as i:
                 line = b.add(b.mul(image, v["out_height"]), b.add(top, i.index))
                 pixel = b.add(b.mul(line, v["out_width"]), left)
@@ -301,12 +216,3 @@ class _Writer:
                 e.store_vector(value, y, b.add(b.mul(pixel, stride), channel), F32)
             b.ret_void()
         return made
-
-
-def _cores() -> int:
-    """How many cores a run may have."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _least(e: Emitter, x: Any, y: Any) -> Any:
-    return e.b.select(e.b.icmp_signed("<", x, y), x, y)

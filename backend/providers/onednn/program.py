@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from trtn.backend.devices import Device
-from trtn.backend.devices.openmp import one_thread
+from trtn.backend.devices.openmp import set_threads, threads
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch
 from trtn.backend.providers.onednn.enums import DATA_TYPES, Arg
@@ -254,8 +254,12 @@ def _sequence(calls: Sequence[Launch], held: Sequence[Any]) -> Launch:
 
 def _by_one_thread(launch: Launch) -> Launch:
     def alone() -> None:
-        with one_thread():
+        usual = threads()
+        set_threads(1)
+        try:
             launch()
+        finally:
+            set_threads(usual)
 
     alone.held = launch  # type: ignore[attr-defined]
     if hasattr(launch, "calls"):

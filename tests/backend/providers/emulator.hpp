@@ -297,7 +297,6 @@ template <int KEYS, typename T, int N> static void multiply_weights(float (&d)[N
 template <int N> static void lower_registers() {}
 template <int N> static void raise_registers() {}
 template <typename T> static void pin(T&) {}
-static void finish_first(float, const void*) {}
 // Groups of warps take turns at barriers of 256 threads.
 static void give_turn(int group) {
   Barrier& barrier = turns[group];

@@ -32,7 +32,7 @@ if machine_code.unavailable() is None:
 
     pytestmark = [pytestmark, pytest.mark.skipif(host_tile() is None, reason="no AVX2 here")]
 
-TACTICS = {"conv": "pixels", "gemm": "panels"}
+TACTICS = {"attention": "fused", "conv": "pixels", "gemm": "panels"}
 LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 """Channels last, by rank."""
 COMPILED: dict[BinaryKey, memoryview] = {}
@@ -43,7 +43,9 @@ def values(group: Group, orders: dict[str, Sequence[int]]) -> list[Any]:
     rng = np.random.default_rng(1)
     return [
         arrange(
-            rng.standard_normal([evaluate(d, {}) for d in t.shape]).astype(np.float32)
+            (rng.standard_normal([evaluate(d, {}) for d in t.shape]) > -0.5).astype(t.dtype.numpy)
+            if t.dtype.name == "bool"
+            else rng.standard_normal([evaluate(d, {}) for d in t.shape]).astype(np.float32)
             if t.weight is None
             else t.weight.load(),
             orders.get(t.name),
@@ -69,7 +71,8 @@ def expected(group: Group, inputs: Sequence[Any], shape: Sequence[int]) -> Any:
     """The reference's result for the inputs in f64."""
     out = np.empty(shape, np.float32)
     problem = problem_for(group, inputs, [out], {})
-    wide, result = [a.astype(np.float64) for a in inputs], np.empty(shape, np.float64)
+    wide = [a if a.dtype == bool else a.astype(np.float64) for a in inputs]
+    result = np.empty(shape, np.float64)
     reference = reference_provider()
     reference.prepare(problem, reference.tactics(problem, CPU())[0], CPU()).bind(wide, [result], None)()
     return result
@@ -219,6 +222,45 @@ def test_threads(kind: str) -> None:
     alone = multiply(group, inputs, out, 1).copy()
     for count in (2, 3):
         np.testing.assert_array_equal(multiply(group, inputs, out, count), alone)
+
+
+MASKS: dict[str, Callable[[Net], Tensor | None]] = {
+    "none": lambda n: None,
+    "keys": lambda n: n.x("bool", 2, 1, 1, 39, name="mask"),
+    "queries": lambda n: n.x("bool", 4, 37, 39, name="mask"),
+    "numbers": lambda n: n.x("f32", 2, 4, 37, 39, name="mask"),
+    "one": lambda n: n.x("f32", 39, name="mask"),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention(mask: str, causal: bool) -> None:
+    """Heads that share keys, with their rows apart or merged; masks leave some queries without a key."""
+    group = group_of(
+        lambda n: n.attention(
+            n.x("f32", 2, 4, 37, 20, name="q"),
+            n.x("f32", 2, 2, 39, 20, name="k"),
+            n.x("f32", 2, 2, 39, 24, name="v"),
+            MASKS[mask](n),
+            causal=causal,
+        )
+    )
+    check(group)
+    merged = (0, 2, 1, 3)
+    check(group, {"q": merged, "k": merged, "v": merged}, arrange(np.empty((2, 4, 37, 24), np.float32), merged))
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(1, 50), (7, 5), (97, 130), (200, 197)])
+def test_attention_sizes(queries: int, keys: int) -> None:
+    """With fewer keys than queries the first of these see none; several turns of a head."""
+    qkv = [("q", queries), ("k", keys), ("v", keys)]
+    check(group_of(lambda n: n.attention(*(n.x("f32", 3, s, 32, name=t) for t, s in qkv), causal=True, scale=0.3)))
+
+
+def test_attention_of_too_many_keys_is_refused() -> None:
+    qkv = [("q", 4), ("k", 4096), ("v", 4096)]
+    _refused(group_of(lambda n: n.attention(*(n.x("f32", 1, s, 64, name=t) for t, s in qkv))), {})
 
 
 REFUSED: dict[str, Callable[[Net], Tensor]] = {

@@ -160,6 +160,16 @@ def test_epilogues(name: str) -> None:
     check(conv((2, 16, 6, 11), 24, EPILOGUES[name], bias=name != "scale"), 4)
 
 
+def test_adds_what_it_reads() -> None:
+    """y = relu(conv(x) + x): the residual is the image."""
+
+    def make(n: Net) -> Tensor:
+        x = n.x("f32", 1, 16, 9, 10)
+        return n.relu(n.add(n.conv(x, n.random("f32", 16, 16, 3, 3, scale=0.1), pads=1), x))
+
+    check(group_of(make), 4)
+
+
 def test_rounding() -> None:
     """What the docstrings say of the errors: of 128 channels, and of 2x2 tiles against a direct sum in f32."""
     group = conv((1, 128, 12, 12), 64, bias=False)
@@ -196,7 +206,7 @@ def test_any_number_of_threads(size: int, monkeypatch: pytest.MonkeyPatch) -> No
     problem, inputs, outputs = arrays_of(conv((1, 16, size, size), 136))
     results = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr(winograd, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(winograd, "cores", lambda cores=cores: cores)
         kernel = PROVIDER.prepare(problem, Tactic("winograd4"), CPU())
         launch = kernel.bind(inputs, outputs, CPU().arena(kernel.workspace))
         for threads in (1, 2):

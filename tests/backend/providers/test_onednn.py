@@ -14,6 +14,7 @@ import pytest
 
 from tests.backend.harness import floats
 from tests.backend.providers.onednn_harness import PROVIDER, check, group_of, problem_for
+from trtn.backend.devices import openmp
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.providers.base import Tactic
 from trtn.backend.providers.onednn import library
@@ -422,6 +423,41 @@ def test_resize(x: tuple[int, ...], attrs: dict[str, Any]) -> None:
 def test_other_ways_to_resize_are_refused(attrs: dict[str, Any]) -> None:
     group = group_of(lambda n: n.resize(n.x("f32", 2, 3, 5, 4), sizes=(2, 3, 7, 9), **attrs))
     assert "at these sizes" in str(check(group)["primitive"])
+
+
+EINSUMS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "btgi,gih->btgh": ((2, 7, 3, 5), (3, 5, 4)),
+    "ij,kj->ik": ((3, 4), (5, 4)),
+    "bshd,blhd->bhsl": ((2, 4, 3, 5), (2, 6, 3, 5)),
+    "abij,jic->abc": ((2, 3, 4, 5), (5, 4, 6)),
+    "...ij,jk->...ik": ((2, 3, 4, 5), (5, 6)),
+    "i,ij->j": ((3,), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("equation", EINSUMS)
+def test_einsum(equation: str) -> None:
+    """Where summed axes don't lie as one, the reference stays."""
+    x, y = EINSUMS[equation]
+    group = group_of(lambda n: n.einsum(n.x("f32", *x), n.random("f32", *y), equation=equation))
+    assert bool(check(group)) == (equation == "abij,jic->abc")
+
+
+@pytest.mark.parametrize("equation", ["ii,ij->j", "ij,kl->il", "ij,kl->ijkl"])
+def test_einsums_that_are_no_products(equation: str) -> None:
+    group = group_of(lambda n: n.einsum(n.x("f32", 3, 3), n.random("f32", 3, 3), equation=equation))
+    assert check(group)
+
+
+def test_what_is_small_runs_on_one_thread() -> None:
+    for rows, alone in ((2, True), (4096, False)):
+        group = group_of(lambda n, rows=rows: n.matmul(n.x("f32", rows, 64), n.random("f32", 64, 64)))
+        x = np.ones((rows, 64), np.float32)
+        problem = problem_for(group, [x if t.weight is None else t.weight.load() for t in group.inputs], [x], {})
+        assert PROVIDER.prepare(problem, PROVIDER.tactics(problem, CPU())[0], CPU()).alone == alone
+        with CPU(2).running(compiled=True, arrays=False):
+            assert not check(group)
+            assert openmp.threads() == 2
 
 
 def test_what_is_taken_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from trtn.backend import machine_code
+from trtn.backend.devices import openmp
+from trtn.backend.devices.cpu import CPU
 from trtn.backend.providers.base import ForeignCall, Launch
 from trtn.backend.runtime.replay import replayed
 
@@ -61,3 +63,23 @@ def test_a_call_that_fails_is_made_again_by_its_launch_which_raises() -> None:
 
 def test_calls_of_too_many_arguments_are_left_alone() -> None:
     assert replayed([launch_of([ForeignCall(1, (1, 2, 3, 4, 5))], lambda: None)] * 2) is None
+
+
+@pytest.mark.skipif(openmp.open_library() is None, reason="there is no OpenMP library")
+def test_calls_that_are_to_run_alone() -> None:
+    """Before each of them, and after the last, the number of threads is what it has to be."""
+    seen: list[tuple[int, int]] = []
+    one = TAKES_ONE(lambda given: seen.append((given, openmp.threads())) or int(given == 9))
+    address = ctypes.cast(one, ctypes.c_void_p).value or 0
+
+    def call(number: int, alone: bool) -> Launch:
+        return launch_of([ForeignCall(address, (number,), alone=alone)], lambda: None)
+
+    with CPU(3).running(compiled=True, arrays=False):
+        for last in (4, 9):
+            together = replayed([call(1, False), call(2, True), call(3, True), call(4, False), call(last, True)])
+            assert together is not None
+            seen.clear()
+            together()
+            assert seen == [(1, 3), (2, 1), (3, 1), (4, 3), (last, 1)]
+            assert openmp.threads() == 3

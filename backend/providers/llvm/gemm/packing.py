@@ -11,12 +11,12 @@ from llvmlite import ir
 
 from trtn.backend import machine_code
 from trtn.backend.binaries import Binaries
-from trtn.backend.providers.llvm.emitter import F32, I32, I64, NAME, Emitter
+from trtn.backend.providers.llvm.emitter import F32, I32, I64, NAME, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Room
 from trtn.backend.providers.llvm.gemm.threads import parallel_for
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
-__all__ = ["pack_panels"]
+__all__ = ["pack_panels", "write_packing"]
 
 TURN = 256 << 10
 """Bytes, about, that a thread takes at a time: no second one is woken for less."""
@@ -60,37 +60,47 @@ def _packer(tile: Tile) -> tuple[Any, list[int]]:
 
 
 def _write(e: Emitter, tile: Tile, turns: Any, values: list[Any]) -> None:
-    """Panel by panel: rows are copied where their elements lie side by side, squares turned where those of columns do,
-    and the rest is gathered element by element."""
+    """Some panels in each turn."""
+    pack = write_packing(e, tile)
 
     def turn(index: Any, own: list[Any]) -> None:
         source, target, together, panels, *matrix = own
         first = e.b.mul(index, together)
         left = e.b.sub(panels, first)
-        with e.loop(e.b.select(e.b.icmp_unsigned("<", left, together), left, together)) as each:
-            panel(e.b.add(first, each.index), source, target, *matrix)
-
-    def panel(index: Any, source: Any, target: Any, inner: Any, outer: Any, down: Any, right: Any) -> None:
-        b = e.b
-        first = b.mul(index, I64(tile.columns))
-        width = b.sub(outer, first)
-        start = e.at(source, b.mul(first, right), F32)
-        end = e.at(target, b.mul(first, inner), F32)
-        whole = b.icmp_signed(">=", width, I64(tile.columns))
-        rows = b.select(b.and_(whole, b.icmp_signed("==", right, I64(1))), inner, I64(0))
-        turned = b.select(b.and_(whole, b.icmp_signed("==", down, I64(1))), b.sub(inner, rows), I64(0))
-        squares = b.udiv(turned, I64(tile.lanes))
-        with b.if_then(b.icmp_unsigned(">", rows, I64(0))), e.loop(rows) as k:
-            _copy_row(e, tile, e.at(start, b.mul(k.index, down), F32), _row(e, tile, end, k.index))
-        with b.if_then(b.icmp_unsigned(">", squares, I64(0))), e.loop(squares) as k:
-            term = b.mul(k.index, I64(tile.lanes))
-            _turn_squares(e, tile, e.at(start, term, F32), right, _row(e, tile, end, term))
-        done = b.add(rows, b.mul(squares, I64(tile.lanes)))
-        with b.if_then(b.icmp_unsigned("<", done, inner)), e.loop(b.sub(inner, done)) as k:
-            term = b.add(done, k.index)
-            _gather_row(e, tile, e.at(start, b.mul(term, down), F32), right, width, _row(e, tile, end, term))
+        count = e.b.select(e.b.icmp_unsigned("<", left, together), left, together)
+        e.b.call(pack, [source, target, first, count, *matrix])
 
     parallel_for(e, turns, values, turn)
+
+
+def write_packing(e: Emitter, tile: Tile) -> Any:
+    """A function (matrix, packed, first, count, terms, columns, down, right): packs `count` panels from `first` on of a
+    matrix with strides `down` and `right`. Rows are copied where their elements lie side by side, squares turned where
+    those of columns do, and the rest is gathered element by element."""
+    with e.function("pack", [POINTER, POINTER, *[I64] * 6], ir.VoidType()) as made:
+        source, target, begin, count, inner, outer, down, right = made.args
+        b = e.b
+        with e.loop(count) as each:
+            index = b.add(begin, each.index)
+            first = b.mul(index, I64(tile.columns))
+            width = b.sub(outer, first)
+            start = e.at(source, b.mul(first, right), F32)
+            end = e.at(target, b.mul(first, inner), F32)
+            whole = b.icmp_signed(">=", width, I64(tile.columns))
+            rows = b.select(b.and_(whole, b.icmp_signed("==", right, I64(1))), inner, I64(0))
+            turned = b.select(b.and_(whole, b.icmp_signed("==", down, I64(1))), b.sub(inner, rows), I64(0))
+            squares = b.udiv(turned, I64(tile.lanes))
+            with b.if_then(b.icmp_unsigned(">", rows, I64(0))), e.loop(rows) as k:
+                _copy_row(e, tile, e.at(start, b.mul(k.index, down), F32), _row(e, tile, end, k.index))
+            with b.if_then(b.icmp_unsigned(">", squares, I64(0))), e.loop(squares) as k:
+                term = b.mul(k.index, I64(tile.lanes))
+                _turn_squares(e, tile, e.at(start, term, F32), right, _row(e, tile, end, term))
+            done = b.add(rows, b.mul(squares, I64(tile.lanes)))
+            with b.if_then(b.icmp_unsigned("<", done, inner)), e.loop(b.sub(inner, done)) as k:
+                term = b.add(done, k.index)
+                _gather_row(e, tile, e.at(start, b.mul(term, down), F32), right, width, _row(e, tile, end, term))
+        b.ret_void()
+    return made
 
 
 def _row(e: Emitter, tile: Tile, panel: Any, term: Any) -> Any:

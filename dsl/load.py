@@ -7,16 +7,20 @@ import re
 from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtn.dsl.check import check_network
 from trtn.dsl.dependencies import dependencies_of
 from trtn.dsl.diagnostics import Sink, Source
 from trtn.dsl.diagnostics.suggest import did_you_mean
-from trtn.dsl.elaborate import EXPANSION_LIMIT, Loader, Past, Unit, elaborate_network
+from trtn.dsl.elaborate import EXPANSION_LIMIT, Loader, Unit, elaborate_network
 from trtn.dsl.elaborate.targets import target_network
 from trtn.dsl.errors import SpecError
 from trtn.dsl.network import Network
 from trtn.dsl.syntax.collecting import no_collections
+
+if TYPE_CHECKING:
+    from trtn.dsl.elaborate.replay import Past
 
 __all__ = ["check_source", "check_unit", "is_manifest", "load", "load_text"]
 

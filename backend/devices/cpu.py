@@ -14,6 +14,7 @@ import numpy as np
 from trtn.backend.binaries import Binaries
 from trtn.backend.devices.packing import PackedWeights
 from trtn.backend.devices.threads import ThreadPools, thread_count
+from trtn.backend.devices.workers import workers_for
 from trtn.dsl.weights.mapped import forget
 
 __all__ = ["CPU"]
@@ -67,6 +68,16 @@ class CPU:
     def running(self, *, compiled: bool, arrays: bool) -> AbstractContextManager[None]:
         blas = 1 if compiled else self.threads
         return _POOLS.running(self.threads if compiled else None, blas=blas if arrays else None)
+
+    def spread(self, work: Callable[[int, int], None], count: int) -> None:
+        """Have `work` done for each number below `count` in as many threads as a run takes; what libraries do within
+        it takes one each. See `Workers.share`."""
+
+        def alone(number: int, slot: int) -> None:
+            with _POOLS.running(1, blas=None):
+                work(number, slot)
+
+        workers_for(self.threads).share(alone, count)
 
     def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
         def once(plain: Any) -> Any:

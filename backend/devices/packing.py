@@ -15,21 +15,35 @@ GRAIN = 64
 """What each form in a slab starts at a multiple of, in bytes."""
 
 
+class _Form:
+    """A form of an array, once it is made."""
+
+    __slots__ = ("array", "lock", "made")
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.lock = threading.Lock()
+        self.made: list[Any] = []
+
+
 class PackedWeights:
     """Packed forms of arrays that stay where they are. The arrays are held, so that no other takes their address."""
 
     def __init__(self) -> None:
-        self._forms: dict[tuple[int, str], tuple[Any, Any]] = {}
+        self._forms: dict[tuple[int, str], _Form] = {}
         self._slab: Any = None
         """What is left of the last slab. It is there as long as any form in it."""
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     def get(self, array: Any, address: int, form: str, make: Callable[[Any], Any]) -> Any:
         with self._lock:
             found = self._forms.get((address, form))
             if found is None:
-                found = self._forms[address, form] = (array, make(array))
-            return found[1]
+                found = self._forms[address, form] = _Form(array)
+        with found.lock:  # others make other forms meanwhile
+            if not found.made:
+                found.made.append(make(array))
+            return found.made[0]
 
     def room(self, nbytes: int, allocate: Callable[[int], Any]) -> Any:
         """Memory for a form, uint8[nbytes], of what `allocate` gives or from a slab of that."""

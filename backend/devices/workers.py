@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from queue import SimpleQueue
 
+import numpy as np
+
 __all__ = ["Workers", "workers_for"]
 
 Work = Callable[[int, int], None]
@@ -60,8 +62,9 @@ class Workers:
             self._started = True
 
     def _serve(self) -> None:
-        while True:
-            _work_off(*self._jobs.get())
+        with np.errstate(all="ignore"):  # as in the threads that runs begin in
+            while True:
+                _work_off(*self._jobs.get())
 
 
 def _work_off(work: Work, numbers: Iterator[int], slot: int, outcomes: Outcomes) -> None:

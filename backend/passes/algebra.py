@@ -16,7 +16,8 @@ __all__ = ["PASS", "AlgebraPass", "represents"]
 
 class AlgebraPass:
     """Merges transposes, reshapes, casts that lose nothing, clips and concats; drops what undoes or repeats
-    what is before it; x / 8 becomes x * 0.125, pow(x, 2) becomes x * x. Exact.
+    what is before it; x / 8 becomes x * 0.125, pow(x, 2) becomes x * x, the maximum over a stack that of its tensors.
+    Exact.
     """
 
     name = "algebra"
@@ -194,10 +195,24 @@ def _square(rewriter: Rewriter, layer: Layer) -> Layer | None:
     return rewriter.layer("mul", x, x, outputs=layer.outputs, origin=layer.origin)
 
 
+def _extreme_of_stack(rewriter: Rewriter, layer: Layer) -> Layer | None:
+    """The greatest, or least, of tensors that are stacked along an axis, taken along that axis."""
+    stack = _before(rewriter, layer, "concat")
+    if stack is None or layer.attrs["keepdims"] or tuple(layer.attrs["axes"] or ()) != (stack.attrs["axis"],):
+        return None
+    laid = [rewriter.maker(t, "unsqueeze") for t in stack.inputs]
+    found = [each for each in laid if each is not None and tuple(each.attrs["axes"]) == (stack.attrs["axis"],)]
+    if len(found) != len(laid) or not rewriter.untouched(*found):
+        return None
+    op = {"reduce_max": "max", "reduce_min": "min"}[layer.op.name]
+    return rewriter.layer(op, *(each.inputs[0] for each in found), outputs=layer.outputs, origin=layer.origin)
+
+
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_RESHAPES, _reshapes),
     **dict.fromkeys(("abs", "ceil", "floor", "relu", "round"), _repeats),
     **dict.fromkeys(("bitwise_not", "flip", "neg", "not"), _undoes),
+    **dict.fromkeys(("reduce_max", "reduce_min"), _extreme_of_stack),
     "cast": _casts,
     "clip": _clips,
     "concat": _concats,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from trtn.backend.devices.cpu import CPU
 from trtn.backend.plan.storage import Place
 from trtn.backend.runtime.io import check_sizes, fit_feeds, pick_profile, refuse, sizes_of
 from trtn.backend.runtime.schedule import Schedule
@@ -207,6 +208,7 @@ class Context:
             sizes,
             engine.hardware.xp,
             staging=STAGED if engine.device == "cpu" else 0,
+            spread=engine.hardware.spread if isinstance(engine.hardware, CPU) else None,
         )
         self._reserve(schedule.nbytes)
         schedule.attach(self._memory)

@@ -26,6 +26,8 @@ __all__ = ["Run", "Schedule", "Step"]
 
 Sizes = dict[str, int]
 Run = Callable[[Sizes], None]
+Spread = Callable[[Callable[[int, int], None], int], None]
+"""Has a function called for each number below one, by some thread."""
 FIRST_RUNS = 3
 """Runs after which short steps that are next to each other are put together."""
 SHORT = 5e-5
@@ -59,9 +61,11 @@ class Schedule:
         xp: Any,
         *,
         staging: int = 0,
+        spread: Spread | None = None,
     ) -> None:
         """`staging`: inputs and outputs of at most so many bytes are copied from and to arrays that stay, so that the
-        steps on them need not be bound anew in each run."""
+        steps on them need not be bound anew in each run. `spread`: threads that steps are bound in where that is worth
+        it: weights are packed then."""
         self.network = network
         self.storage = storage
         self.sizes = sizes
@@ -69,6 +73,7 @@ class Schedule:
         self._prepared = prepared
         self._weights = weights
         self._xp = xp
+        self._spread = spread or _one_by_one
         self._scratch = max((p.workspace for p in prepared if p is not None), default=0)
         self._arena = storage.layout(sizes).nbytes
         if self._scratch:
@@ -97,6 +102,7 @@ class Schedule:
         outer = {**self._weights, **self._staged_inputs, **self._staged_outputs}
         self.fixed = take_arrays(self._groups, self.storage, self.sizes, memory, outer, self._xp)
         self.steps, self._bound = [], []
+        known_steps: list[int] = []
         for n, role in enumerate(roles_of(self._groups, self.storage)):
             group = self._groups[n]
             known = all(id(t) in self.fixed for t in (*group.inputs, *group.outputs))
@@ -104,7 +110,15 @@ class Schedule:
                 continue
             step = self._step(n, role, workspace)
             self.steps.append(step)
-            self._bound.append(step.bind(dict(self.fixed)) if known and not step.late else None)
+            self._bound.append(None)
+            if known and not step.late:
+                known_steps.append(len(self.steps) - 1)
+
+        def bind(number: int, slot: int) -> None:
+            place = known_steps[number]
+            self._bound[place] = self.steps[place].bind(dict(self.fixed))
+
+        self._spread(bind, len(known_steps))
         self._runs = list(zip(self.steps, self._bound, strict=True))
         self._first_runs, self._least = FIRST_RUNS, inf
 
@@ -285,6 +299,11 @@ class _Launched:
 
     def __call__(self, sizes: Sizes) -> None:
         self.launch()
+
+
+def _one_by_one(work: Callable[[int, int], None], count: int) -> None:
+    for number in range(count):
+        work(number, 0)
 
 
 def _nothing(sizes: Sizes) -> None:

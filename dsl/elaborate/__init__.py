@@ -6,6 +6,5 @@ In: parsed files. Out: networks whose layers have types, and the relations over 
 from trtn.dsl.elaborate.context import EXPANSION_LIMIT
 from trtn.dsl.elaborate.modules import Loader, Unit
 from trtn.dsl.elaborate.networks import Elaborated, elaborate_network
-from trtn.dsl.elaborate.replay import Past
 
-__all__ = ["EXPANSION_LIMIT", "Elaborated", "Loader", "Past", "Unit", "elaborate_network"]
+__all__ = ["EXPANSION_LIMIT", "Elaborated", "Loader", "Unit", "elaborate_network"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from trtn.dsl.builder import Builder, PendingGuard
 from trtn.dsl.check import check_network
@@ -15,13 +16,15 @@ from trtn.dsl.elaborate.context import EXPANSION_LIMIT, Context, ExpansionLimit,
 from trtn.dsl.elaborate.expressions import as_tensor, evaluate
 from trtn.dsl.elaborate.modules import Unit
 from trtn.dsl.elaborate.profiles import elaborate_profile
-from trtn.dsl.elaborate.replay import Past, Replay
 from trtn.dsl.elaborate.statements import run_statement
 from trtn.dsl.elaborate.targets import elaborate_target
 from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, demand_size, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, describe
 from trtn.dsl.network import Assertion, Network, Tensor
 from trtn.dsl.syntax import ast
+
+if TYPE_CHECKING:
+    from trtn.dsl.elaborate.replay import Past
 
 __all__ = ["ASSERT_LIMIT", "Elaborated", "elaborate_network"]
 
@@ -56,11 +59,14 @@ def elaborate_network(
     """
     errors_before = sink.error_count
     doc = "\n".join(m.text for m in decl.members if isinstance(m, ast.Doc))
-    replay = Replay(unit, history.get(decl.name)) if history is not None else None
-    if replay is None:
+    replay = None
+    if history is None:
         ctx, run = Context(unit, Shared(Builder(decl.name, doc=doc), sink, limit), Scope()), run_statement
     else:
-        shared = Shared(replay.builder(decl.name, doc), sink, limit, weights=replay.now.weights)
+        from trtn.dsl.elaborate.replay import Replay  # most commands elaborate a network once
+
+        replay = Replay(unit, decl.name, doc, history.get(decl.name))
+        shared = Shared(replay.builder, sink, limit, weights=replay.now.weights)
         ctx, run = Context(unit, shared, Scope(names=replay.names)), replay.run
     builder = ctx.builder
     spans: dict[str, Span] = {}

@@ -66,7 +66,7 @@ class Past:
 class Replay:
     """An elaboration of a network that makes use of the one before. `now` is what the next one can make use of."""
 
-    def __init__(self, unit: Unit, past: Past | None) -> None:
+    def __init__(self, unit: Unit, name: str, doc: str, past: Past | None) -> None:
         change = Change.between(past.unit.source, unit.source) if past is not None else None
         if past is None or change is None or not _same_around(past.unit, unit, change):
             past = Past(unit)
@@ -74,18 +74,15 @@ class Replay:
         tensors = past.tensors if len(past.tensors) < _TENSORS_KEPT else {}
         self.now = Past(unit, tensors=dict(tensors), weights=past.weights, memo=past.memo)
         self.names = _Names()
+        self.builder = _Builder(name, doc, past, self.now)
         self._past = past
         self._change = change
-
-    def builder(self, name: str, doc: str) -> Builder:
-        self._builder = _Builder(name, doc, self._past, self.now)
-        return self._builder
 
     def run(self, ctx: Context, statement: ast.Statement) -> None:
         """As `run_statement`, for a statement of the network's body."""
         earlier = self._find(statement)
         if earlier is not None and self._holds(earlier, ctx):
-            self._builder.take(earlier)
+            self.builder.take(earlier)
             self.names.update(earlier.binds)
             ctx.shared.expanded += earlier.expanded
             effect: _Effect | None = earlier
@@ -107,11 +104,11 @@ class Replay:
             bound = self.names.peek(name)
             if not _same(value, _MISSING if bound is None else bound.value):
                 return False
-        return ctx.shared.expanded + effect.expanded <= ctx.shared.limit and self._builder.can_take(effect)
+        return ctx.shared.expanded + effect.expanded <= ctx.shared.limit and self.builder.can_take(effect)
 
     def _watch(self, ctx: Context, statement: ast.Statement) -> _Effect | None:
         """Run a statement; gives what it did, if that is all that there is to it."""
-        builder, names, shared = self._builder, self.names, ctx.shared
+        builder, names, shared = self.builder, self.names, ctx.shared
         names.reads, names.binds = {}, {}
         builder.avoided = []
         layers, requirements, sizes = len(builder.layers), len(builder.requirements), len(builder.data_dims)

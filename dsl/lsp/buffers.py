@@ -8,7 +8,8 @@ from pathlib import Path
 from pygls.uris import from_fs_path, to_fs_path
 
 from trtn.dsl.diagnostics import Sink, Source
-from trtn.dsl.elaborate import Loader, Past, Unit
+from trtn.dsl.elaborate import Loader, Unit
+from trtn.dsl.elaborate.replay import Past
 from trtn.dsl.syntax import ast, parse, read_source
 from trtn.dsl.syntax.edits import reparsed
 from trtn.dsl.weights.manifest import load_manifest

@@ -217,7 +217,7 @@ def test_wrong_usage(trtn: Trtn, spec: Path, folder: Path) -> None:
     assert trtn("lock", "net.trtn", "--target", "h100").exit_code == 1
     missing = trtn("lock", "tiny.trtn", "--device", "cpu", "--effort", "0", "--lock", "t.lock", "--check")
     assert missing.exit_code == 1
-    assert "run `trtn lock tiny.trtn --device cpu --effort 0 --lock t.lock`" in missing.stderr
+    assert "run `trtn lock tiny.trtn --lock t.lock --device cpu --effort 0`" in missing.stderr
     assert trtn("lock", "tiny.trtn", "--device", "cpu", "--lock", "t.lock").exit_code == 0
     assert read_lock(folder / "t.lock").sections.keys() == {"cpu"}
 

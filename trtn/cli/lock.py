@@ -69,7 +69,7 @@ def lock(
         networks, named = load_networks(console, spec, network=network, reading=reading)
         jobs = _jobs(networks, named, network, target, path, building)
         if check:
-            command = f"trtn lock {named}{building.written}{f' --lock {path}' if path else ''}"
+            command = f"trtn lock {named}{f' --lock {path}' if path else ''}"
             found = _check(jobs, networks, building, command)
             console.found(found)
             console.failed = bool(found)
@@ -120,7 +120,9 @@ def _check(jobs: Sequence[Job], networks: Sequence[Network], building: Building,
 
     found: dict[tuple[str, str], Diagnostic] = {}
     for net, target, file in jobs:
-        words = f"{command} --target {target.name}" if target is not None else command
+        known = target is not None and target.device == building.device  # the target says it already
+        words = f"{command}{(replace(building, device=None) if known else building).written}"
+        words += f" --target {target.name}" if target is not None else ""
         device = building.device or (target.device if target is not None else None)
         where = f" on a machine with {device}" if device not in (None, "cpu") else ""
         for d in check_lock(net, lock=file, **building.arguments(target)):

@@ -39,6 +39,8 @@ LARGE_TILES = tuple(
 )
 """Those of compute capability 9.0, for many queries."""
 LARGE_WIDTHS = (64, 128)
+SCALES = (2.0**-60, 2.0**60)
+"""Large tiles compare scores before they are scaled, and add a mask times what undoes the scale."""
 ARCHITECTURE = "sm_90"
 """The only one that has the instructions of large tiles."""
 OFFERED = 12
@@ -83,7 +85,7 @@ class AttentionFamily:
         causal, size = bool(group.layers[0].attrs["causal"]), (width + out_width) / 128
         tiles = [t for t in _fitting(group) if isinstance(t, Tile) or device.name == f"cuda:{ARCHITECTURE}"]
         times = {t: LAUNCH + _expected(t, heads, queries, keys, size, causal=causal) for t in tiles}
-        best = min(times.values())
+        best = min(times.values(), default=0.0)
         likely = [t for t in sorted(tiles, key=times.__getitem__) if times[t] <= UNLIKELY * best]
         return [_tactic(tile) for tile in likely[: max(1, OFFERED * effort // 3)]]
 
@@ -149,8 +151,8 @@ def _large(group: Group, tile: AttentionTile, inputs: Sequence[Operand], y: Oper
     keys, out_width = v.shape[2:]
     items = batch * heads * -(-queries // tile.queries)
     scale = _scale(group, width)
-    if items >= 2**31 or not 2.0**-60 < scale < 2.0**60:
-        raise TacticError("it has too many heads, or its scale is not of a usual size")
+    if items >= 2**31:
+        raise TacticError("it has too many tiles")
     shared = heads != k.shape[1]
     mask = _mask(group, inputs, 4, keys)
     spec = WarpGroupAttentionSpec(
@@ -223,7 +225,7 @@ def _fitting(group: Group) -> list[Tile | AttentionTile]:
     mask = _mask_of(group)
     masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1
     small = [tile for tile in TILES if tile.fits(width, out_width, masks)]
-    if width not in LARGE_WIDTHS or out_width not in LARGE_WIDTHS:
+    if width not in LARGE_WIDTHS or out_width not in LARGE_WIDTHS or not SCALES[0] < _scale(group, width) < SCALES[1]:
         return [*small]
     return [*small, *(tile for tile in LARGE_TILES if tile.fits(width, out_width, masks))]
 

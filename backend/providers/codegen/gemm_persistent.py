@@ -64,10 +64,12 @@ template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
         :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
 }
-// All threads of the cluster meet, and see what others wrote. It waits for all that they wrote, so it is not for the end of a kernel.
+// All threads of the cluster meet, and see what others wrote.
 DEVICE void meet_cluster() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
+// What this thread reads of other blocks it has read; they may end once all threads have come here (`cluster_wait`).
+DEVICE void leave_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 // Arrives at the barrier that block `rank` has where this one has its own.
 DEVICE void arrive_at_block(u64* barrier, u32 rank) {
   u32 there;
@@ -241,8 +243,7 @@ class PersistentSpec:
                 "  } else {",
                 *(f"    {line}" for line in self._multiply()),
                 "  }",
-                # No block may end while others write to its shared memory, or read it.
-                *([f"  {meet}"] if t.cluster > 1 else []),
+                *(["  cluster_wait();"] if t.split else []),
                 "}",
                 "",
             ]
@@ -279,8 +280,10 @@ class PersistentSpec:
             f"      copy_tile(memory + slot * STAGE, &x, (first + k) * {DEPTH}, m, full + slot);",
             "    }",
             "  }",
+            # The block must not end while those that share its weight have yet to arrive at its barriers.
+            "  for (int k = lower(index, STAGES); k > 0; k--) wait_at(empty + (index - k) % STAGES, (index - k) / STAGES & 1);",
             "}",
-            *(["meet_cluster();"] if self.tile.split else []),
+            *(["meet_cluster(); leave_cluster();"] if self.tile.split else []),
         ]
 
     def _multiply(self) -> list[str]:
@@ -383,6 +386,7 @@ class PersistentSpec:
             "      #pragma unroll",
             "      for (int j = 0; j < 16; j++) sums[0][g * 4 + j / 4][j % 4] += others[p - 1][j / 4][j % 4];",
             "  }",
+            "  leave_cluster();",
         ]
 
     def _finish(self, early: bool) -> list[str]:

@@ -24,7 +24,7 @@ def epilogue_of(problem: Problem) -> Epilogue:
 
     read = [t for other in rest for t in other.inputs if t is not None and id(t) in number]
     bias = layer.inputs[2] if len(layer.inputs) > 2 else None
-    return Epilogue(layer.output, bias and operand(bias), rest, {id(t): operand(t) for t in read})
+    return Epilogue(layer.output, None if bias is None else operand(bias), rest, {id(t): operand(t) for t in read})
 
 
 def pixel_stride(layout: ArrayLayout) -> int:

@@ -6,9 +6,10 @@ written, and left out; rows of the filter that lie beyond it are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from llvmlite import ir
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride
+from trtn.backend.providers.llvm.conv_work import share
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Room, Unfit, Written
 from trtn.backend.providers.llvm.gemm.microkernel import Spot
@@ -26,15 +28,17 @@ from trtn.dsl.ops.windows import actual_pads
 
 __all__ = ["write_depthwise"]
 
-WIDEST = 8
+NARROWEST, WIDEST = 4, 8
 """Pixels of a tile, whose sums are in registers."""
+CHUNK = 1 << 20
+"""Floating-point operations of a piece of work: some 25 us, what it takes to be worth another thread."""
 TAPS = 7
 """Elements of a row of the filter, which are in registers, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tiles of `pixels` results side by side; of what each reads, `before` and `after` pixels are not there."""
+    """A tile of `pixels` results side by side; of what it reads, `before` and `after` pixels are not there."""
 
     pixels: int
     before: int
@@ -42,7 +46,16 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class Segment:
+    """`count` tiles of a span, from result `start` on."""
+
+    span: Span
+    count: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
     """[height, width] each."""
 
     size: tuple[int, int]
@@ -51,24 +64,28 @@ class _Shape:
     strides: tuple[int, int]
     before: tuple[int, int]
 
-    def spans(self) -> dict[Span, tuple[int, int]]:
-        """What a row of results is made of: how many tiles of a span, from which result on. Raises Unfit."""
+    def segments(self) -> list[Segment]:
+        """What a row of results is made of: one tile, or a first one, those in between and a last one, which may compute
+        some results again, so that few texts serve all widths. Raises Unfit."""
         width, step = self.out[1], self.strides[1]
-        beyond = (width - 1) * step + self.kernel[1] - self.before[1] - self.size[1]
-        tiles = -(-width // WIDEST)
-        sizes = [(n + 1) * width // tiles - n * width // tiles for n in range(tiles)]
-        ends = (self.before[1], max(beyond, 0))
-        if self.before[1] > sizes[0] * step or ends[1] > sizes[-1] * step:
-            raise Unfit("padding that is wider than a tile")
-        sizes[1:-1] = sorted(sizes[1:-1])
-        found: dict[Span, tuple[int, int]] = {}
-        start = 0
-        for n, size in enumerate(sizes):
-            span = Span(size, ends[0] if n == 0 else 0, ends[1] if n == tiles - 1 else 0)
-            count, first = found.get(span, (0, start))
-            found[span] = (count + 1, first)
-            start += size
-        return found
+        before = self.before[1]
+        after = max((width - 1) * step + self.kernel[1] - before - self.size[1], 0)
+        if width <= WIDEST:
+            return [Segment(Span(width, before, after), 1, 0)]
+        fitting = []
+        for pixels in range(NARROWEST, WIDEST + 1):
+            tiles = -(-width // pixels)
+            own = width - (tiles - 1) * pixels  # of the last tile, what no other computes
+            if (width - pixels) * step >= before and own * step >= after and pixels * step >= before:
+                fitting.append((tiles * (pixels + 1), -pixels))
+        if not fitting:
+            raise Unfit("padding that more than one tile reaches")
+        pixels = -min(fitting)[1]
+        return [
+            Segment(Span(pixels, before, 0), 1, 0),
+            Segment(Span(pixels, 0, 0), -(-width // pixels) - 2, pixels),
+            Segment(Span(pixels, 0, after), 1, width - pixels),
+        ]
 
 
 def write_depthwise(problem: Problem) -> Written:
@@ -83,7 +100,7 @@ class _Writer:
     def __init__(self, problem: Problem, lanes: int) -> None:
         self.problem, self.lanes = problem, lanes
         self.shape = _shape_of(problem)
-        self.spans = self.shape.spans()
+        self.segments = self.shape.segments()
         self.epilogue = epilogue_of(problem)
         group = problem.group
         number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
@@ -98,16 +115,17 @@ class _Writer:
             self.text,
             [*self._numbers().values(), *(o.stride for o in self.epilogue.operands), parallel_region()],
             [(self.weight, f"depthwise:{self.lanes}", partial(pack_filters, self.lanes))],
-            recipe=f"depthwise {self.lanes} {list(self.spans)} {shape.kernel[1]} {shape.strides[1]} {self.x} {self.weight}"
-            f"\n{self.epilogue.recipe}",
+            recipe=f"depthwise {self.lanes} {[s.span for s in self.segments]} {shape.kernel[1]} {shape.strides[1]} "
+            f"{self.x} {self.weight}\n{self.epilogue.recipe}",
             is_final=True,
         )
 
     def _numbers(self) -> dict[str, int]:
         """What is not in the text."""
         shape, image = self.shape, self.image
-        spans = enumerate(self.spans.values())
+        segments = list(enumerate(self.segments))
         return {
+            "chunks": self._chunks(),
             "rows": image.shape[0] * shape.out[0],
             "image": image.strides[0],
             "row": image.strides[2],
@@ -121,13 +139,15 @@ class _Writer:
             "kernel": shape.kernel[0],
             "step": shape.strides[0],
             "vectors": image.shape[1] // self.lanes,
-            **{f"{name}{n}": value for n, pair in spans for name, value in zip(("count", "from"), pair, strict=True)},
+            **{f"count{n}": segment.count for n, segment in segments},
+            **{f"start{n}": segment.start for n, segment in segments},
         }
 
     def text(self) -> str:
         arrays = len(self.problem.inputs) + len(self.problem.outputs)
         e = self.e = Emitter(arrays + 1)
-        self.tiles = [self._write_tile(n, span) for n, span in enumerate(self.spans)]
+        spans = dict.fromkeys(segment.span for segment in self.segments)
+        self.tiles = {span: self._write_tile(n, span) for n, span in enumerate(spans)}
         numbers = {name: e.given(value) for name, value in self._numbers().items()}
         context = e.table(2 * len(self.epilogue.operands))
         for n, operand in enumerate(self.epilogue.operands):
@@ -135,13 +155,25 @@ class _Writer:
             e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
         pointers = {"x": e.pointers[self.x], "y": e.pointers[arrays - 1], "packed": e.pointers[arrays]}
         values = {**pointers, "context": context, **numbers}
-        parallel_for(e, numbers["rows"], list(values.values()), partial(self._row, list(values)))
+        parallel_for(e, numbers["chunks"], list(values.values()), partial(self._chunk, list(values)))
         return e.text()
 
-    def _row(self, names: Sequence[str], row: Any, given: Sequence[Any]) -> None:
-        """A row of results."""
+    def _chunks(self) -> int:
+        """How many pieces of work there are: threads take one after the other."""
+        (y,) = self.problem.outputs
+        operations = 2 * y.size * prod(self.shape.kernel)
+        return max(min(operations // CHUNK, y.shape[0] * y.shape[2]), 1)
+
+    def _chunk(self, names: Sequence[str], number: Any, given: Sequence[Any]) -> None:
         e, b = self.e, self.e.b
         v = dict(zip(names, given, strict=True))
+        first, end = share(e, v["rows"], number, v["chunks"])
+        with e.loop(b.sub(end, first)) as each:
+            self._row(v, b.add(first, each.index))
+
+    def _row(self, v: Mapping[str, Any], row: Any) -> None:
+        """A row of results."""
+        e, b = self.e, self.e.b
         image, down = b.udiv(row, v["out_height"]), b.urem(row, v["out_height"])
         top = b.sub(b.mul(down, v["step"]), v["top"])
         zero = I64(0)
@@ -151,15 +183,16 @@ class _Writer:
         at = b.add(b.mul(image, v["image"]), b.mul(b.add(top, first), v["row"]))
         skipped = b.mul(first, I64(self.shape.kernel[1] * self.lanes))
         taps = b.mul(v["kernel"], I64(self.shape.kernel[1] * self.lanes))
-        for n, (span, tile) in enumerate(zip(self.spans, self.tiles, strict=True)):
-            with e.loop(v[f"count{n}"]) as each:
-                column = b.add(v[f"from{n}"], b.mul(each.index, I64(span.pixels)))
+        for n, segment in enumerate(self.segments):
+            with b.if_then(b.icmp_signed(">", v[f"count{n}"], zero)), e.loop(v[f"count{n}"]) as each:
+                column = b.add(v[f"start{n}"], b.mul(each.index, I64(segment.span.pixels)))
                 across = b.sub(b.mul(column, I64(self.shape.strides[1])), v["left"])
                 source = e.at(v["x"], b.add(at, b.mul(across, v["column"])), F32)
                 pixel = b.add(b.mul(row, v["out_width"]), column)
                 weights = e.at(v["packed"], skipped, F32)
                 sizes = [v["row"], v["column"], b.sub(end, first), weights, taps]
-                b.call(tile, [source, *sizes, v["y"], v["out_stride"], pixel, v["context"], v["vectors"]])
+                target = [v["y"], v["out_stride"], pixel, v["context"], v["vectors"]]
+                b.call(self.tiles[segment.span], [source, *sizes, *target])
 
     def _write_tile(self, number: int, span: Span) -> Any:
         """A function (x, row, column, height, weights, taps, y, stride, pixel, context, vectors): results of a tile from
@@ -214,13 +247,13 @@ class _Writer:
 
 def pack_filters(lanes: int, weight: Any, *, room: Room) -> Any:
     """Filters [C, 1, *k] of f32 as [C / lanes, *k, lanes]."""
-    vectors, taps = weight.shape[0] // lanes, int(np.prod(weight.shape[2:]))
+    vectors, taps = weight.shape[0] // lanes, prod(weight.shape[2:])
     packed = room(weight.nbytes).view(np.float32).reshape(vectors, taps, lanes)
     packed[...] = weight.reshape(vectors, lanes, taps).transpose(0, 2, 1)
     return packed
 
 
-def _shape_of(problem: Problem) -> _Shape:
+def _shape_of(problem: Problem) -> Shape:
     """The shape of a conv group's convolution, over images channels last. Raises Unfit."""
     layer = problem.group.layers[0]
     attrs = {name: resolve_attr(value, problem.sizes) for name, value in layer.attrs.items()}
@@ -242,4 +275,4 @@ def _shape_of(problem: Problem) -> _Shape:
     beyond = [r - n - p for r, n, p in zip(reach, size, pads[:2], strict=True)]
     if min(pads) < 0 or any(not p < k > n for p, k, n in zip(pads[:2], kernel, beyond, strict=True)):
         raise Unfit("results of padding alone, or padding that takes elements away")
-    return _Shape(*((pair[0], pair[1]) for pair in (size, out, kernel, strides, pads)))
+    return Shape(*((pair[0], pair[1]) for pair in (size, out, kernel, strides, pads)))

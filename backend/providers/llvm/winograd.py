@@ -28,6 +28,8 @@ __all__ = ["write_winograd"]
 LEAST = 16
 """Tiles of a block, at least, where there are so many: all filters are read once for each block. With 12 tiles and 512
 channels that is what takes the time, and half as much again."""
+ALONE = 30e-6
+"""Seconds of work that a thread had better do alone: waking another one takes some of it."""
 CHUNK = 4
 """Panels of a chunk of the filters."""
 RUN = 256
@@ -61,8 +63,11 @@ class _Writer:
         # Rows that are no power of two apart, so that they don't share the sets of a cache.
         self.position = shape.channels + tile.columns
         room = 4 * self.positions * (self.position + self.width)
-        self.cut = Cut.of(self.tiles, room, LEAST, self.chunks, cores(), tile)
+        threads = 1 if shape.seconds(m) < ALONE else cores()
+        self.cut = Cut.of(self.tiles, room, LEAST, self.chunks, threads, tile)
         self.heights = heights(tile, self.cut.counts(self.tiles))
+        if self.heights[0] < tile.rows - 1:
+            self.heights = tuple(range(1, tile.rows + 1))  # of any other sizes: one text for all of these
         most = self.cut.counts(self.tiles)[1]
         scratch = {
             "patches": most * self.positions * self.position,

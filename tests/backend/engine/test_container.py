@@ -17,7 +17,7 @@ import pytest
 
 from trtn.backend.engine import canonical_json
 from trtn.backend.engine import container as container_module
-from trtn.backend.engine.container import Section, read_container, write_container
+from trtn.backend.engine.container import Container, Section, read_container, read_from, write_container
 from trtn.dsl.diagnostics import CODES
 from trtn.dsl.errors import EngineError
 
@@ -421,3 +421,31 @@ def test_random_damage_never_gets_through(path: Path, damage: Callable[[bytes, r
         with pytest.raises(EngineError):
             read_container(damaged)
     assert refused > 100
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_damage_that_shows_while_a_file_is_being_read_outweighs_what_was_made_of_it(
+    tmp_path: Path, raises: bool
+) -> None:
+    """Sections of this size are hashed in another thread."""
+    target = tmp_path / "large.engine"
+    data = bytes(range(256)) * (3 << 13)
+    write_container(target, HEADER, [section("weights", data)])
+
+    def read(container: Container) -> int:
+        if raises:
+            raise ValueError("made of damaged bytes")
+        return len(container.section("weights"))
+
+    if not raises:
+        assert read_from(target, read) == len(data)
+    else:
+        with pytest.raises(ValueError, match="made of"):
+            read_from(target, read)
+    raw = bytearray(target.read_bytes())
+    raw[-1] ^= 1
+    target.write_bytes(raw)
+    with pytest.raises(EngineError, match="section `weights` is damaged"):
+        read_from(target, read)
+    if not raises:
+        assert read_from(target, read, verify=False) == len(data)

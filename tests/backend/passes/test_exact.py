@@ -161,6 +161,20 @@ def test_algebra_divides_by_powers_of_two_only() -> None:
     assert ops(network) == ["mul", "div", "mul"]
 
 
+def test_algebra_takes_extremes_without_the_stack() -> None:
+    b = Net()
+    x = b.x(4)
+    y = b.of("abs", x)
+    rows = [b.of("unsqueeze", t, axes=(2,)) for t in (x, y, b.of("neg", x))]
+    stack = b.of("concat", *rows, axis=2)
+    made = b.of("reduce_max", stack, axes=(2,)), b.of("reduce_min", stack, axes=(2,))
+    network = rewritten(b.done(*made), ALGEBRA, DEAD)
+    assert sorted(ops(network)) == ["abs", "max", "min", "neg"]
+    kept = b.of("reduce_max", stack, axes=(2,), keepdims=True), b.of("reduce_max", stack, axes=(1,))
+    other = b.of("reduce_max", b.of("concat", x, y, axis=1), axes=(1,))
+    assert "max" not in ops(rewritten(b.done(*kept, other), ALGEBRA, DEAD))
+
+
 def test_algebra_flattens_concats() -> None:
     b = Net()
     x = b.x(4)

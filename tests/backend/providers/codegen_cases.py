@@ -812,9 +812,7 @@ def _large_attention(
         causal = attention("f16", 64, causal=True)
         yield case(f"attention_large_causal_{queries}_{keys}", causal, sizes=sizes(queries, keys), tactic=tile, **loose)
     hidden = attention("f16", 64, 3, 3, mask="bool", shape=("B", 1, 1, "L"))
-    yield case(
-        "attention_large_padded", hidden, sizes=sizes(70, 270, 2), data=_some_hidden, tactic="w192.k96", **loose
-    )
+    yield case("attention_large_padded", hidden, sizes=sizes(70, 270, 2), data=_some_hidden, tactic="w192.k96", **loose)
     pairs = attention("f16", 64, mask="bool", shape=("B", 2, "S", "L"), causal=True)
     yield case("attention_large_bool", pairs, sizes=sizes(80, 137), data=_some_hidden, tactic="w64.k64", **loose)
     added = attention("f16", 64, mask="f16", shape=(2, "S", "L"), scale=0.25)

@@ -220,6 +220,7 @@ static void cluster_arrive() {
 }
 static void cluster_wait() { while (everybody.generation == fibers[current]->seen) yield_fiber(); }
 static void meet_cluster() { cluster_arrive(); cluster_wait(); }
+static void leave_cluster() { cluster_arrive(); }
 template <typename T> static T* at_block(T* own, u32 rank) {
   return (T*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank]));
 }

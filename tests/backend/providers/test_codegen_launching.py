@@ -26,5 +26,14 @@ def test_arguments_are_passed_by_address() -> None:
     assert len(pack_arguments([])) == 1
 
 
+def test_structures_are_passed_by_value_between_numbers() -> None:
+    """As a tensor map is, whose 128 bytes the driver copies from where the pointer says."""
+    whole = np.frombuffer(bytes(range(128)), "V128")[0]
+    pointers = pack_arguments([np.int32(3), whole, np.int64(-7)])
+    assert ctypes.c_int32.from_address(pointers[0]).value == 3
+    assert ctypes.string_at(pointers[1], 128) == bytes(range(128))
+    assert ctypes.c_int64.from_address(pointers[2]).value == -7
+
+
 def test_architectures_that_cannot_wait_inside_are_launched_plainly() -> None:
     assert programmatic("sm_80") is None and programmatic("sm_89") is None

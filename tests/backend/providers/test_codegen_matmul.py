@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.backend.providers import emulator
 from tests.backend.providers.codegen_cases import CASES, Net, case
-from tests.backend.providers.codegen_harness import Case
+from tests.backend.providers.codegen_harness import Case, check
 from trtn.backend.devices import Device
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.problem import ArrayLayout, Problem, make_problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import PROVIDER, cluster, modules
 from trtn.backend.providers.codegen.family import Operand
-from trtn.backend.providers.codegen.gemm_choice import Product, parse_tile, tiles_for
-from trtn.backend.providers.codegen.gemm_persistent import PersistentSpec, PersistentTile
+from trtn.backend.providers.codegen.gemm_choice import PERSISTENT, SHAPES, Product, parse_tile, tiles_for
+from trtn.backend.providers.codegen.gemm_persistent import (
+    MULTIPLYING,
+    REGISTERS,
+    THREADS,
+    PersistentSpec,
+    PersistentTile,
+)
 from trtn.backend.providers.codegen.gemm_tile import PackSpec, Tile
-from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.kernel import operand_of, operands_of
 from trtn.backend.providers.codegen.matmul import FAMILY
+from trtn.backend.providers.codegen.tensor_map import MatrixMap
 from trtn.dsl.network import Tensor
 
 BY_CASE = {c.name: c for c in CASES}
 SIZES = (
     Product(128, 768, 3072, 1), Product(128, 3072, 768, 1), Product(197, 2304, 768, 1), Product(1024, 1024, 1024, 1),
     Product(49, 512, 512, 9), Product(3136, 64, 64, 9), Product(196, 256, 1024, 1), Product(49, 8, 8, 1),
+    Product(12288, 3072, 768, 1), Product(401408, 256, 64, 1), Product(1024, 768, 3072, 1),
 )  # fmt: skip
 
 
@@ -69,7 +78,7 @@ def offered(case: Case, device: Device | None = None, effort: int = 3) -> list[s
 @pytest.mark.parametrize("product", SIZES, ids=str)
 def test_tiles_fit_and_are_told_by_their_names(product: Product) -> None:
     tiles = tiles_for(product)
-    assert len(set(tiles)) == len(tiles) > 10
+    assert len(set(tiles)) == len(tiles) >= len(SHAPES)
     for tile in tiles:
         assert parse_tile(str(tile)) == tile
         assert tile.parts <= product.stages and tile.shared <= cluster.SHARED
@@ -94,15 +103,73 @@ def test_what_is_offered_can_be_planned() -> None:
         for name in names:
             (call,) = plan(wanted, name).calls
             tile = parse_tile(name)
-            assert call.shared == tile.shared and call.grid[2] == tile.parts and call.block == (tile.threads, 1, 1)
+            assert (
+                isinstance(tile, Tile)
+                and call.shared == tile.shared
+                and call.grid[2] == tile.parts
+                and call.block == (tile.threads, 1, 1)
+            )
 
 
 def test_what_others_do_better_is_left_to_them() -> None:
     assert not offered(linear(8, 256, 96)), "a few rows"
-    many = problem_of(linear(128, 256, 96))
-    many = replace(many, outputs=(replace(many.outputs[0], shape=(1 << 20, 96)),))
-    assert not FAMILY.tactics_for(many, Hopper(), 3), "a matter of throughput"
     assert offered(linear(128, 256, 96)) and not offered(linear(128, 256, 96), CPU()), "other devices"
+    window = Product(1 << 20, 96, 256, 9)
+    assert not tiles_for(window, window=True), "large convolutions"
+
+
+def test_large_products_fill_the_gpu_in_whole_turns() -> None:
+    """132 multiprocessors: 6304 rows are 33 times 192, 1024 x 3072 are 128 tiles of 128 x 192."""
+    assert parse_tile("192x96.turns.m1") in tiles_for(Product(6304, 768, 3072, 1))[:2]
+    assert str(tiles_for(Product(1024, 3072, 768, 1))[0]).startswith("128x192.together")
+    for product in SIZES:
+        few = [t for t in tiles_for(product) if isinstance(t, PersistentTile)]
+        assert bool(few) == (product.rows >= 200)
+
+
+def test_a_persistent_grid_is_no_larger_than_the_gpu() -> None:
+    for rows, tile, grid in (
+        (12288, "128x192.turns.m1", (132, 1, 1)),
+        (12288, "128x96.together.m2", (66, 1, 2)),
+        (300, "128x96.together.m2", (16, 1, 2)),
+        (1024, "128x96.together.k3", (64, 1, 3)),
+    ):
+        (call,) = plan(linear(rows, 768, 768), tile).calls
+        assert isinstance(call.spec, PersistentSpec) and call.grid == grid and call.spec.cluster == grid[2]
+        x = call.arguments[0]
+        assert isinstance(x, MatrixMap) and (x.rows, x.columns, x.distance) == (rows, 768, 768)
+
+
+@pytest.mark.parametrize(
+    ("tile", "rows", "inner", "columns"),
+    [("128x128.turns.m1", 270, 520, 72), ("128x64.together.m2", 300, 584, 40), ("128x96.together.k2", 100, 1096, 72)],
+)
+def test_blocks_finish_one_tile_after_another(tile: str, rows: int, inner: int, columns: int, tmp_path: Path) -> None:
+    """With one cluster for all tiles, which go through the ring of stages more than once."""
+    reason = emulator.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+
+    def make(n: Net) -> Tensor:
+        w = n.random("f16", inner, columns, scale=inner**-0.5)
+        y = n.linear(n.x("f16", rows, inner), w, n.random("f16", columns, seed=1))
+        return n.add(y, n.x("f16", rows, columns, name="r"))  # type: ignore[no-any-return]
+
+    wanted = case("residual", make, accumulated=120)
+    outputs = wanted.outputs()
+    arrays = [*wanted.inputs, *outputs]
+    made = wanted.plan("matmul", tile, arrays)
+    (call,) = made.calls
+    assert call.spec.tile.stages * call.spec.tile.parts < -(-inner // 64)
+    made = replace(made, calls=(replace(call, grid=(1, *call.grid[1:])),))
+    emulator.Emulator([c.spec for c in (*made.once, *made.calls)], tmp_path).run(made, arrays)
+    check(wanted, outputs)
+
+
+def test_registers_change_hands_within_what_a_block_has() -> None:
+    for few, many in REGISTERS:
+        assert few % 8 == many % 8 == 0
+        assert 128 * few + MULTIPLYING * many <= THREADS * 168 <= 65536
 
 
 def test_a_weight_is_packed_as_shared_memory_holds_it() -> None:
@@ -125,6 +192,11 @@ def test_a_weight_is_packed_as_shared_memory_holds_it() -> None:
         "64x64.c1.s0.f4",
         "64x64.c1.s99.f4",
         "64x64.c1.s4.f5",
+        "128x80.turns.m1",
+        "64x64.together.m1",
+        "128x256.turns.m1",
+        "128x64.turns.k2",
+        "128x64.together.m3",
     ],
 )
 def test_names_of_no_tile_are_refused(name: str) -> None:
@@ -196,14 +268,22 @@ def test_empty_results_take_no_launch() -> None:
 
 
 @pytest.mark.parametrize(
-    "tile", [Tile(64, 64, 4, 3), Tile(64, 192, 1, 4), Tile(128, 128, 2, 4), Tile(64, 96, 2, 6, 8)], ids=str
+    "tile",
+    [
+        Tile(64, 64, 4, 3),
+        Tile(64, 192, 1, 4),
+        Tile(128, 128, 2, 4),
+        Tile(64, 96, 2, 6, 8),
+        *PERSISTENT[:2],
+        *PERSISTENT[-9:],
+    ],
+    ids=str,
 )
 def test_products_stay_in_registers_and_under_way(tile: Tile) -> None:
     reason = modules.unavailable()
     if reason is not None:
         pytest.skip(reason)
-    (call,) = plan(linear(128, 768, 768), str(tile)).calls
-    assert isinstance(call.spec, GemmSpec)
+    (call,) = plan(BY_CASE["matmul_residual"], str(tile)).calls
     _, log = modules.compile_cubin(call.spec.source(), "sm_90a", ("--ptxas-options=-v",))
     assert " 0 bytes spill stores" in log and "serialized" not in log, log
 

@@ -6,6 +6,7 @@ Tolerance: sums of up to 49 products, all in f32: 3e-6 of the largest result.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def check(make: Callable[[Net], Tensor]) -> None:
 
 SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, int], dict[str, Any]]] = {
     "one tile": ((1, 8, 5, 7), (3, 3), {"pads": 1}),
-    "tiles of two widths": ((2, 16, 9, 27), (3, 3), {"pads": 1}),
+    "overlapping tiles": ((2, 16, 9, 27), (3, 3), {"pads": 1}),
     "many tiles": ((1, 8, 4, 66), (3, 3), {"pads": 1}),
     "no padding": ((1, 24, 6, 40), (3, 3), {}),
     "stride 2": ((1, 8, 11, 35), (3, 3), {"pads": 1, "strides": 2}),
@@ -96,6 +97,29 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, int], dict[str, Any]]] = {
 def test_shapes(name: str) -> None:
     x, kernel, attrs = SHAPES[name]
     check(conv(x, kernel, lambda n, y: n.relu(y), **attrs))
+
+
+def test_segments() -> None:
+    """Every result is in a tile, and a tile reads what is there of its windows and nothing else, whatever the width."""
+    from trtn.backend.providers.llvm.depthwise import Shape
+
+    for width, kernel, step, before in product(range(1, 41), (1, 3, 4, 5), (1, 2, 3), (0, 1, 2)):
+        for after in range(min(kernel, 3)):
+            size = (width - 1) * step + kernel - before - after
+            if size < 1 or before >= kernel:
+                continue
+            shape = Shape((1, size), (1, width), (1, kernel), (1, step), (0, before))
+            found = set()
+            for segment in shape.segments():
+                span = segment.span
+                reads = range(span.before, (span.pixels - 1) * step + kernel - span.after)
+                for n in range(segment.count):
+                    start = segment.start + n * span.pixels
+                    found |= set(range(start, start + span.pixels))
+                    left = start * step - before
+                    for column in range((span.pixels - 1) * step + kernel):
+                        assert (column in reads) == (0 <= left + column < size)
+            assert found == set(range(width))
 
 
 EPILOGUES: dict[str, Epilogue] = {

@@ -15,6 +15,7 @@ from trtn.backend.providers.llvm import functions as f
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Unfit, Written
 from trtn.backend.providers.llvm.gemm.blocks import heights, write_block
+from trtn.backend.providers.llvm.gemm.microkernel import Spot
 from trtn.backend.providers.llvm.gemm.packing import write_packing
 from trtn.backend.providers.llvm.gemm.schedule import RUN
 from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
@@ -135,7 +136,8 @@ class _Attention:
     def text(self, numbers: Sequence[int]) -> str:
         tile = self.tile
         e = Emitter(self.out + 1)
-        block = write_block(e, tile, self.heights, None, ragged=self.ragged)
+        plain = write_block(e, tile, self.heights, None, ragged=False)
+        weighted = write_block(e, tile, self.heights, _Shares(), ragged=self.ragged)
         pack, softmax = write_packing(e, tile), self._write_softmax(e)
         turns, *values = [e.given(n) for n in numbers]
         pointers = [e.pointers[n] for n in (*self.inputs[:3], self.out, self.inputs[-1])]
@@ -165,34 +167,40 @@ class _Attention:
             k_start, v_start = (address(x, n, shared, I64(0)) for x, n in ((k, 1), (v, 2)))
             b.call(pack, [k_start, packed_keys, I64(0), panels, width, keys, I64(1), strides[5]])
             b.call(pack, [v_start, packed_values, I64(0), out_panels, keys, out_width, strides[8], I64(1)])
-            starts = e.table(rows, b)
+            starts, shares = e.table(rows, b), _room(e, rows)
             query, result = address(q, 0, head, first), address(out, 3, head, first)
 
-            def multiply(source: Any, step: Any, panels: Any, terms: Any, target: Any, stride: Any, count: Any) -> None:
+            def multiply(
+                block: Any, source: Any, step: Any, panels: Any, terms: Any, target: Any, stride: Any, count: Any
+            ) -> None:
                 with e.loop(rows) as each:
                     e.store(e.at(source, b.mul(each.index, step), F32), starts, each.index, POINTER)
                 run = b.select(b.icmp_unsigned("<", terms, I64(RUN)), terms, I64(RUN))
                 apart = b.mul(terms, I64(tile.columns))
-                nothing = [target, I64(0), I64(0)]
-                b.call(block, [starts, rows, panels, apart, terms, run, target, stride, *nothing, count])
+                context = [shares, I64(0), I64(0)]
+                b.call(block, [starts, rows, panels, apart, terms, run, target, stride, *context, count])
 
-            multiply(query, strides[2], packed_keys, width, scores, span, span)
+            multiply(plain, query, strides[2], packed_keys, width, scores, span, span)
             seen = address(mask, 4, head, first, BYTE if self.mask == "bool" else F32)
-            b.call(softmax, [scores, rows, span, keys, scale, seen, strides[14], b.add(first, b.sub(keys, queries))])
-            multiply(scores, span, packed_values, keys, result, strides[11], out_width)
+            b.call(
+                softmax,
+                [scores, rows, span, keys, scale, seen, strides[14], b.add(first, b.sub(keys, queries)), shares],
+            )
+            multiply(weighted, scores, span, packed_values, keys, result, strides[11], out_width)
 
         parallel_for(e, turns, [*pointers, *values], turn)
         return e.text()
 
     def _write_softmax(self, e: Emitter) -> Any:
-        """A function (scores, rows, span, keys, scale, mask, mask_stride, last): softmax of rows of `span` scores, of which
-        `keys` count; with causality the first row's last key is `last`. Rows without any become zeros."""
-        kinds = [POINTER, I64, I64, I64, I64, POINTER, I64, I64]
+        """A function (scores, rows, span, keys, scale, mask, mask_stride, last, shares): rows of `span` scores, of which
+        `keys` count, become their powers of e, the greatest one 1; `shares` what makes shares of them. With causality the
+        first row's last key is `last`. Rows without any become zeros."""
+        kinds = [POINTER, I64, I64, I64, I64, POINTER, I64, I64, POINTER]
         lanes = self.tile.lanes
         vector = ir.VectorType(F32, lanes)
         numbers = ir.Constant(ir.VectorType(I32, lanes), [I32(n) for n in range(lanes)])
         with e.function("softmax", kinds, ir.VoidType()) as made:
-            scores, rows, span, keys, scale_bits, mask, mask_stride, last = made.args
+            scores, rows, span, keys, scale_bits, mask, mask_stride, last, shares = made.args
             b = e.b
             scale = e.splat(b.bitcast(b.trunc(scale_bits, I32), F32), lanes)
             never = e.number(float("-inf"), vector)
@@ -212,7 +220,8 @@ class _Attention:
                         value = self._masked(e, value, mask, b.add(b.mul(row.index, mask_stride), at), there)
                     value = b.select(there, value, never)
                     e.store_vector(value, start, at, F32)
-                    each.carried = [f.maximum(e, each.carried[0], value)]
+                    best = each.carried[0]
+                    each.carried = [b.select(b.fcmp_ordered(">", best, value), best, value)]
                 greatest = e.call(f"llvm.vector.reduce.fmax.v{lanes}f32", F32, each.carried[0])
                 greatest = b.select(b.fcmp_ordered("==", greatest, F32(float("-inf"))), F32(0.0), greatest)
                 shift = e.splat(greatest, lanes)
@@ -225,10 +234,7 @@ class _Attention:
                     each.carried = [b.fadd(each.carried[0], power)]
                 total = e.call(f"llvm.vector.reduce.fadd.v{lanes}f32", F32, F32(0.0), each.carried[0])
                 empty = b.fcmp_ordered("==", total, F32(0.0))
-                share = e.splat(b.fdiv(F32(1.0), b.select(empty, F32(1.0), total)), lanes)
-                with e.loop(turns) as each:
-                    at = b.mul(each.index, I64(lanes))
-                    e.store_vector(b.fmul(e.load_vector(start, at, F32, lanes), share), start, at, F32)
+                e.store(b.fdiv(F32(1.0), b.select(empty, F32(1.0), total)), shares, row.index, F32)
             b.ret_void()
         return made
 
@@ -259,6 +265,15 @@ class _Attention:
         found.add_incoming(plain, first)
         found.add_incoming(part, second)
         return found
+
+
+class _Shares:
+    """Divides the weighted sums of each row by its total; the context is an array of what to multiply by."""
+
+    is_light = True
+
+    def write(self, e: Emitter, sums: Any, spot: Spot) -> Any:
+        return e.b.fmul(sums, e.splat(e.load(spot.context, spot.row, F32), spot.lanes))
 
 
 def _room(e: Emitter, elements: Any) -> Any:

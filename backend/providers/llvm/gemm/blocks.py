@@ -39,7 +39,7 @@ def write_block(e: Emitter, tile: Tile, heights: Sequence[int], finish: Finish |
         for masked in ([False, True] if ragged else [False])
     }
     kinds = [POINTER, I64, POINTER, I64, I64, I64, POINTER, I64, POINTER, I64, I64, I64]
-    with e.function("block", kinds, ir.VoidType()) as made:
+    with e.function(e.module.get_unique_name("block"), kinds, ir.VoidType()) as made:
         starts, rows, panels, panel_stride, terms, run, out, stride, context, row, column, columns = made.args
         b = e.b
         tiles = b.udiv(b.add(rows, I64(tile.rows - 1)), I64(tile.rows))

@@ -56,7 +56,7 @@ def write_microkernel(e: Emitter, tile: Tile, rows: int, finish: Finish | None, 
     for each UNROLLED terms.
     """
     kinds = [POINTER, I64, POINTER, I64, POINTER, I64, POINTER, I64, I32, POINTER, I64, I64, I64]
-    with e.function(f"multiply{rows}{'m' if masked else ''}", kinds, ir.VoidType()) as made:
+    with e.function(e.module.get_unique_name(f"multiply{rows}"), kinds, ir.VoidType()) as made:
         starts, skip, panel, terms, ahead, pace, out, stride, flags, context, row, column, width = made.args
         b, vector = e.b, ir.VectorType(F32, tile.lanes)
         masks = [_mask(e, width, n * tile.lanes, tile.lanes) if masked else None for n in range(tile.vectors)]

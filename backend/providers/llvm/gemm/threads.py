@@ -40,7 +40,9 @@ def parallel_for(e: Emitter, count: Any, values: Sequence[Any], body: Callable[[
         index = b.atomic_rmw("add", b.bitcast(shared, I64.as_pointer()), I64(1), "monotonic")
         b.cbranch(b.icmp_unsigned("<", index, end), inside, after)
         b.position_at_end(inside)
+        stack = e.call("llvm.stacksave.p0", POINTER)  # what a turn takes of it is free again for the next one
         body(index, own)
+        e.call("llvm.stackrestore.p0", ir.VoidType(), stack)
         e.b.branch(head)
         b.position_at_end(after)
         b.ret_void()

@@ -33,7 +33,7 @@ def prepare(model: str, folder: str) -> None:
     import numpy as np
 
     import trtn
-    from bench.corpus import likely_sizes
+    from trtn.backend.plan.points import likely_sizes
     from trtn.cli.made_up import make_up
     from trtn.dsl.dims import evaluate
 

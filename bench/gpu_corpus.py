@@ -87,7 +87,7 @@ def measure(name: str, path: str, effort: int) -> Generator[str, None, Any]:
 
 
 def _feeds(network: Any) -> dict[str, Any]:
-    from bench.corpus import likely_sizes
+    from trtn.backend.plan.points import likely_sizes
     from trtn.cli.made_up import make_up
     from trtn.dsl.dims import evaluate
 

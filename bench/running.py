@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.building import SPECS
-from bench.corpus import Model, likely_sizes, models
+from bench.corpus import Model, models
 from bench.harness import Failure, Sample, isolated, time_calls
 from bench.results import Benchmark, Column, Options, Table
 
@@ -74,6 +74,7 @@ def measure_onnxruntime(model: str, arrays: str, inputs: list[str], threads: int
 
 
 def _feeds(network: Network) -> tuple[dict[str, Any], dict[str, int]]:
+    from trtn.backend.plan.points import likely_sizes
     from trtn.cli.made_up import make_up
     from trtn.dsl.dims import evaluate
 

@@ -77,7 +77,8 @@ class CPU:
             with _POOLS.running(1, blas=None):
                 work(number, slot)
 
-        workers_for(self.threads).share(alone, count)
+        with _POOLS.running(None, blas=1):
+            workers_for(self.threads).share(alone, count)
 
     def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
         def once(plain: Any) -> Any:

@@ -9,7 +9,7 @@ from tests.backend.providers.codegen_cases import Net, case
 from tests.backend.providers.codegen_harness import check
 from tests.gpu.test_codegen import Mirror, launch_of
 from trtn.backend.providers.codegen.gemm_choice import PERSISTENT
-from trtn.backend.providers.codegen.gemm_persistent import PersistentTile
+from trtn.backend.providers.codegen.gemm_tile import PersistentTile
 from trtn.dsl.network import Tensor
 
 

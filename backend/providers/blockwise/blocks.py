@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCK", "Block", "Unfit", "cut", "matrix", "pixels", "row_stride", "spans"]
+__all__ = ["BLOCK", "Block", "Unfit", "cut", "matrix", "pixels", "row_stride", "spans", "threads_for"]
 
 BLOCK = 1 << 16
 """Elements of a block of results: with what it is made of, it stays in a core's second cache."""
@@ -17,6 +17,10 @@ FEWEST_ROWS = 128
 """Rows of a matrix product below which packing the other operand takes a notable part of it."""
 GRAIN = 16
 """What the sizes of blocks are multiples of: a register tile of a matrix product."""
+
+
+SHARE = 1 << 19
+"""Multiplications, with additions, that waking a thread takes the time of, at least."""
 
 
 class Unfit(Exception):
@@ -29,6 +33,11 @@ class Block:
 
     rows: slice
     columns: slice
+
+
+def threads_for(work: int, threads: int) -> int:
+    """Of some threads those that are worth waking for a number of multiplications."""
+    return max(1, min(threads, work // SHARE))
 
 
 def spans(total: int, pieces: int, grain: int = 1) -> list[slice]:

@@ -15,7 +15,7 @@ from trtn.backend.devices.workers import Workers
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch
-from trtn.backend.providers.blockwise.blocks import Block, Unfit, cut, matrix, pixels, row_stride, spans
+from trtn.backend.providers.blockwise.blocks import Block, Unfit, cut, matrix, pixels, row_stride, spans, threads_for
 from trtn.backend.providers.blockwise.chain import Call, Chain
 from trtn.backend.providers.blockwise.products import multiplied
 from trtn.dsl.ops.windows import actual_pads
@@ -135,22 +135,23 @@ class ConvolutionKernel:
         self._by_lines = self._gathers and (not is_last or self._channels < SHORT)
         lines, width = self._batch * window.rows.out, window.columns.out
         outputs = problem.outputs[0].shape[1]
-        blocks = cut(lines * width, outputs, workers.count)
+        threads = threads_for(lines * width * outputs * self._depth, workers.count)
+        blocks = cut(lines * width, outputs, threads)
         self._by_channels = len(blocks) > 1 and blocks[0].rows == slice(0, lines * width)
         if self._gathers:
             if self._by_channels:
-                self._bands = spans(lines, workers.count)
+                self._bands = spans(lines, threads)
             else:
                 most = max(1, NEAR // (4 * self._depth * width))
                 pieces = -(-lines // most)
-                self._bands = spans(lines, min(lines, pieces + -pieces % workers.count))
+                self._bands = spans(lines, min(lines, pieces + -pieces % threads))
                 blocks = [Block(slice(b.start * width, b.stop * width), slice(0, outputs)) for b in self._bands]
         self._blocks = blocks
         self._room = 0
         if self._gathers:
             longest = lines if self._by_channels else max(b.stop - b.start for b in self._bands)
             self._room = longest * width * self._depth
-        self.workspace = 4 * self._room * (1 if self._by_channels else min(workers.count, len(blocks)))
+        self.workspace = 4 * self._room * (1 if self._by_channels else min(threads, len(blocks)))
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))

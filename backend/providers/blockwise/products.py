@@ -12,7 +12,7 @@ import numpy as np
 from trtn.backend.devices.workers import Workers
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch
-from trtn.backend.providers.blockwise.blocks import Block, Unfit, cut, matrix
+from trtn.backend.providers.blockwise.blocks import Block, Unfit, cut, matrix, threads_for
 from trtn.backend.providers.blockwise.chain import Call, Chain, Finish
 
 __all__ = ["ProductKernel", "multiplied"]
@@ -41,7 +41,8 @@ class ProductKernel:
         self._chain = Chain(problem, bias, image=False)
         self._keys = id(x), id(weight)
         *lead, columns = layouts[2].shape
-        self._blocks = cut(prod(lead), columns, workers.count)
+        rows = prod(lead)
+        self._blocks = cut(rows, columns, threads_for(rows * layouts[1].size, workers.count))
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))

@@ -12,10 +12,14 @@ from trtn.backend.devices.workers import Workers
 from trtn.backend.evaluate import bind_layers
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.backend.providers.base import Launch
-from trtn.backend.providers.blockwise.blocks import BLOCK, Unfit, spans
+from trtn.backend.providers.blockwise.blocks import BLOCK, Unfit, spans, threads_for
+from trtn.dsl.dims import evaluate
 from trtn.dsl.network import Layer
 
 __all__ = ["SlicesKernel"]
+
+ELEMENTARY = 8
+"""What a function of an element takes on average."""
 
 
 class SlicesKernel:
@@ -31,8 +35,11 @@ class SlicesKernel:
         if any(o.shape != shape for o in problem.outputs):
             raise Unfit("results of several shapes")
         axes = range(min(_free_axes(layer, len(shape)) for layer in group.layers))
+        work = prod(shape) * max(_products(layer, problem) for layer in group.layers)
+        wanted = max(threads_for(work, workers.count), -(-prod(shape) // BLOCK))
+        if wanted == 1:
+            raise Unfit("too little to be cut")
         # the first axis that is long enough for blocks: the arrays lie along it in the largest pieces
-        wanted = max(workers.count, -(-prod(shape) // BLOCK))
         axis = next((a for a in axes if shape[a] >= wanted), None)
         axis = max(axes, key=lambda a: shape[a], default=None) if axis is None else axis
         if axis is None or shape[axis] < 2:
@@ -74,6 +81,15 @@ def _is_cut(layout: ArrayLayout, axis: int, size: int) -> bool:
     if found not in (1, size):
         raise Unfit("an input that does not broadcast")
     return found == size
+
+
+def _products(layer: Layer, problem: Problem) -> int:
+    """What an element of a layer's result takes, in multiplications."""
+    if layer.op.name != "attention":
+        return ELEMENTARY
+    keys = layer.inputs[1]
+    assert keys is not None
+    return 2 * evaluate(keys.shape[-2], problem.sizes) + ELEMENTARY
 
 
 def _free_axes(layer: Layer, rank: int) -> int:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from trtn.backend.providers.base import TacticError
 from trtn.backend.providers.codegen import cluster
-from trtn.backend.providers.codegen.gemm_persistent import PersistentTile
-from trtn.backend.providers.codegen.gemm_tile import DEPTH, Tile
+from trtn.backend.providers.codegen.gemm_tile import DEPTH, PersistentTile, Tile
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 
 __all__ = ["PERSISTENT", "SHAPES", "Product", "parse_tile", "tiles_for"]
@@ -21,7 +20,7 @@ SHAPES = (
 """Rows and columns of a tile that the blocks of a cluster share."""
 PARTS = (1, 2, 3, 4, 6, 8)
 PERSISTENT = (
-    *(PersistentTile(128, columns, True, blocks) for blocks in (1, 2) for columns in range(64, 193, 32)),
+    *(PersistentTile(128, columns, True, blocks) for blocks in (2, 1) for columns in range(64, 193, 32)),
     *(PersistentTile(*shape, False, 1) for shape in ((128, 128), (128, 192), (192, 96), (192, 128))),
     *(PersistentTile(128, columns, True, parts, True) for parts in (2, 3) for columns in (96, 128)),
 )
@@ -125,7 +124,9 @@ def _persistent_time(product: Product, tile: PersistentTile) -> float:
     units = -(-product.rows // (tile.rows * tile.sharers)) * -(-product.columns // tile.columns)
     turns = -(-units // (MULTIPROCESSORS // tile.cluster))
     area = tile.rows * tile.columns
-    stage = max(area / 48500, (tile.rows + tile.columns / tile.sharers) / 700) * (1 + 0.022 * (tile.sharers - 1))
+    stage = max(area / 48500, (tile.rows + tile.columns / tile.sharers) / 700) * (
+        1.022 if turns > 1 and tile.sharers > 1 else 1
+    )
     products, finished = 0.44 + -(-product.stages // tile.parts) * stage, area / 10300
     met = 0.4 + area / 31000 if tile.split else 0.0
     if tile.together:

@@ -11,23 +11,18 @@ they are, in registers, and residuals and results move in 16 bytes a thread.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from trtn.backend.providers.base import TacticError
 from trtn.backend.providers.codegen import cluster, expressions, gemm_wgmma
-from trtn.backend.providers.codegen.gemm_tile import DEPTH
+from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, WIDTH, PersistentTile
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
 from trtn.dsl.dtypes import BY_NAME
 
-__all__ = ["OCTETS", "PersistentSpec", "PersistentTile"]
+__all__ = ["MULTIPLYING", "REGISTERS", "THREADS", "PersistentSpec"]
 
 LANES = 8
 """Neighbouring columns of a row that a thread finishes at a time."""
-OCTETS = 4
-"""Eights of columns that are permuted together."""
-WIDTH = 8 * OCTETS
 MULTIPLYING = 256
 """Threads that multiply, in two groups."""
 THREADS = MULTIPLYING + 128
@@ -37,8 +32,6 @@ MANY_SUMS = 176
 """Registers for sums from which on the second of these is needed."""
 HELD = 176
 """Registers for the sums and for operands of the epilogue that are read before the products."""
-MOST_STAGES = 8
-_NAME = re.compile(r"(\d+)x(\d+)\.(together|turns)\.([mk])(\d)")
 
 LIBRARY = r"""
 struct __align__(64) TensorMap { u64 at[16]; };
@@ -77,79 +70,6 @@ DEVICE void arrive_at_block(u64* barrier, u32 rank) {
   asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" :: "r"(there) : "memory");
 }
 """
-
-
-@dataclass(frozen=True, slots=True)
-class PersistentTile:
-    """How a kernel divides the work. The text form names a tactic."""
-
-    rows: int
-    columns: int
-    together: bool
-    """Whether the two groups share each tile, or take tiles in turns."""
-    cluster: int
-    """Blocks that share the fetched weight, or, where the tile is split, the sum over K."""
-    split: bool = False
-
-    def __str__(self) -> str:
-        schedule, shared = "together" if self.together else "turns", "k" if self.split else "m"
-        return f"{self.rows}x{self.columns}.{schedule}.{shared}{self.cluster}"
-
-    @classmethod
-    def parse(cls, name: str) -> PersistentTile | None:
-        """The tile that a tactic names, None for another kind of name. Raises TacticError for a tile that can't be."""
-        found = _NAME.fullmatch(name)
-        if found is None:
-            return None
-        rows, columns, schedule, shared, blocks = found.groups()
-        tile = cls(int(rows), int(columns), schedule == "together", int(blocks), shared == "k")
-        whole = (
-            tile.columns % WIDTH == 0 and 0 < tile.columns <= 256 and tile.rows % (128 if tile.together else 64) == 0
-        )
-        clusters = (2, 3) if tile.split and tile.together else () if tile.split else (1, 2)
-        if not whole or tile.blocks not in (1, 2, 3) or tile.cluster not in clusters or tile.sums > 192:
-            raise TacticError(f"`{name}` is not among the tiles that there are")
-        return tile
-
-    @property
-    def parts(self) -> int:
-        """Blocks that share the sum over K."""
-        return self.cluster if self.split else 1
-
-    @property
-    def sharers(self) -> int:
-        """Blocks that share the fetched weight."""
-        return 1 if self.split else self.cluster
-
-    @property
-    def own_rows(self) -> int:
-        """Rows of a group."""
-        return self.rows // 2 if self.together else self.rows
-
-    @property
-    def blocks(self) -> int:
-        """Products of 64 rows that a group has."""
-        return self.own_rows // 64
-
-    @property
-    def sums(self) -> int:
-        """Registers of a thread that hold sums."""
-        return self.own_rows * self.columns // 128
-
-    @property
-    def stage(self) -> int:
-        """Bytes of a stage."""
-        return 2 * DEPTH * (self.rows + self.columns)
-
-    @property
-    def stages(self) -> int:
-        """Stages in shared memory."""
-        return min((cluster.SHARED - 16) // (self.stage + 16), MOST_STAGES)
-
-    @property
-    def shared(self) -> int:
-        """Bytes of shared memory: also the two barriers of each stage, and those of the groups' order."""
-        return self.stages * (self.stage + 16) + 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.gemm_choice import PARTS, PERSISTENT, SHAPES, Product, parse_tile, tiles_for
-from trtn.backend.providers.codegen.gemm_persistent import OCTETS, THREADS, PersistentSpec, PersistentTile
-from trtn.backend.providers.codegen.gemm_tile import DEPTH, PackSpec, Taps, Tile
+from trtn.backend.providers.codegen.gemm_persistent import THREADS, PersistentSpec
+from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, PackSpec, PersistentTile, Taps, Tile
 from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.backend.providers.codegen.tensor_map import MatrixMap

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Packing", "Room", "Unfit", "Written"]
+__all__ = ["Pack", "Packing", "Room", "Unfit", "Written"]
 
 Room = Callable[[int], Any]
 """Memory of so many bytes, uint8 from a multiple of 64 on: `Device.room`."""
-Packing = tuple[int, str, Callable[[Any, Room], Any]]
-"""An input that the kernel takes in another form: its number, the form's name, what makes it of the plain one."""
+
+
+class Pack(Protocol):
+    """Makes another form of a constant array, in memory of `room`."""
+
+    def __call__(self, plain: Any, /, room: Room) -> Any: ...
+
+
+Packing = tuple[int, str, Pack]
+"""An input that the kernel takes in another form: its number, the form's name, what makes it."""
 
 
 class Unfit(Exception):

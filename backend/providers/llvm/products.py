@@ -6,7 +6,7 @@ another: [tiles, pairs, 16, 2]. Four tiles make a block, to which the columns ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from trtn.backend.machine_code import has_feature
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I16, I32, I64, POINTER, Emitter
-from trtn.backend.providers.llvm.family import Room
+from trtn.backend.providers.llvm.family import Pack, Room
 
 __all__ = ["BLOCK", "blocks_of", "pack_columns", "pack_numbers", "pairs_of", "write_product", "write_quantize"]
 
@@ -47,7 +47,7 @@ def pack_columns(levels: Any, room: Room) -> Any:
     return _placed(tiles.transpose(0, 3, 1, 4, 2), room)
 
 
-def pack_numbers(columns: int, dtype: Any, less: int = 0) -> Callable[[Any, Room], Any]:
+def pack_numbers(columns: int, dtype: Any, less: int = 0) -> Pack:
     """Makes scales or zero points, [D] or [D, N], one for each column of each block; `less` is taken from them."""
 
     def make(values: Any, room: Room) -> Any:

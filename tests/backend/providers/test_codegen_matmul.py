@@ -25,9 +25,8 @@ from trtn.backend.providers.codegen.gemm_persistent import (
     REGISTERS,
     THREADS,
     PersistentSpec,
-    PersistentTile,
 )
-from trtn.backend.providers.codegen.gemm_tile import PackSpec, Tile
+from trtn.backend.providers.codegen.gemm_tile import PackSpec, PersistentTile, Tile
 from trtn.backend.providers.codegen.kernel import operand_of, operands_of
 from trtn.backend.providers.codegen.matmul import FAMILY
 from trtn.backend.providers.codegen.tensor_map import MatrixMap

@@ -102,7 +102,7 @@ def _sizes(layouts: Sequence[ArrayLayout], result: ArrayLayout) -> _Sizes:
     if any(not each.size or each.strides[-1] != 1 or min(each.strides) < 0 for each in (q, k, v, result)):
         raise Unfit("no elements, or elements that do not lie side by side")
     batch = q.shape[0] if len(q.shape) == 4 else 1
-    mask = (0, 0, 0)
+    mask: tuple[int, ...] = (0, 0, 0)
     for each in masks:
         if each.dtype.name not in ("bool", "f32") or each.shape[-1:] != k.shape[-2:-1] or each.strides[-1:] != (1,):
             raise Unfit("a mask of other numbers, or of fewer keys")

@@ -10,9 +10,8 @@ The peer is the same module in that precision through `torch.compile(mode="max-a
 channels_last; for transformers also a plain module of the same sizes with `scaled_dot_product_attention` and no mask,
 and the faster of the two counts.
 
-Cases have processes of their own. Several of them compile side by side: compiling takes a minute a case, most of it on the
-CPU. Whatever is timed while they do, by either side's tuner, is timed under a lock, one at a time. The figures are taken
-with all other processes stopped: both sides of a case one after the other, warm, in one process, on the same inputs.
+Cases have processes of their own, one after the other: most of torch's compiling is the timing of candidates, which wants
+the GPU for itself. Both sides of a case are timed one after the other, warm, in one process, on the same inputs.
 
 Two times are taken of each: `back` is the time of one run when many are enqueued and then waited for once, `single` the
 median of runs that are waited for one by one. Errors are relative L2 to the module in f32 without TF32.
@@ -26,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +44,6 @@ SECONDS = 0.5
 WARM_SECONDS = 0.3
 """Clocks and caches settle first: large networks run up to 10 % faster in the first launches after idling."""
 MAX_RUNS = 2000
-BESIDE = 3
-"""Cases that compile at a time: much of it has one thread for each."""
 THREADS = 4
 """Of torch's operations on the CPU."""
 PEERS = {"both": ("module", "plain"), "plain": ("plain",), "module": ("module",), "none": ()}
@@ -56,24 +52,22 @@ PEERS = {"both": ("module", "plain"), "plain": ("plain",), "module": ("module",)
 Run = Callable[[], object]
 
 
-def measure(name: str, exports: str, peers: Sequence[str], effort: int, lock: str) -> Generator[str, None, Any]:
+def measure(name: str, exports: str, peers: Sequence[str], effort: int) -> Generator[str, None, Any]:
     """Both sides of one case, a job; times in seconds."""
     import torch
 
     torch.set_grad_enabled(False)
     torch.backends.cudnn.benchmark = True
-    alone, case = GpuLock(lock), CASES[name]
+    case = CASES[name]
     dtype = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}[case.precision]
     module, inputs = make_module(case)
     row: dict[str, Any] = {"name": name}
-    with alone:
-        allow_tf32(False)
-        reference = module.cuda()(*(x.cuda() for x in inputs)).double()
-        allow_tf32(True)
-        narrow = module.to(dtype)
-        arrays = [x.cuda().to(dtype) if x.is_floating_point() else x.cuda() for x in inputs]
-        row["torch_error"] = distance(narrow(*arrays), reference)
-    time_alone(alone)
+    allow_tf32(False)
+    reference = module.cuda()(*(x.cuda() for x in inputs)).double()
+    allow_tf32(True)
+    narrow = module.to(dtype)
+    arrays = [x.cuda().to(dtype) if x.is_floating_point() else x.cuda() for x in inputs]
+    row["torch_error"] = distance(narrow(*arrays), reference)
     yield "torch has run it"
     fast: dict[str, Run] = {}
     for peer in peers:
@@ -85,9 +79,8 @@ def measure(name: str, exports: str, peers: Sequence[str], effort: int, lock: st
         yield f"torch.compile of the {peer} took {seconds:.1f} s"
     path = exported(case, Path(exports))
     yield "exported"
-    with alone:
-        run, stream, result, facts = ours(path, inputs, case, effort)
-        row |= facts | {"error": distance(result(), reference)}
+    run, stream, result, facts = ours(path, inputs, case, effort)
+    row |= facts | {"error": distance(result(), reference)}
     yield f"trtn's build took {row['build']:.1f} s"
     yield READY
     row["back"], row["single"] = times(run, stream)
@@ -103,25 +96,6 @@ def allow_tf32(allowed: bool) -> None:
     import torch
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-
-
-def time_alone(lock: GpuLock) -> None:
-    """Let torch's tuner time each of its candidates under the lock."""
-    from torch._inductor.runtime import benchmarking
-
-    kind = type(benchmarking.benchmarker)
-
-    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(method)
-        def call(*arguments: Any, **options: Any) -> Any:
-            with lock:
-                return method(*arguments, **options)
-
-        return call
-
-    for name in ("benchmark", "benchmark_gpu", "benchmark_gpu_with_cuda_graph"):
-        if hasattr(kind, name):
-            setattr(kind, name, locked(getattr(kind, name)))
 
 
 def ours(path: Path, inputs: list[Any], case: Case, effort: int) -> tuple[Run, Any, Callable[[], Any], dict[str, Any]]:
@@ -221,7 +195,7 @@ COLUMNS = (
     Column("first", "first run", "s"),
     Column("peer_build", "torch.compile's build", "s"),
 )
-NOTE = "Ratios are to the faster of the modules that torch compiled. Several cases were built at a time, which makes builds longer."
+NOTE = "Ratios are to the faster of the modules that torch compiled."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,7 +203,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help="which; all without any")
     parser.add_argument("--list", action="store_true", help="name the cases")
     parser.add_argument("--peer", choices=PEERS, default="both", help="what torch compiles for transformers (both)")
-    parser.add_argument("--beside", type=int, default=BESIDE, help=f"cases that compile at a time ({BESIDE})")
     parser.add_argument("--effort", type=int, default=3, help="of the tuner, 0 to 5")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of the JSON result")
     chosen = parser.parse_args(arguments)
@@ -248,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix="trtn-bench-") as folder, exporting(names, Path(folder)):
         jobs = [_job(CASES[name], Path(folder), PEERS[chosen.peer], chosen.effort) for name in names]
-        for job, row in run_jobs(jobs, GpuLock(_lock(folder)), chosen.beside, say):
+        for job, row in run_jobs(jobs, GpuLock(Path(folder) / "gpu.lock"), 1, say):
             if isinstance(row, Failure):
                 table.failures[job.name] = str(row)
                 say(f"{job.name} {row}")
@@ -265,17 +238,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _job(case: Case, folder: Path, peers: Sequence[str], effort: int) -> Job:
     wanted = peers if case.is_transformer else peers[:1]
-    arguments = {"name": case.name, "exports": str(folder), "peers": wanted, "effort": effort, "lock": _lock(folder)}
+    arguments = {"name": case.name, "exports": str(folder), "peers": wanted, "effort": effort}
     environment = {
         "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor-{case.name}",  # choices are each case's own
         "TRITON_CACHE_DIR": f"{folder}/triton",  # compiled kernels are not
         "OMP_NUM_THREADS": str(THREADS),
     }
     return Job(case.name, measure, arguments, environment, folder / f"{case.name}.log")
-
-
-def _lock(folder: str | Path) -> str:
-    return f"{folder}/gpu.lock"
 
 
 def summary(row: dict[str, Any]) -> str:

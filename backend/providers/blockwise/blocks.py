@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCK", "Block", "Unfit", "cut", "matrix", "pixels", "row_stride", "spans", "threads_for"]
+__all__ = ["BLOCK", "ELEMENTARY", "Block", "Unfit", "cut", "matrix", "pixels", "row_stride", "spans", "threads_for"]
 
 BLOCK = 1 << 16
 """Elements of a block of results: with what it is made of, it stays in a core's second cache."""
@@ -19,8 +19,11 @@ GRAIN = 16
 """What the sizes of blocks are multiples of: a register tile of a matrix product."""
 
 
-SHARE = 1 << 19
-"""Multiplications, with additions, that waking a thread takes the time of, at least."""
+SHARE = 1 << 21
+"""Multiplications of a matrix product, some 40 us of them, that a thread is worth waking for: threads that make calls
+this short wait for each other at the interpreter's lock."""
+ELEMENTARY = 8
+"""How many of them an element takes in a pass over an array, about."""
 
 
 class Unfit(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,8 @@ class Chain:
         name = layer.op.name
         if name in ("relu", "clip"):
             low, high = (0.0, None) if name == "relu" else (layer.attrs["min"], layer.attrs["max"])
-            bounds = ((np.maximum, low), (np.minimum, high))
-            return [partial(bound, block, np.float32(limit), out=block) for bound, limit in bounds if limit is not None]
+            bounds = [np.float32(-inf if low is None else low), np.float32(inf if high is None else high)]
+            return [partial(np.clip, block, *bounds, out=block)]  # one number is slow for `maximum` and `minimum`
         arguments = [block if t is value else parts.get(id(t)) for t in layer.inputs]
         if name not in _FUNCTIONS or len(arguments) != 2 or any(a is None for a in arguments):
             return []

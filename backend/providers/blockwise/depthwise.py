@@ -14,7 +14,7 @@ from trtn.backend.devices import Device
 from trtn.backend.devices.workers import Workers
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch
-from trtn.backend.providers.blockwise.blocks import Block, Unfit, pixels, spans, threads_for
+from trtn.backend.providers.blockwise.blocks import ELEMENTARY, Block, Unfit, pixels, spans, threads_for
 from trtn.backend.providers.blockwise.chain import Call, Chain, Finish
 from trtn.backend.providers.blockwise.convolution import read_window
 
@@ -65,7 +65,8 @@ class DepthwiseKernel:
         self._line = columns.out * channels
         batch = problem.layout(x).shape[0]
         pieces = -(-rows.out * self._line // NEAR)
-        threads = threads_for(batch * rows.out * self._line * rows.kernel * columns.kernel, workers.count)
+        passes = ELEMENTARY * rows.kernel * columns.kernel
+        threads = threads_for(batch * rows.out * self._line * passes, workers.count)
         bands = spans(rows.out, min(rows.out, pieces + -pieces % (threads if batch == 1 else 1)))
         self._bands = [(image, band) for image in range(batch) for band in bands]
         most = max(band.stop - band.start for band in bands)

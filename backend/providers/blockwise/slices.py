@@ -12,14 +12,11 @@ from trtn.backend.devices.workers import Workers
 from trtn.backend.evaluate import bind_layers
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.backend.providers.base import Launch
-from trtn.backend.providers.blockwise.blocks import BLOCK, Unfit, spans, threads_for
+from trtn.backend.providers.blockwise.blocks import BLOCK, ELEMENTARY, Unfit, spans, threads_for
 from trtn.dsl.dims import evaluate
 from trtn.dsl.network import Layer
 
 __all__ = ["SlicesKernel"]
-
-ELEMENTARY = 8
-"""What a function of an element takes on average."""
 
 
 class SlicesKernel:

@@ -160,7 +160,9 @@ class _MaskWriter:
 def _additive() -> Any:
     import cupy
 
-    return cupy.ElementwiseKernel("bool keep", "T bias", "bias = keep ? T(0) : T(-INFINITY)", "trtn_mask")
+    # NVRTC knows no INFINITY: its bits.
+    written = "bias = T(keep ? 0.0f : __int_as_float(0xff800000))"
+    return cupy.ElementwiseKernel("bool keep", "T bias", written, "trtn_mask")
 
 
 def _read(data: bytes | None, stream: int) -> Plan | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trtn.backend.problem import ArrayLayout, Problem
+from trtn.backend.providers.llvm.emitter import I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Unfit
 from trtn.backend.providers.llvm.gemm.epilogue import Epilogue, Operand
 from trtn.dsl.network import Tensor
 
-__all__ = ["epilogue_of", "pixel_stride"]
+__all__ = ["epilogue_of", "pixel_stride", "write_context"]
 
 
 def epilogue_of(problem: Problem) -> Epilogue:
@@ -25,6 +28,16 @@ def epilogue_of(problem: Problem) -> Epilogue:
     read = [t for other in rest for t in other.inputs if t is not None and id(t) in number]
     bias = layer.inputs[2] if len(layer.inputs) > 2 else None
     return Epilogue(layer.output, None if bias is None else operand(bias), rest, {id(t): operand(t) for t in read})
+
+
+def write_context(e: Emitter, epilogue: Epilogue) -> Any:
+    """Into the body of a kernel: the addresses and strides that the epilogue reads. The strides are the kernel's next
+    numbers."""
+    context = e.table(2 * len(epilogue.operands))
+    for n, operand in enumerate(epilogue.operands):
+        e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
+        e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
+    return context
 
 
 def pixel_stride(layout: ArrayLayout) -> int:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
+from trtn.backend.providers.llvm.conv_epilogue import write_context
+from trtn.backend.providers.llvm.emitter import F32, I64, Emitter
 from trtn.backend.providers.llvm.gemm.blocks import heights
 from trtn.backend.providers.llvm.gemm.epilogue import Epilogue
 from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
@@ -89,10 +90,7 @@ class Work:
         """Into the body of a kernel: `unit` writes one, and gets `pointers`, the numbers, `context` (the epilogue's), its
         thread's scratch memory, and which `block` and `part` it is, by their names."""
         numbers = {name: e.given(value) for name, value in self._numbers.items()}
-        context, counter = e.table(2 * len(self.epilogue.operands)), e.table(1)
-        for n, operand in enumerate(self.epilogue.operands):
-            e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
-            e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
+        context, counter = write_context(e, self.epilogue), e.table(1)
         e.store(I64(0), counter, I64(0), I64)
         values = {**pointers, "context": context, "counter": counter, **numbers}
 

@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import Problem
-from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride
+from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride, write_context
 from trtn.backend.providers.llvm.conv_work import share
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Room, Unfit, Written
@@ -149,10 +149,7 @@ class _Writer:
         spans = dict.fromkeys(segment.span for segment in self.segments)
         self.tiles = {span: self._write_tile(n, span) for n, span in enumerate(spans)}
         numbers = {name: e.given(value) for name, value in self._numbers().items()}
-        context = e.table(2 * len(self.epilogue.operands))
-        for n, operand in enumerate(self.epilogue.operands):
-            e.store(e.pointers[operand.number], context, I64(2 * n), POINTER)
-            e.store(e.given(operand.stride), context, I64(2 * n + 1), I64)
+        context = write_context(e, self.epilogue)
         pointers = {"x": e.pointers[self.x], "y": e.pointers[arrays - 1], "packed": e.pointers[arrays]}
         values = {**pointers, "context": context, **numbers}
         parallel_for(e, numbers["chunks"], list(values.values()), partial(self._chunk, list(values)))
@@ -258,11 +255,11 @@ def _shape_of(problem: Problem) -> Shape:
     layer = problem.group.layers[0]
     attrs = {name: resolve_attr(value, problem.sizes) for name, value in layer.attrs.items()}
     x, weight, *_ = (problem.layout(t) for t in layer.inputs if t is not None)
-    (y,) = problem.outputs
+    y = problem.outputs[0]
     if layer.op.name != "conv" or len(x.shape) != 4 or not attrs["groups"] == x.shape[1] == weight.shape[0]:
         raise Unfit("not a convolution of each channel by itself")
-    if any(d != 1 for d in attrs["dilations"]):
-        raise Unfit("dilations")
+    if any(d != 1 for d in attrs["dilations"]) or len(problem.outputs) != 1:
+        raise Unfit("dilations, or several results")
     if not weight.constant or any(a.dtype.name != "f32" for a in (*problem.inputs, *problem.outputs)):
         raise Unfit("filters that are no constant, or numbers other than f32")
     if 0 in (*x.shape, *y.shape) or x.strides[1] != 1 or y.strides[1] != 1:

@@ -69,11 +69,11 @@ class WinogradShape:
 def shape_of(problem: Problem) -> WinogradShape:
     """The shape of a conv group's convolution, over images channels last. Raises Unfit."""
     layer = problem.group.layers[0]
-    if layer.op.name != "conv":
-        raise Unfit("a transposed convolution")
+    if layer.op.name != "conv" or len(problem.outputs) != 1:
+        raise Unfit("a transposed convolution, or several results")
     attrs = {name: resolve_attr(value, problem.sizes) for name, value in layer.attrs.items()}
     x, weight, *_ = (problem.layout(t) for t in layer.inputs if t is not None)
-    (y,) = problem.outputs
+    y = problem.outputs[0]
     if weight.shape[2:] != (FILTER, FILTER) or attrs["groups"] != 1:
         raise Unfit("no 3x3 filters over all channels")
     if any(s != 1 for s in (*attrs["strides"], *attrs["dilations"])):

@@ -100,7 +100,7 @@ class OneDnnProvider:
     """Kernels of oneDNN for x86-64 CPUs."""
 
     name = "onednn"
-    after: frozenset[str] = frozenset({"reference"})
+    after: frozenset[str] = frozenset({"blockwise", "reference"})
     devices = frozenset({"cpu"})
     is_reference = False
     channels_last = True

@@ -19,12 +19,20 @@ from tests.backend.providers.codegen_cases import Net
 from tests.backend.providers.onednn_harness import check, group_of
 from trtn.backend.devices.workers import Workers, workers_for
 from trtn.backend.providers.base import find_provider
+from trtn.backend.providers.blockwise import blocks
 from trtn.backend.providers.blockwise.blocks import BLOCK, cut, row_stride, spans
 from trtn.backend.providers.blockwise.provider import KERNELS, PROVIDER
 from trtn.dsl.network import Tensor
 
 LAST = (0, 2, 3, 1)
 run = partial(check, provider=PROVIDER, tactics=KERNELS)
+
+
+@pytest.fixture
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads are worth waking for anything."""
+    monkeypatch.setattr(blocks, "SHARE", 1)
+
 
 CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 8, 9, 11), (16, 8, 3, 3), {"pads": (1,)}),
@@ -50,6 +58,7 @@ DEPTHWISE: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("order", [None, LAST], ids=["first", "last"])
 @pytest.mark.parametrize(("x", "w", "attrs"), CONVS, ids=str)
@@ -64,6 +73,7 @@ def test_conv(
     assert run(group, orders={"x": order}, out=LAST, threads=threads).keys() == {"depthwise"}
 
 
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("order", [None, LAST], ids=["first", "last"])
 @pytest.mark.parametrize(("x", "kernel", "attrs"), DEPTHWISE, ids=str)
@@ -94,6 +104,7 @@ EPILOGUES: dict[str, Callable[[Net, Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("name", EPILOGUES)
 def test_what_follows_a_product(name: str) -> None:
     group = group_of(
@@ -103,6 +114,7 @@ def test_what_follows_a_product(name: str) -> None:
     assert run(group, orders={"x": LAST, "z": LAST}, out=LAST, threads=2).keys() == {"depthwise"}
 
 
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rows", [(7,), (3, 150), (2, 3, 4), (1, 1), (1, 130)], ids=str)
 def test_products(rows: tuple[int, ...], threads: int) -> None:
@@ -114,15 +126,15 @@ def test_products(rows: tuple[int, ...], threads: int) -> None:
 
 
 SLICED: dict[str, Callable[[Net], Tensor]] = {
-    "layer_norm": lambda n: n.layer_norm(n.x("f32", 700, 330), n.random("f32", 330), n.random("f32", 330)),
-    "softmax": lambda n: n.softmax(n.x("f32", 3, 500, 133)),
-    "softmax of the middle": lambda n: n.softmax(n.x("f32", 40, 5, 733), axis=1),
-    "pointwise": lambda n: n.mul(n.exp(n.x("f32", 1, 400, 400)), n.x("f32", 400, 1, name="z")),
+    "layer_norm": lambda n: n.layer_norm(n.x("f32", 1700, 330), n.random("f32", 330), n.random("f32", 330)),
+    "softmax": lambda n: n.softmax(n.x("f32", 3, 1500, 133)),
+    "softmax of the middle": lambda n: n.softmax(n.x("f32", 160, 5, 733), axis=1),
+    "pointwise": lambda n: n.mul(n.exp(n.x("f32", 1, 800, 800)), n.x("f32", 800, 1, name="z")),
     "attention": lambda n: n.attention(
-        n.x("f32", 2, 6, 90, 8), n.x("f32", 2, 6, 110, 8, name="k"), n.x("f32", 2, 6, 110, 4, name="v")
+        n.x("f32", 2, 6, 290, 8), n.x("f32", 2, 6, 210, 8, name="k"), n.x("f32", 2, 6, 210, 4, name="v")
     ),
     "shared heads": lambda n: n.attention(
-        n.x("f32", 2, 6, 90, 8), n.x("f32", 2, 3, 90, 8, name="k"), n.x("f32", 2, 3, 90, 8, name="v"), causal=True
+        n.x("f32", 2, 6, 190, 8), n.x("f32", 2, 3, 190, 8, name="k"), n.x("f32", 2, 3, 190, 8, name="v"), causal=True
     ),
 }
 

@@ -104,7 +104,8 @@ def _sizes(layouts: Sequence[ArrayLayout], result: ArrayLayout) -> _Sizes:
     batch = q.shape[0] if len(q.shape) == 4 else 1
     mask: tuple[int, ...] = (0, 0, 0)
     for each in masks:
-        if each.dtype.name not in ("bool", "f32") or each.shape[-1:] != k.shape[-2:-1] or each.strides[-1:] != (1,):
+        dense = each.shape[-1:] == k.shape[-2:-1] and each.strides[-1:] == (1,) and min(each.strides) >= 0
+        if each.dtype.name not in ("bool", "f32") or not dense:
             raise Unfit("a mask of other numbers, or of fewer keys")
         mask = _walk(each)
     return _Sizes(

@@ -12,7 +12,7 @@ from llvmlite import ir
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
-__all__ = ["FIRST", "LAST", "Finish", "Spot", "write_microkernel"]
+__all__ = ["FIRST", "LAST", "UNROLLED", "Finish", "Spot", "load", "store", "write_microkernel"]
 
 FIRST, LAST = 1, 2
 """Flags of a run of terms: the sums begin at zero; they are complete at its end."""

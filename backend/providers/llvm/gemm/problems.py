@@ -93,9 +93,11 @@ def _write(
         for t in layer.inputs
         if t is not None and id(t) in numbers
     }
+    columns = result.shape[axis]
+    if bias is not None and (problem.layout(bias).shape, problem.layout(bias).strides) != ((columns,), (1,)):
+        raise Unfit("a bias that is not a dense row")
     added = None if bias is None else Operand(numbers[id(bias)], 0, True)
     epilogue = Epilogue(group.layers[0].output, added, group.layers[1:], operands)
-    columns = result.shape[axis]
     count, terms = result.size // columns, a.shape[axis]
     inputs = len(group.inputs)
     plan = schedule(tile, count, terms, columns)

@@ -14,7 +14,7 @@ BLOCK = 192 << 10
 """Bytes of the rows that are multiplied by one panel after another: they stay in the second cache."""
 MATRIX = 128 << 10
 """Bytes of a whole packed matrix that stays in the second cache beside rows that come and go."""
-CHUNKS = 8
+CHUNKS = 16
 """How many there are at least, so that threads finish together, where that leaves SMALL of them."""
 SMALL, LARGE = 1 << 21, 1 << 23
 """Floating-point operations of a chunk: a few times what it takes to wake a thread; no more than helps the caches."""

@@ -22,8 +22,7 @@ the calling thread's setting says."""
 def parallel_for(e: Emitter, count: Any, values: Sequence[Any], body: Callable[[Any, list[Any]], None]) -> None:
     """`body(index, values)` for each index below `count`, in any order: to be written in the body of a kernel.
     `values`, pointers and i64, are all of the kernel's that it may use; `parallel_region()` becomes the last of its
-    numbers. Turns are dealt out one by one, so that a
-    thread that starts late, or has to share its core, does less."""
+    numbers. Turns are dealt out one by one, so that a thread that starts late, or has to share its core, does less."""
     b = e.b
     frame = e.table(2 + len(values))
     for slot, value in enumerate((I64(0), count, *values)):

@@ -151,7 +151,7 @@ class ConvolutionKernel:
         if self._gathers:
             longest = lines if self._by_channels else max(b.stop - b.start for b in self._bands)
             self._room = longest * width * self._depth
-        self.workspace = 4 * self._room * (1 if self._by_channels else min(threads, len(blocks)))
+        self.workspace = 4 * self._room * (1 if self._by_channels else min(workers.count, len(blocks)))
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))

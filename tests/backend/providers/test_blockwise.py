@@ -19,7 +19,7 @@ from tests.backend.providers.codegen_cases import Net
 from tests.backend.providers.onednn_harness import check, group_of
 from trtn.backend.devices.workers import Workers, workers_for
 from trtn.backend.providers.base import find_provider
-from trtn.backend.providers.blockwise import blocks
+from trtn.backend.providers.blockwise import blocks, convolution, depthwise
 from trtn.backend.providers.blockwise.blocks import BLOCK, cut, row_stride, spans
 from trtn.backend.providers.blockwise.provider import KERNELS, PROVIDER
 from trtn.dsl.network import Tensor
@@ -85,6 +85,17 @@ def test_depthwise(
         lambda n: n.relu(n.conv(n.x("f32", *x), n.random("f32", *weight), n.random("f32", x[1]), groups=x[1], **attrs))
     )
     assert run(group, orders={"x": order}, out=LAST, threads=threads).keys() == {"windows"}
+
+
+def test_more_blocks_than_are_worth_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that are cut for the cache's sake are shared all the same: each thread needs scratch memory."""
+    monkeypatch.setattr(convolution, "NEAR", 1 << 12)
+    monkeypatch.setattr(depthwise, "NEAR", 1 << 8)
+    for groups in (1, 12):
+        group = group_of(
+            lambda n, g=groups: n.conv(n.x("f32", 1, 12, 40, 40), n.random("f32", 12, 12 // g, 3, 3), groups=g)
+        )
+        assert len(run(group, orders={"x": LAST}, out=LAST, threads=3)) == 1
 
 
 def test_results_with_channels_first_are_left_to_others() -> None:

@@ -11,9 +11,9 @@ from functools import cache
 __all__ = ["one_thread", "open_library", "set_threads", "setter", "short_spins", "threads"]
 
 SONAME = "libgomp.so.1"
-SPINS = 50_000
-"""A millisecond of pause instructions or so. With 1,000 the second thread had to be woken for most primitives: ResNet-50 on
-two threads of a Zen 3 took 73 to 80 ms where it takes 60 with this and with ten times this."""
+SPINS = 10_000
+"""Some 0.2 ms of pause instructions. ResNet-50 on two threads of a Zen 3: 48 ms with this and with five times this, 57 with
+2,000: the second thread has to be woken for most steps. Longer waits cost where another process has a core."""
 
 
 @contextmanager

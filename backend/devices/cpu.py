@@ -14,7 +14,7 @@ import numpy as np
 from trtn.backend.binaries import Binaries
 from trtn.backend.devices.packing import PackedWeights
 from trtn.backend.devices.threads import ThreadPools, thread_count
-from trtn.backend.devices.workers import workers_for
+from trtn.backend.devices.workers import Workers, worker_count
 from trtn.dsl.weights.mapped import forget
 
 __all__ = ["CPU"]
@@ -77,8 +77,14 @@ class CPU:
             with _POOLS.running(1, blas=None):
                 work(number, slot)
 
-        with _POOLS.running(None, blas=1):
-            workers_for(self.threads).share(alone, count)
+        # Threads of its own, which end: libraries make pools for a thread that calls them, and with more of these than
+        # processors OpenMP's threads go to sleep after each step.
+        workers = Workers(worker_count(self.threads))
+        try:
+            with _POOLS.running(None, blas=1):
+                workers.share(alone, count)
+        finally:
+            workers.end()
 
     def packed(self, array: Any, form: str, make: Callable[[Any], Any]) -> Any:
         def once(plain: Any) -> Any:

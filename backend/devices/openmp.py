@@ -21,14 +21,18 @@ def short_spins() -> Iterator[None]:
     """What libgomp reads when it is loaded. Its threads spin at the end of each primitive, for milliseconds if nobody
     says otherwise: where another process wants the core, that takes a multiple of the primitive's time. They shall
     wait out the gap between two steps and no more."""
-    if any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")):
+    # The second one is for processes where several threads run engines: libgomp then counts more threads of its own
+    # than processors, and waits a tenth as long otherwise.
+    wanted = {"GOMP_SPINCOUNT": str(SPINS), "OMP_WAIT_POLICY": "active"}
+    if any(name in os.environ for name in wanted):
         yield
         return
-    os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        del os.environ["GOMP_SPINCOUNT"]
+        for name in wanted:
+            del os.environ[name]
 
 
 @cache

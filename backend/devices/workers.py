@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-__all__ = ["Workers", "workers_for"]
+__all__ = ["Workers", "worker_count", "workers_for"]
 
 Work = Callable[[int, int], None]
 """What is done for block `number` by thread `slot`, 0 for the one that asked."""
@@ -24,8 +24,8 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._jobs: SimpleQueue[tuple[Work, Iterator[int], int, Outcomes]] = SimpleQueue()
-        self._started = False
+        self._jobs: SimpleQueue[tuple[Work, Iterator[int], int, Outcomes] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def share(self, work: Work, blocks: int) -> None:
@@ -53,18 +53,32 @@ class Workers:
 
         self.share(work, len(pieces))
 
+    def end(self) -> None:
+        """Let the threads end, and wait for that. Nothing may be shared meanwhile."""
+        with self._lock:
+            for _ in self._threads:
+                self._jobs.put(None)
+            for thread in self._threads:
+                thread.join()
+            self._threads = []
+
     def _start(self) -> None:
-        if self._started:
+        if self._threads:
             return
         with self._lock:
-            for _ in range(0 if self._started else self.count - 1):
-                threading.Thread(target=self._serve, name="trtn-blocks", daemon=True).start()
-            self._started = True
+            if self._threads:
+                return
+            threads = [
+                threading.Thread(target=self._serve, name="trtn-blocks", daemon=True) for _ in range(self.count - 1)
+            ]
+            for thread in threads:
+                thread.start()
+            self._threads = threads
 
     def _serve(self) -> None:
         with np.errstate(all="ignore"):  # as in the threads that runs begin in
-            while True:
-                _work_off(*self._jobs.get())
+            while (job := self._jobs.get()) is not None:
+                _work_off(*job)
 
 
 def _work_off(work: Work, numbers: Iterator[int], slot: int, outcomes: Outcomes) -> None:
@@ -82,10 +96,15 @@ def _work_off(work: Work, numbers: Iterator[int], slot: int, outcomes: Outcomes)
 
 @cache
 def workers_for(threads: int | None) -> Workers:
-    """The process's threads for runs that take `threads`; without a number, one for each processor that it may use."""
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Workers(threads)
+    """The process's threads for runs that take `threads`; see `worker_count`."""
+    return Workers(worker_count(threads))
+
+
+def worker_count(threads: int | None) -> int:
+    """`threads`; without a number, one for each processor that the process may use."""
+    if threads is not None:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 os.register_at_fork(after_in_child=workers_for.cache_clear) if hasattr(os, "register_at_fork") else None

@@ -183,6 +183,7 @@ def main(module: str, function: str, arguments: str) -> int:
             _run(getattr(import_module(module), function)(**json.loads(arguments)), answers)
         except Exception as error:  # whatever it is, it becomes a row's failure
             lines = str(error).splitlines() or [""]
+            sys.stdout.flush()  # so that the error is the last thing said
             print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
             return 1
     return 0

@@ -64,11 +64,10 @@ class LlvmProvider:
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
         if self.refusal(problem.group):
             return ()
-        return [
-            Tactic(name, numerics="reassociated")
-            for name, write in _writers()[problem.group.kind].items()
-            if _is_offered(problem, name, write, effort)
-        ]
+        worth = {name: _is_expected(problem, name, write) for name, write in _writers()[problem.group.kind].items()}
+        # Kernels that are hardly worth it come last, and only where they are timed or nothing else is as fast.
+        wanted = (True, False) if effort > 0 or onednn.unavailable() is not None else (True,)
+        return [Tactic(n, numerics="reassociated") for look in wanted for n, found in worth.items() if found is look]
 
     def prepare(self, problem: Problem, tactic: Tactic, device: Device) -> LlvmKernel:
         from trtn.backend.providers.llvm.kernel import LlvmKernel
@@ -82,14 +81,13 @@ class LlvmProvider:
 PROVIDER = LlvmProvider()
 
 
-def _is_offered(problem: Problem, name: str, write: Writer, effort: int) -> bool:
-    """Whether there is a kernel, and it is, or will be found to be, worth it."""
+def _is_expected(problem: Problem, name: str, write: Writer) -> bool | None:
+    """Whether a kernel is expected to be the fastest; None where there is none."""
     try:
-        written = _written(problem, write)
+        return _written(problem, write).expected
     except TacticError as e:
         _log.debug("%s %s: %s", problem, name, e)
-        return False
-    return written.expected or effort > 0 or onednn.unavailable() is not None
+        return None
 
 
 def _written(problem: Problem, write: Writer) -> Written:

@@ -22,6 +22,7 @@ from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.llvm.gemm.tile import Tile
 from trtn.backend.providers.llvm.kernel import LlvmKernel
 from trtn.backend.providers.llvm.provider import PROVIDER
+from trtn.backend.providers.onednn import library as onednn
 from trtn.dsl.network import Tensor
 from trtn.dsl.ops.windows import actual_pads
 
@@ -259,14 +260,21 @@ def test_refuses_channels_first() -> None:
     ("x", "filters", "wanted"),
     [((1, 64, 56, 56), 64, 4), ((1, 128, 28, 28), 128, 4), ((1, 256, 14, 14), 256, 2), ((1, 512, 7, 7), 512, 2)],
 )
-def test_choice_of_tiles(x: tuple[int, int, int, int], filters: int, wanted: int) -> None:
-    """Large tiles where there are many; small ones where filters are most of what is read."""
+def test_choice_of_tiles(
+    x: tuple[int, int, int, int], filters: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large tiles where there are many; small ones where filters are most of what is read. Without oneDNN the others are
+    offered too, behind."""
     problem, _, _ = arrays_of(conv(x, filters))
+    monkeypatch.setattr(onednn, "unavailable", lambda: None)
     assert [t.name for t in PROVIDER.tactics(problem, CPU(), 0)] == [f"winograd{wanted}"]
+    monkeypatch.setattr(onednn, "unavailable", lambda: "it is not installed")
+    assert [t.name for t in PROVIDER.tactics(problem, CPU(), 0)] == [f"winograd{wanted}", f"winograd{6 - wanted}"]
 
 
-def test_choice_of_none() -> None:
+def test_choice_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few pixels are left to others, unless kernels are timed."""
+    monkeypatch.setattr(onednn, "unavailable", lambda: None)
     problem, _, _ = arrays_of(conv((1, 512, 2, 2), 512))
     assert not any(t.name.startswith("winograd") for t in PROVIDER.tactics(problem, CPU(), 0))
     assert {"winograd2", "winograd4"} <= {t.name for t in PROVIDER.tactics(problem, CPU(), 3)}

@@ -30,7 +30,7 @@ from typing import Any
 
 from bench.facts import load_average
 from bench.gpu_cases import CASES, Case, exported, exporting, make_module, plain_module
-from bench.gpu_jobs import READY, GpuLock, Job, run_jobs
+from bench.gpu_jobs import READY, Job, run_jobs
 from bench.harness import Failure
 from bench.report import section_text
 from bench.results import Column, Table, read_result, write_result
@@ -221,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix="trtn-bench-") as folder, exporting(names, Path(folder)):
         jobs = [_job(CASES[name], Path(folder), PEERS[chosen.peer], chosen.effort) for name in names]
-        for job, row in run_jobs(jobs, GpuLock(Path(folder) / "gpu.lock"), 1, say):
+        for job, row in run_jobs(jobs, 1, say):
             if isinstance(row, Failure):
                 table.failures[job.name] = str(row)
                 say(f"{job.name} {row}")

@@ -30,7 +30,7 @@ from typing import Any
 from bench.facts import load_average
 from bench.gpu_corpus import corpus_jobs, corpus_table
 from bench.gpu_engines import QUEUE, SECONDS, bound, make_feeds, network_at, resident_bytes, timed
-from bench.gpu_jobs import GpuLock, Job, run_jobs
+from bench.gpu_jobs import Job, run_jobs
 from bench.gpu_shapes import SHAPE_COLUMNS, shapes
 from bench.harness import Failure, isolated
 from bench.report import section_text
@@ -245,7 +245,6 @@ def main(arguments: list[str] | None = None) -> int:
                 if part == SHAPES:  # which tells how far it is: it takes minutes
                     ((_, rows),) = run_jobs(
                         [Job(part, shapes, options, log=Path(folder) / "shapes.log")],
-                        GpuLock(f"{folder}/gpu.lock"),
                         1,
                         say,
                     )
@@ -261,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
             write()
         if chosen.corpus is not None and (CORPUS in chosen.parts or not chosen.parts):
             jobs = corpus_jobs(chosen.corpus, min(chosen.effort, 1), Path(folder))
-            for job, row in run_jobs(jobs, GpuLock(f"{folder}/gpu.lock"), BESIDE, say):
+            for job, row in run_jobs(jobs, BESIDE, say):
                 if isinstance(row, Failure) or not row.pop("good"):
                     models.failures[job.name] = str(row) if isinstance(row, Failure) else "its error is too large"
                 if not isinstance(row, Failure):

@@ -8,7 +8,6 @@ python -m bench.gpu_jobs MODULE FUNCTION ARGUMENTS          # a job, as `Jobs` s
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -25,31 +24,10 @@ from typing import IO, Any
 
 from bench.harness import Failure
 
-__all__ = ["READY", "GpuLock", "Job", "main", "run_jobs"]
+__all__ = ["READY", "Job", "main", "run_jobs"]
 
 READY = "ready to be timed"
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-class GpuLock:
-    """A file that processes lock to be alone on the GPU. One thread may enter it again."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT)
-        self._inside = threading.RLock()
-        self._depth = 0
-
-    def __enter__(self) -> None:
-        self._inside.acquire()
-        if not self._depth:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._inside.release()
 
 
 @dataclass(slots=True)
@@ -119,9 +97,7 @@ class Job:
             )
 
 
-def run_jobs(
-    jobs: Sequence[Job], lock: GpuLock, beside: int, say: Callable[[str], None]
-) -> Iterator[tuple[Job, Any | Failure]]:
+def run_jobs(jobs: Sequence[Job], beside: int, say: Callable[[str], None]) -> Iterator[tuple[Job, Any | Failure]]:
     """Each job with its result or failure, as they come. `beside` jobs run at a time."""
     alone, ended = threading.Lock(), threading.Event()
 
@@ -132,7 +108,7 @@ def run_jobs(
                     raise Failure("broken off")
                 job.start()
             job.prepare(say)
-            with alone, lock, _stopped([j for j in jobs if j is not job]):
+            with alone, _stopped([j for j in jobs if j is not job]):
                 return job.finish(say)
         finally:
             job.signal(signal.SIGKILL)

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from bench.gpu_jobs import READY, GpuLock, Job, run_jobs
+from bench.gpu_jobs import READY, Job, run_jobs
 from bench.harness import Failure
 
 
-def job(name: str, folder: str) -> Generator[str, None, Any]:
+def job(name: str) -> Generator[str, None, Any]:
     """What `run_jobs` runs here: it counts while others are timed, and says how far it came."""
-    with GpuLock(f"{folder}/lock"), GpuLock(f"{folder}/other"):
-        yield "under way"
+    yield "under way"
     print("not part of the answers")
     if name == "wrong":
         raise ValueError("it is wrong\nand says so at length")
@@ -28,12 +27,12 @@ def job(name: str, folder: str) -> Generator[str, None, Any]:
 
 
 def jobs(folder: Path, *names: str) -> list[Job]:
-    return [Job(n, job, {"name": n, "folder": str(folder)}, log=folder / f"{n}.log") for n in names]
+    return [Job(n, job, {"name": n}, log=folder / f"{n}.log") for n in names]
 
 
 def test_jobs_are_timed_one_by_one(tmp_path: Path) -> None:
     said: list[str] = []
-    found = list(run_jobs(jobs(tmp_path, "a", "b", "wrong", "c"), GpuLock(tmp_path / "lock"), 3, said.append))
+    found = list(run_jobs(jobs(tmp_path, "a", "b", "wrong", "c"), 3, said.append))
     results = {j.name: result for j, result in found}
     assert results.keys() == {"a", "b", "c", "wrong"}
     failure = results.pop("wrong")
@@ -46,29 +45,7 @@ def test_jobs_are_timed_one_by_one(tmp_path: Path) -> None:
 def test_what_is_left_when_jobs_are_broken_off_is_ended(tmp_path: Path) -> None:
     started = jobs(tmp_path, "a", "b", "c")
     with pytest.raises(KeyboardInterrupt):
-        for _ in run_jobs(started, GpuLock(tmp_path / "lock"), 1, lambda line: None):
+        for _ in run_jobs(started, 1, lambda line: None):
             raise KeyboardInterrupt
     time.sleep(0.1)
     assert all(j._process is None or j._process.poll() is not None for j in started)
-
-
-def test_a_lock_can_be_entered_again(tmp_path: Path) -> None:
-    lock, other = GpuLock(tmp_path / "lock"), GpuLock(tmp_path / "lock")
-    with lock:
-        with lock:
-            pass
-        assert not _is_free(tmp_path / "lock")
-    with other:
-        pass
-    assert _is_free(tmp_path / "lock")
-
-
-def _is_free(path: Path) -> bool:
-    import fcntl
-
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True

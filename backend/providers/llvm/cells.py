@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from trtn.backend.problem import ArrayLayout, Problem
+from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm import functions as f
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER
 from trtn.backend.providers.llvm.family import Packing, Room, Unfit, Written
+from trtn.backend.providers.llvm.recurrent_layer import RecurrentLayer
 from trtn.backend.providers.llvm.team import TeamEmitter
-from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.network import Layer
 
 __all__ = ["write_cells"]
 
@@ -90,28 +91,18 @@ def pack_bias(gates: int, hidden: int, apart: bool, array: Any, room: Room) -> A
     return pack_gates(gates + 1, hidden, np.concatenate([both, more], axis=1).reshape(len(array), -1, 1), room)
 
 
-class _Writer:
+class _Writer(RecurrentLayer):
     """Inside, what x gives lies as [D, steps * batch, blocks, gates, UNITS], h as [2, D, batch, blocks * UNITS], the old
     one and the new one in turns, c as [D, batch, blocks * UNITS]."""
 
     def __init__(self, problem: Problem, layer: Layer) -> None:
-        self.problem = problem
-        self.layer = layer
+        super().__init__(problem, layer)
         self.is_lstm = layer.op.name == "lstm"
         self.gates = 4 if self.is_lstm else 3
-        self.hidden = layer.attrs["hidden"]
         self.blocks = -(-self.hidden // UNITS)
-        self.backwards = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[
-            layer.attrs["direction"]
-        ]
-        group = problem.group
-        self.arrays = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
         x = self._layout(_X)
         if x.size == 0 or x.strides[2] != 1:
             raise Unfit("no steps, no sequences, or features that don't lie dense")
-        self.first = layer.attrs["batch_first"]
-        self.steps_axis, self.batch_axis = (1, 0) if self.first else (0, 1)
-        self.steps, self.batch, self.features = x.shape[self.steps_axis], x.shape[self.batch_axis], x.shape[2]
         if self.batch > SEQUENCES:
             raise Unfit(f"{self.batch} sequences at a time")
         width = self.blocks * UNITS
@@ -119,17 +110,6 @@ class _Writer:
         sizes = [sides * self.steps * self.batch * self.gates * width, 2 * sides * self.batch * width]
         sizes += [sides * self.batch * width] * self.is_lstm
         self.sizes = [-(-size * _F32_BYTES // _GRAIN) * _GRAIN for size in sizes]
-
-    def _layout(self, index: int) -> ArrayLayout:
-        tensor = self.layer.inputs[index]
-        assert tensor is not None
-        return self.problem.layout(tensor)
-
-    def _number(self, tensor: Tensor | None) -> int | None:
-        return None if tensor is None else self.arrays.get(id(tensor))
-
-    def _input(self, index: int) -> int | None:
-        return self._number(self.layer.inputs[index]) if len(self.layer.inputs) > index else None
 
     def _packings(self) -> list[Packing]:
         """Of w, r, and the bias where there is one."""

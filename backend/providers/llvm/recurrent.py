@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trtn.backend.problem import ArrayLayout, Problem
+from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm import functions as f
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER
 from trtn.backend.providers.llvm.family import Packing, Unfit, Written
@@ -21,6 +21,7 @@ from trtn.backend.providers.llvm.products import (
     write_product,
     write_quantize,
 )
+from trtn.backend.providers.llvm.recurrent_layer import RecurrentLayer
 from trtn.backend.providers.llvm.team import TeamEmitter
 from trtn.dsl.network import Layer, Tensor
 
@@ -55,41 +56,20 @@ def _refuse(layer: Layer) -> None:
             raise Unfit("weights that are no constants")
 
 
-class _Writer:
+class _Writer(RecurrentLayer):
     """Inside, states lie as [batch, hidden] and what goes into the gates as [steps * batch, width]; gates are in the order
     i, o, f, c. Each direction is one thread's, and has a workspace of its own."""
 
     def __init__(self, problem: Problem, layer: Layer) -> None:
-        self.problem = problem
-        self.layer = layer
-        self.hidden = layer.attrs["hidden"]
+        super().__init__(problem, layer)
         self.width = blocks_of(4 * self.hidden) * BLOCK
-        self.backwards = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[
-            layer.attrs["direction"]
-        ]
-        group = problem.group
-        self.arrays = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
         x = self._layout(_X)
-        first = layer.attrs["batch_first"]
-        self.steps_axis, self.batch_axis = (1, 0) if first else (0, 1)
-        self.steps, self.batch, self.features = x.shape[self.steps_axis], x.shape[self.batch_axis], x.shape[2]
         if 0 in x.shape:
             raise Unfit("no steps or no sequences")
         self.packings = self._packings()
         self._sized = self._workspace()
 
     # --- what comes in and goes out ---
-
-    def _layout(self, index: int) -> ArrayLayout:
-        tensor = self.layer.inputs[index]
-        assert tensor is not None
-        return self.problem.layout(tensor)
-
-    def _number(self, tensor: Tensor | None) -> int | None:
-        return None if tensor is None else self.arrays.get(id(tensor))
-
-    def _input(self, index: int) -> int | None:
-        return self._number(self.layer.inputs[index]) if len(self.layer.inputs) > index else None
 
     def _packings(self) -> list[Packing]:
         """Of w, then of r: columns, scales, zero points."""

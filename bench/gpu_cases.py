@@ -19,6 +19,11 @@ EXPORTERS = 4
 """Processes that export at a time."""
 PATIENCE = 240
 """Seconds that a case waits for its ONNX file at most."""
+SHRINKING = ("mobilenet_v2", "efficientnet_b0")
+"""Values shrink there from layer to layer with the statistics that batch norms start with, in MobileNetV2 until f16 has
+only zeros: these networks get statistics of random images."""
+SETTLING = 8
+"""How many images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ def make_module(case: Case) -> tuple[Any, list[Any]]:
 
         module = getattr(torchvision.models, case.model)(weights=None)
         _fill_zeros(module)
+        if case.model in SHRINKING:
+            _settle(module)
         return module.eval(), [torch.randn(case.batch, 3, 224, 224)]
     import transformers
 
@@ -154,6 +161,21 @@ def _fill_zeros(module: Any) -> None:
     for parameter in module.parameters():
         if parameter.dim() > 1 and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)
+
+
+def _settle(module: Any) -> None:
+    """Give batch norms the statistics that a few random images have there."""
+    import torch
+
+    module.eval()
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # what was seen last, alone
+        norm.train()
+    with torch.no_grad():
+        module(torch.randn(SETTLING, 3, 224, 224))
+    for norm in norms:
+        norm.eval()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,17 @@ class CPU:
             return made
 
         return self._packed.get(array, array.ctypes.data, form, once)
+
+    def stored(self, packed: Any, form: str, shape: tuple[int, ...]) -> Any:
+        """A weight of which there is only the packed form, flat and no smaller: an array of its shape by which `packed`
+        finds that. Its elements mean nothing."""
+        if packed.ctypes.data % ALIGNMENT:  # of an engine that is no mapped file
+            aligned = self.room(packed.nbytes).view(packed.dtype)
+            aligned[...] = packed
+            packed = aligned
+        array = self.upload(packed[: prod(shape)].reshape(shape))
+        self._packed.put(array, array.ctypes.data, form, packed)
+        return array
 
     def room(self, nbytes: int) -> Any:
         return self._packed.room(nbytes, self.arena)

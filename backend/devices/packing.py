@@ -45,6 +45,16 @@ class PackedWeights:
                 found.made.append(make(array))
             return found.made[0]
 
+    def put(self, array: Any, address: int, form: str, made: Any) -> None:
+        """Take a form of an array that is there already, if there is none yet."""
+        with self._lock:
+            found = self._forms.get((address, form))
+            if found is None:
+                found = self._forms[address, form] = _Form(array)
+        with found.lock:
+            if not found.made:
+                found.made.append(made)
+
     def room(self, nbytes: int, allocate: Callable[[int], Any]) -> Any:
         """Memory for a form, uint8[nbytes], of what `allocate` gives or from a slab of that."""
         taken = nbytes + -nbytes % GRAIN

@@ -32,18 +32,13 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
-    """Pieces of code by what they are. `sha256` is of all of them, one behind the other in the order of their keys."""
+    """Pieces of code by what they are, in the order of their keys."""
 
     pieces: Mapping[BinaryKey, memoryview] = field(default_factory=dict)
-    sha256: str = hashlib.sha256().hexdigest()
 
     @classmethod
     def of(cls, binaries: Mapping[BinaryKey, bytes]) -> Compiled:
-        ordered = {key: memoryview(binaries[key]) for key in sorted(binaries)}
-        digest = hashlib.sha256()
-        for piece in ordered.values():
-            digest.update(piece)
-        return cls(ordered, digest.hexdigest())
+        return cls({key: memoryview(binaries[key]) for key in sorted(binaries)})
 
     def table(self) -> list[list[Any]]:
         """As it stands in the header."""
@@ -58,7 +53,10 @@ class Compiled:
     @property
     def stamp(self) -> str:
         """What identifies the code and what it is said to be."""
-        return hashlib.sha256(canonical_json.dump([self.table(), self.sha256])).hexdigest()
+        digest = hashlib.sha256(canonical_json.dump(self.table()))
+        for piece in self.pieces.values():
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def read_compiled(container: Container) -> Compiled:
@@ -80,13 +78,13 @@ def read_compiled(container: Container) -> Compiled:
         start += nbytes
     demand(all(a < b for a, b in pairwise(pieces)), "the compiled kernels are not sorted")
     demand(start == len(whole) > 0, "the compiled kernels do not fill their section")
-    return Compiled(pieces, container.sha256(SECTION))
+    return Compiled(pieces)
 
 
 def is_own(compiled: Compiled) -> bool:
     """Whether this user's trtn has written these kernels on this machine, as the user's cache folder has it."""
     folder = cache_folder()
-    return folder is not None and (folder / "own" / compiled.stamp).is_file()
+    return bool(compiled.pieces) and folder is not None and (folder / "own" / compiled.stamp).is_file()
 
 
 def note_own(compiled: Compiled) -> None:

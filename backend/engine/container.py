@@ -9,12 +9,13 @@
     64  header          canonical JSON, then zeros up to a multiple of 64
         sections        each at the next multiple of 64 (`weights`: of 4096), zeros between, none after
 
-The header lists the sections with their offsets, sizes and sha256 under the key "sections": every byte of a
+The header lists the sections with their offsets, sizes and hashes under the key "sections": every byte of a
 file is a fixed value, a length that must agree with another, hashed, or a zero. Nothing that a file says is
 used before it has been checked. Equal input gives equal bytes.
 
-Hashes have a fixed length, so the header's length is known before a section is read: the writer leaves room
-for it, streams the sections once, hashing as it goes, and then fills in the front.
+A section has a sha256 for each block of 16 MiB, so that several threads can check it. Their number and length are
+known before a section is read: the writer leaves room for the header, streams the sections once, hashing as it goes,
+and then fills in the front.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import re
 import stat
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -40,7 +42,7 @@ from trtn.dsl.weights.atomic import PendingFile
 
 __all__ = ["FORMAT_VERSION", "Container", "Section", "read_container", "read_from", "write_container"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _MAGIC = b"TRTNENG\0"
 _PREFIX = struct.Struct("<8sIIQQ32s")
@@ -50,7 +52,7 @@ _MAX_HEADER = 256 << 20  # bytes
 _MAX_SECTIONS = 4096
 _MAX_NAME = 255
 _MAX_OFFSET = 1 << 63
-_HASH_STEP = 8 << 20
+_BLOCK = 16 << 20  # bytes that a hash is over
 _HASHED_ASIDE = 1 << 20  # bytes from which a thread that hashes is worth its start
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -74,7 +76,8 @@ class _Entry:
     name: str
     offset: int
     nbytes: int
-    sha256: str
+    sha256: tuple[str, ...]
+    """One for each block that it begins."""
 
     @property
     def end(self) -> int:
@@ -108,7 +111,7 @@ def write_container(path: str | os.PathLike[str], header: Mapping[str, object], 
     try:
         hashes = [_write_section(path, new.file, *pair) for pair in zip(entries, sections, strict=True)]
         with _writing(path):
-            raw = _encode(header, [replace(e, sha256=h) for e, h in zip(entries, hashes, strict=True)])
+            raw = _encode(header, [replace(e, sha256=tuple(h)) for e, h in zip(entries, hashes, strict=True)])
             new.file.truncate(length)
             new.file.seek(0)
             digest = hashlib.sha256(raw).digest()
@@ -126,7 +129,7 @@ def _lay_out(header: Mapping[str, object], sections: Sequence[Section]) -> list[
         end, entries = _up(_PREFIX.size + length, _ALIGN), []
         for section in sections:
             offset = _up(end, _alignment(section.name))
-            entries.append(_Entry(section.name, offset, section.nbytes, "0" * 64))
+            entries.append(_Entry(section.name, offset, section.nbytes, ("0" * 64,) * _blocks(section.nbytes)))
             end = offset + section.nbytes
         needed = len(_encode(header, entries))
         if needed == length:
@@ -134,22 +137,30 @@ def _lay_out(header: Mapping[str, object], sections: Sequence[Section]) -> list[
         length = needed  # no less than before, as larger offsets have no fewer digits: this ends
 
 
-def _write_section(path: str | os.PathLike[str], file: BinaryIO, entry: _Entry, section: Section) -> str:
-    """The section's sha256."""
+def _write_section(path: str | os.PathLike[str], file: BinaryIO, entry: _Entry, section: Section) -> list[str]:
+    """The hashes of the section's blocks."""
     with _writing(path):
         file.seek(entry.offset)
-    digest, written = hashlib.sha256(), 0
+    digests, written = [hashlib.sha256() for _ in entry.sha256], 0
     for chunk in section.chunks():
         piece = memoryview(chunk).cast("B")
-        written += piece.nbytes
-        if written > entry.nbytes:
+        if written + piece.nbytes > entry.nbytes:
+            written += piece.nbytes
             break
-        digest.update(piece)
         with _writing(path):
             file.write(piece)
+        while piece.nbytes:
+            part = piece[: _BLOCK - written % _BLOCK]
+            digests[written // _BLOCK].update(part)
+            written += part.nbytes
+            piece = piece[part.nbytes :]
     if written != entry.nbytes:
         raise ValueError(f"section `{entry.name}` has {entry.nbytes} bytes, but its chunks {written} or more")
-    return digest.hexdigest()
+    return [digest.hexdigest() for digest in digests]
+
+
+def _blocks(nbytes: int) -> int:
+    return -(-nbytes // _BLOCK)
 
 
 def _encode(header: Mapping[str, object], entries: Sequence[_Entry]) -> bytes:
@@ -207,20 +218,24 @@ class Container:
             _refuse(self._name, f"has no section `{name}`")
         return self._view[entry.offset : entry.end]
 
-    def sha256(self, name: str) -> str:
-        """The hash that the header gives for a section that is there, 64 hex digits."""
+    def sha256(self, name: str) -> tuple[str, ...]:
+        """The hashes that the header gives for the blocks of a section that is there, 64 hex digits each."""
         return self._entries[name].sha256
 
     def verify(self, *names: str) -> None:
-        """Compares sections with their hashes, all of them by default; EngineError names the first that differs. What
-        was read of a file does not stay the process's memory."""
+        """Compares sections with their hashes, all of them by default; EngineError names one that differs."""
         for name in names or self.names:
-            entry, section, digest = self._entries[name], self.section(name), hashlib.sha256()
-            for start in range(0, entry.nbytes, _HASH_STEP):
-                digest.update(section[start : start + _HASH_STEP])
-                self._forget(entry.offset + start, min(entry.nbytes - start, _HASH_STEP))
-            if digest.hexdigest() != entry.sha256:
-                _refuse(self._name, f"section `{name}` is damaged: sha256 differs")
+            for block in range(len(self.sha256(name))):
+                self.verify_block(name, block)
+
+    def verify_block(self, name: str, block: int) -> None:
+        """Compares a block of a section with its hash. What was read of a file does not stay the process's memory."""
+        entry, start = self._entries[name], block * _BLOCK
+        piece = self.section(name)[start : start + _BLOCK]
+        digest = hashlib.sha256(piece)
+        self._forget(entry.offset + start, piece.nbytes)
+        if digest.hexdigest() != entry.sha256[block]:
+            _refuse(self._name, f"section `{name}` is damaged: sha256 differs")
 
     def _forget(self, start: int, nbytes: int) -> None:
         """Give the pages back that a part of the mapped file takes."""
@@ -307,18 +322,23 @@ def _verified(container: Container, read: Callable[[Container], T], verify: bool
         container.verify()
         return read(container)
     failures: list[Exception] = []
+    left = deque((name, block) for name in container.names for block in range(len(container.sha256(name))))
 
-    def hash_sections() -> None:
+    def hash_blocks() -> None:
         try:
-            container.verify()
+            while not failures:
+                container.verify_block(*left.popleft())
+        except IndexError:  # none is left
+            return
         except Exception as error:  # raised below, in the thread that asked
             failures.append(error)
 
-    hashing = threading.Thread(target=hash_sections, name="trtn-hash", daemon=True)
+    hashing = threading.Thread(target=hash_blocks, name="trtn-hash", daemon=True)
     hashing.start()
     try:
         result = read(container)
     finally:
+        hash_blocks()
         hashing.join()
         if failures:
             raise failures[0] from None
@@ -363,7 +383,7 @@ def _open(name: str, view: memoryview) -> _Contents:
     if contents.end != length:
         _refuse(name, f"is damaged: its sections end at {contents.end}, the file at {length}")
     end = _PREFIX.size + header_length
-    for entry in (*contents.entries, _Entry("", length, 0, "")):
+    for entry in (*contents.entries, _Entry("", length, 0, ())):
         if bytes(view[end : entry.offset]).strip(b"\0"):
             _refuse(name, f"is damaged: bytes {end} to {entry.offset} are not zero")
         end = entry.end
@@ -407,9 +427,11 @@ def _entry(index: int, row: object) -> _Entry:
     for field, value in (("offset", offset), ("nbytes", nbytes)):
         if type(value) is not int or not 0 <= value < _MAX_OFFSET:
             raise _DamageError(f"section `{name}` has no proper {field}")
-    if not isinstance(sha256, str) or not _HASH.fullmatch(sha256):
+    if not isinstance(sha256, list) or len(sha256) != _blocks(nbytes):
+        raise _DamageError(f"section `{name}` has not one sha256 for each block")
+    if not all(isinstance(text, str) and _HASH.fullmatch(text) for text in sha256):
         raise _DamageError(f"section `{name}` has no proper sha256")
-    return _Entry(name, offset, nbytes, sha256)
+    return _Entry(name, offset, nbytes, tuple(sha256))
 
 
 def _check_place(entry: _Entry, end: int) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from trtn.backend.blocking import Blocking
 from trtn.backend.engine.compiled import SECTION as KERNELS
 from trtn.backend.engine.compiled import is_own, read_compiled
 from trtn.backend.engine.container import Container
 from trtn.backend.engine.decode import Source, decode_network
-from trtn.backend.engine.fields import DecodeError, demand, read_dtype, read_int, read_list
+from trtn.backend.engine.fields import DecodeError, demand, read_dtype, read_int, read_list, read_object
 from trtn.backend.engine.file import ALIGNMENT, WEIGHTS
 from trtn.backend.runtime.engine import Engine, untuned_warning
 from trtn.dsl.diagnostics import Diagnostic
@@ -26,23 +27,29 @@ __all__ = ["engine_of"]
 _log = logging.getLogger(__name__)
 
 RANK_LIMIT = 32
+_ORDER = frozenset(field.name for field in fields(Blocking))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MappedSource:
-    """A weight inside a loaded engine file."""
+    """A weight inside a loaded engine file, in the order of `blocking` where there is one."""
 
     container: Container
     offset: int
     dtype: DType
     shape: tuple[int, ...]
     nbytes: int
+    blocking: Blocking | None
 
     def load(self) -> np.ndarray[Any, Any]:
+        found = self.packed()
+        return found.reshape(self.shape) if self.blocking is None else self.blocking.unpack(found, self.shape)
+
+    def packed(self) -> np.ndarray[Any, Any]:
         import numpy as np
 
         section = self.container.section(WEIGHTS)
-        return np.frombuffer(section[self.offset : self.offset + self.nbytes], self.dtype.numpy).reshape(self.shape)
+        return np.frombuffer(section[self.offset : self.offset + self.nbytes], self.dtype.numpy)
 
 
 def engine_of(container: Container, name: str, *, threads: int | None, trusted: bool | None, verify: bool) -> Engine:
@@ -79,11 +86,28 @@ def _sources(container: Container) -> list[Source]:
     size = len(container.section(WEIGHTS)) if WEIGHTS in container.names else 0
     sources: list[Source] = []
     for row in read_list(container.header["weights"]):
-        name, sizes, start = read_list(row, 3)
+        name, sizes, start, order = read_list(row, 4)
         dtype, shape, offset = read_dtype(name), tuple(read_int(n) for n in read_list(sizes)), read_int(start)
         demand(len(shape) <= RANK_LIMIT and all(n >= 0 for n in shape), "a row of the weight table has no proper shape")
-        nbytes = dtype.itemsize * prod(shape)
+        blocking = None if order is None else _blocking(order, shape)
+        nbytes = dtype.itemsize * (prod(shape) if blocking is None else blocking.size)
         inside = offset >= 0 and offset + nbytes <= size and offset % ALIGNMENT == 0
         demand(inside, "a row of the weight table lies outside of its section")
-        sources.append((dtype, shape, MappedSource(container, offset, dtype, shape, nbytes)))
+        sources.append((dtype, shape, MappedSource(container, offset, dtype, shape, nbytes, blocking)))
     return sources
+
+
+def _blocking(row: Any, shape: tuple[int, ...]) -> Blocking:
+    """The order of a weight's elements, in which each of them has one place."""
+    given = read_object(row)
+    demand(given.keys() == _ORDER, "the order of a weight has other fields")
+    axes, strides, order = (_numbers(given[name]) for name in ("shape", "strides", "order"))
+    blocks = tuple(_numbers(pair, 2) for pair in read_list(given["blocks"]))
+    fits = 0 < len(axes) == len(strides) == len(order) and len(axes) + len(blocks) <= RANK_LIMIT
+    found = Blocking(axes, strides, order, tuple((axis, size) for axis, size in blocks))
+    demand(fits and prod(axes) == prod(shape) and found.is_whole, "a weight's elements have no such order")
+    return found
+
+
+def _numbers(row: Any, length: int | None = None) -> tuple[int, ...]:
+    return tuple(read_int(n) for n in read_list(row, length))

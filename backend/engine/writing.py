@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from trtn.backend.blocking import Blocking
 from trtn.backend.engine.compiled import SECTION as KERNELS
 from trtn.backend.engine.compiled import Compiled, note_own
 from trtn.backend.engine.container import Section, write_container
 from trtn.backend.engine.encode import encode_network
 from trtn.backend.engine.file import ALIGNMENT, WEIGHTS
 from trtn.backend.runtime.engine import Engine
+from trtn.backend.runtime.weights import blockings_read
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
 from trtn.dsl.network import Tensor
@@ -21,20 +25,41 @@ __all__ = ["save_engine"]
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """A weight in the file. With `blocking` it is there in that order alone."""
+
     tensor: Tensor
     offset: int
     nbytes: int
+    blocking: Blocking | None
+
+    def to_json(self) -> list[Any]:
+        t, order = self.tensor, None if self.blocking is None else asdict(self.blocking)
+        return [t.dtype.name, list(t.shape), self.offset, order]
 
 
 def _rows(engine: Engine) -> tuple[list[_Row], int]:
+    blockings = _blockings(engine)
     rows = []
     offset = 0
     for t in engine.weights:
         assert t.weight is not None
         offset += -offset % ALIGNMENT
-        rows.append(_Row(t, offset, t.weight.nbytes))
-        offset += t.weight.nbytes
+        blocking = blockings.get(id(t))
+        nbytes = t.weight.nbytes if blocking is None else t.dtype.itemsize * blocking.size
+        rows.append(_Row(t, offset, nbytes, blocking))
+        offset += nbytes
     return rows, offset
+
+
+def _blockings(engine: Engine) -> Mapping[int, Blocking]:
+    """The weights that kernels at all tuned points read in one other order, by tensor id."""
+    if engine.device != "cpu":
+        return {}
+    shapes = []
+    for point in engine.points:
+        with suppress(MemoryError):  # there is no room for such a shape: nothing runs there
+            shapes.append(engine.kernels.at(point.sizes))
+    return blockings_read(engine, shapes)
 
 
 def save_engine(engine: Engine, path: str | Path, *, kernels: bool) -> None:
@@ -49,7 +74,7 @@ def save_engine(engine: Engine, path: str | Path, *, kernels: bool) -> None:
             engine.points,
             {id(r.tensor): n for n, r in enumerate(rows)},
         ),
-        "weights": [[r.tensor.dtype.name, list(r.tensor.shape), r.offset] for r in rows],
+        "weights": [r.to_json() for r in rows],
         "provenance": engine.provenance,
     }
 
@@ -59,7 +84,9 @@ def save_engine(engine: Engine, path: str | Path, *, kernels: bool) -> None:
         written = 0
         for row in rows:
             yield bytes(row.offset - written)
-            array = np.ascontiguousarray(engine.weight_array(row.tensor))
+            array = np.ascontiguousarray(engine.arrays.value(row.tensor))
+            if row.blocking is not None:
+                array = row.blocking.pack(array)
             yield array.reshape(-1).view(np.uint8).data
             written = row.offset + row.nbytes
 

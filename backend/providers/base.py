@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from trtn.backend.binaries import BinaryKey
+from trtn.backend.blocking import Blocking
 from trtn.backend.devices import Device
 from trtn.backend.discovery import find, in_order, scan
 from trtn.backend.group import Group
@@ -32,6 +33,7 @@ __all__ = [
     "Prepared",
     "Problem",
     "Provider",
+    "Repacking",
     "Tactic",
     "TacticError",
     "binaries_of",
@@ -98,6 +100,15 @@ class Compiled(Protocol):
     def binaries(self) -> Mapping[BinaryKey, bytes]:
         """The code. Asked for where a tactic is going to be run, not for all that are tried."""
         ...
+
+
+@runtime_checkable
+class Repacking(Protocol):
+    """A prepared tactic that reads constant inputs in another order than the plain one, and in that alone."""
+
+    blockings: Mapping[int, Blocking]
+    """The order, by the input's number; `str` of it is the form's name that `Device.packed` is asked with. The packed
+    array has the input's dtype."""
 
 
 def binaries_of(kernels: Iterable[Prepared]) -> dict[BinaryKey, bytes]:

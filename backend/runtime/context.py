@@ -199,12 +199,13 @@ class Context:
         check_sizes(network, sizes)
         self.profile = pick_profile(self.engine.profiles, sizes, arrays, self.wanted)
         engine = self.engine
+        kernels = engine.kernels.at(sizes)
         schedule = Schedule(
             network,
             engine.groups,
-            engine.kernels.at(sizes),
+            kernels,
             engine.storage,
-            engine.weight_arrays,
+            engine.arrays.arrays(kernels),
             sizes,
             engine.hardware.xp,
             staging=STAGED if engine.device == "cpu" else 0,

@@ -20,6 +20,7 @@ from trtn.backend.providers import ArrayProvider, ImageProvider, find_provider, 
 from trtn.backend.runtime.context import Context
 from trtn.backend.runtime.io import IOTensor, describe_io, refuse
 from trtn.backend.runtime.kernels import Kernels
+from trtn.backend.runtime.weights import Weights
 from trtn.backend.tuner.choice import UNTUNED, Choice, TunedPoint
 from trtn.dsl.diagnostics import Diagnostic, Severity
 from trtn.dsl.errors import BuildError, EngineError
@@ -62,6 +63,7 @@ class Engine:
         self._others: dict[int, Engine] = {}
         """This engine for other numbers of threads: kernels are made for one."""
         self.kernels = Kernels(self)
+        self.arrays = Weights(self)
         self._idle: list[Context] = []
         self._lock = threading.Lock()
 
@@ -133,17 +135,6 @@ class Engine:
             "arrays": any(isinstance(p, ArrayProvider) for p in others)
             or any(name == reference and kind in MULTIPLYING for kind, name in chosen),
         }
-
-    @cached_property
-    def weight_arrays(self) -> dict[int, Any]:
-        """The weights as read-only arrays by tensor id; of a loaded engine they are mapped, not copied."""
-        return {id(t): self.hardware.upload(_load(t)) for t in self.weights}
-
-    def weight_array(self, tensor: Tensor) -> Any:
-        """One weight's values as a NumPy array; read anew where the engine has not run yet, so that saving never holds
-        them all."""
-        loaded = self.__dict__.get("weight_arrays") if self.device == "cpu" else None
-        return _load(tensor) if loaded is None else loaded[id(tensor)]
 
     def arena(self, sizes: Mapping[str, int]) -> Arena:
         """The arena's offsets, size and lower bound for given values of the dims."""
@@ -240,8 +231,3 @@ def default_profile(network: Network) -> Profile:
 def _names(providers: object) -> list[str]:
     """The providers that an engine was built with, as its provenance says."""
     return [str(name) for name in providers] if isinstance(providers, Mapping) else []
-
-
-def _load(tensor: Tensor) -> Any:
-    assert tensor.weight is not None
-    return tensor.weight.load()

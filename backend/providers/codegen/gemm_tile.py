@@ -9,7 +9,7 @@ from trtn.backend.providers.base import TacticError
 from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 
-__all__ = ["DEPTH", "LANES", "OCTETS", "WIDTH", "PackSpec", "PersistentTile", "Taps", "Tile"]
+__all__ = ["DEPTH", "LANES", "OCTETS", "WIDTH", "NormTile", "PackSpec", "PersistentTile", "Taps", "Tile"]
 
 DEPTH = 64
 """Elements of K in a stage: 128 bytes of a row."""
@@ -146,6 +146,41 @@ class PersistentTile:
     def shared(self) -> int:
         """Bytes of shared memory: also the two barriers of each stage, and those of the groups' order."""
         return self.stages * (self.stage + 16) + 16
+
+
+@dataclass(frozen=True, slots=True)
+class NormTile:
+    """The same for blocks that normalise rows: the blocks of a cluster have the columns of some rows."""
+
+    rows: int
+    columns: int
+    """Of a block."""
+    blocks: int
+    """Of a cluster."""
+    stages: int
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}.b{self.blocks}.s{self.stages}"
+
+    @property
+    def loaders(self) -> int:
+        """Blocks that fetch rows of x for all, as many each."""
+        return 1 << (self.blocks.bit_length() - 1)
+
+    @property
+    def threads(self) -> int:
+        """Those that multiply, and a warp that fetches."""
+        return 2 * self.rows + 32
+
+    @property
+    def stage(self) -> int:
+        """Bytes of a stage."""
+        return 2 * DEPTH * (self.rows + self.columns)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: also statistics of the rows by block, the two barriers of each stage, and that of the statistics."""
+        return self.stages * (self.stage + 16) + 8 * self.rows * self.blocks + 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from trtn.dsl.network import Layer, Tensor
 __all__ = ["FAMILY", "NormalisationFamily", "NormalisationSpec"]
 
 TEAMS = (32, 64, 96, 128, 192, 256)
-
-
+AHEAD = 16
+"""Elements of a row that a thread has, at most, for it to keep their scale and bias in registers."""
 LOOKUPS = ("embedding", "gather")
 
 
@@ -52,6 +52,8 @@ class NormalisationSpec:
     rows: Walk
     elements: Walk
     lookups: tuple[Lookup, ...] = ()
+    early: bool = False
+    """Whether scale and bias are constants, read while the kernel before this one is at work."""
 
     @property
     def dtype(self) -> str:
@@ -74,6 +76,7 @@ class NormalisationSpec:
             *(f"const i64 {name}{k.input}" for k in self.lookups for name in ("size", "pitch")),
         ]  # fmt: skip
         looked_up = {k.input for k in self.lookups}
+        ahead = [name for name in ("scale", "bias") if self.early and name in names and not one[name]]
         walking = [f"{name} += {self.rows.offset(n)};" for n, name in enumerate(names) if n not in looked_up]
         walking += [
             # A number outside of the table is the caller's error; it must not become a read outside.
@@ -92,15 +95,24 @@ class NormalisationSpec:
                 f"  __shared__ Sum<C> sums[{self.team.shared}];",
                 "  LET_NEXT_START();",
                 *(f"  {line}" for line in self.team.prologue(self.rows)),
+                *self._read_ahead(ahead, at),
                 "  WAIT_FOR_INPUTS();",
                 *(f"  {line}" for line in walking),
                 *self._fetch(inputs, at, one),
                 *self._statistics(at),
-                *self._write(at, one),
+                *self._write(at, one, ahead),
                 "}",
                 "",
             ]
         )
+
+    def _read_ahead(self, names: Sequence[str], at: Mapping[str, str]) -> list[str]:
+        """Constants by element, into registers."""
+        if not names:
+            return []
+        reads = " ".join(f"fetch_lanes<V>({at[name]}, {name}s[k]);" for name in names)
+        declared = (f"  Lanes<{C_TYPES[self.dtype]}, V> {name}s[{self.team.items}];" for name in names)
+        return [*declared, *(f"  {line}" for line in self.team.each(reads))]
 
     def _fetch(self, inputs: Sequence[str], at: Mapping[str, str], one: Mapping[str, bool]) -> list[str]:
         """`fetch(o, v)`: the program on the row's elements from `o` on."""
@@ -137,7 +149,7 @@ class NormalisationSpec:
                 *lines,
                 "  Sum<C> sum = {0}, squares = {0};",
                 *(f"  {line}" for line in self.team.each(f"{first} {mean}")),
-                "  const C mean = over_team<TEAM>(sum, sums).v / (C)n;",
+                f"  const C mean = {self._divided('over_team<TEAM>(sum, sums).v')};",
                 *(f"  {line}" for line in self.team.each(f"{again} {spread}")),
                 *self._root(),
             ]
@@ -150,19 +162,31 @@ class NormalisationSpec:
 
     def _root(self) -> list[str]:
         eps = literal(self.eps, "f64" if self.dtype == "f64" else "f32")
-        return [f"  const C factor = C(1) / sqrt(over_team<TEAM>(squares, sums).v / (C)n + {eps});"]
+        variance = f"{self._divided('over_team<TEAM>(squares, sums).v')} + {eps}"
+        return [f"  const C factor = {f'rsqrtf({variance})' if self._is_short else f'C(1) / sqrt({variance})'};"]
 
-    def _write(self, at: Mapping[str, str], one: Mapping[str, bool]) -> list[str]:
+    @property
+    def _is_short(self) -> bool:
+        """Whether results have so few digits that approximations of f32 functions leave them as they are."""
+        return self.dtype in ("f16", "bf16")
+
+    def _divided(self, sum: str) -> str:
+        return f"quick_div({sum}, (float)n)" if self._is_short else f"{sum} / (C)n"
+
+    def _write(self, at: Mapping[str, str], one: Mapping[str, bool], ahead: Sequence[str]) -> list[str]:
         lines = ["C (&v)[V] = values[k];" if self.team.items else "C v[V]; fetch(o, v);", *self._decode()]
         result = "(v[j] - mean) * factor" if self.centred else "v[j] * factor"
         for name, sign, there in (("scale", "*", self.scale), ("bias", "+", self.bias)):
-            if there:
-                lines.append(
-                    f"const C {name}1 = load({at[name]});"
-                    if one[name]
-                    else f"C {name}s[V]; load<V>({at[name]}, {name}s);"
-                )
-                result += f" {sign} {f'{name}1' if one[name] else f'{name}s[j]'}"
+            if not there:
+                continue
+            if name in ahead:
+                result += f" {sign} widen({name}s[k].at[j])"
+            elif one[name]:
+                lines.append(f"const C {name}1 = load({at[name]});")
+                result += f" {sign} {name}1"
+            else:
+                lines.append(f"C {name}s[V]; load<V>({at[name]}, {name}s);")
+                result += f" {sign} {name}s[j]"
         lines.append(f"C r[V]; for (int j = 0; j < V; j++) r[j] = {result}; store<V>({at['y']}, r);")
         return ["  if (!inside) return;", *(f"  {line}" for line in self.team.each(" ".join(lines)))]
 
@@ -246,6 +270,7 @@ class NormalisationFamily:
             walk,
             elements,
             tuple(lookups),
+            elements.rank == 1 and 0 < team.items * team.vector <= AHEAD and all(t.weight is not None for t in parameters),
         )
         count, n = rows.rows.count, rows.elements.count
         numbers = (np.uint32(count), np.uint32(n), *rows.rows.arguments(walk), *rows.elements.arguments(elements))

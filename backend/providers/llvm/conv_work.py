@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,7 +14,7 @@ from trtn.backend.providers.llvm.gemm.epilogue import Epilogue
 from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
-__all__ = ["Cut", "Work", "cores", "least", "share"]
+__all__ = ["Cut", "Work", "least"]
 
 CACHE = 480 << 10
 """Bytes of the second cache that a block may fill."""
@@ -114,16 +113,5 @@ class Work:
         parallel_for(e, numbers["threads"], list(values.values()), turn)
 
 
-def share(e: Emitter, total: Any, number: Any, parts: Any) -> tuple[Any, Any]:
-    """Where a part of a total begins and ends; parts are the same but for one."""
-    b = e.b
-    return b.udiv(b.mul(number, total), parts), b.udiv(b.mul(b.add(number, I64(1)), total), parts)
-
-
 def least(e: Emitter, x: Any, y: Any) -> Any:
     return e.b.select(e.b.icmp_signed("<", x, y), x, y)
-
-
-def cores() -> int:
-    """How many cores a run may have."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

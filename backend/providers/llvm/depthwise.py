@@ -18,11 +18,10 @@ from llvmlite import ir
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride, write_context
-from trtn.backend.providers.llvm.conv_work import share
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Room, Unfit, Written
 from trtn.backend.providers.llvm.gemm.microkernel import Spot
-from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
+from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region, share
 from trtn.backend.providers.llvm.gemm.tile import host_tile
 from trtn.dsl.ops.windows import actual_pads
 
@@ -30,8 +29,8 @@ __all__ = ["write_depthwise"]
 
 NARROWEST, WIDEST = 4, 8
 """Pixels of a tile, whose sums are in registers."""
-CHUNK = 1 << 20
-"""Floating-point operations of a piece of work: some 25 us, what it takes to be worth another thread."""
+CHUNK = 1 << 18
+"""Floating-point operations of a piece of work: some 5 us."""
 TAPS = 7
 """Elements of a row of the filter, which are in registers, too."""
 

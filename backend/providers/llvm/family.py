@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from trtn.backend.blocking import Blocking
+
 __all__ = ["Pack", "Packing", "Room", "Unfit", "Written"]
 
 Room = Callable[[int], Any]
@@ -18,8 +20,8 @@ class Pack(Protocol):
     def __call__(self, plain: Any, /, room: Room) -> Any: ...
 
 
-Packing = tuple[int, str, Pack]
-"""An input that the kernel takes in another form: its number, the form's name, what makes it."""
+Packing = tuple[int, str | Blocking, Pack]
+"""An input that the kernel takes in another form, and in that alone: its number, the form or its name, what makes it."""
 
 
 class Unfit(Exception):

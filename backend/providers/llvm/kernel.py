@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from trtn.backend.binaries import BinaryKey
+from trtn.backend.blocking import Blocking
 from trtn.backend.devices import Device
 from trtn.backend.machine_code import Function, binary_key, compile_object, load
 from trtn.backend.providers.base import ForeignCall, Launch
@@ -42,6 +43,7 @@ class LlvmKernel:
         self.workspace = written.workspace
         self._device = device
         self._packings = written.packings
+        self.blockings = {n: form for n, form, _ in written.packings if isinstance(form, Blocking)}
         self._numbers = np.array(written.numbers, np.int64)
         self._key = binary_key(written.text if isinstance(written.text, str) else f"{sources()} {written.recipe}")
         self._code = _LOADED.get(self._key)
@@ -57,7 +59,9 @@ class LlvmKernel:
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         room = self._device.room
-        packed = [self._device.packed(inputs[n], form, partial(make, room=room)) for n, form, make in self._packings]
+        packed = [
+            self._device.packed(inputs[n], str(form), partial(make, room=room)) for n, form, make in self._packings
+        ]
         arrays = [*inputs, *outputs, *packed]
         if self.workspace:
             arrays.append(workspace)

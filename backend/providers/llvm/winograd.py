@@ -14,11 +14,12 @@ from llvmlite import ir
 
 from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride
-from trtn.backend.providers.llvm.conv_work import Cut, Work, cores, least, share
+from trtn.backend.providers.llvm.conv_work import Cut, Work, least
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Unfit, Written
 from trtn.backend.providers.llvm.gemm.blocks import heights, write_block
 from trtn.backend.providers.llvm.gemm.microkernel import Spot
+from trtn.backend.providers.llvm.gemm.threads import cores, share
 from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
 from trtn.backend.providers.llvm.winograd_shape import FILTER, WinogradShape, best_tile, shape_of
 from trtn.backend.providers.llvm.winograd_transforms import pack_filters, write_input, write_output, write_patch

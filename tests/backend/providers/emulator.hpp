@@ -244,6 +244,9 @@ static void copy_tile(void* to, const TensorMap* map, int column, int row, u64* 
   }
   count_down(barrier, 0, (int)map->at[4] * 128);
 }
+template <int BLOCKS> static void copy_tile_to_blocks(void* to, const TensorMap* map, int column, int row, u64* barrier) {
+  for (int rank = 0; rank < BLOCKS; rank++) copy_tile(at_block((u8*)to, rank), map, column, row, at_block(barrier, rank));
+}
 template <int N> static void take_registers() {}
 template <int N> static void leave_registers() {}
 static void expect_bytes(u64* barrier, u32 bytes) { *barrier = bytes; }
@@ -273,7 +276,7 @@ template <typename T, int N> static void multiply_rows(float (&d)[N][4], const v
   const auto at = [step](const void* tile, int row, int k) {
     return widen(((const T*)tile)[row * 64 + ((step * 2 + k / 8) ^ row % 8) * 8 + k % 8]);
   };
-  const int lane = current % 32, first = current / 32 % 4 * 16;
+  const int lane = current % 32, first = threadIdx.x / 32 % 4 * 16;
   for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 16; k++)
     d[n][r] += at(a, first + lane / 4 + r / 2 * 8, k) * at(b, n * 8 + lane % 4 * 2 + r % 2, k);
 }

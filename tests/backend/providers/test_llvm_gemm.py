@@ -117,7 +117,7 @@ def test_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a few rows and panels, the last ones smaller."""
     group = linear((100,), 50, 150)
     _, whole = check(group)
-    for cut in (Schedule(6, 1, 8), Schedule(18, 4, 4), Schedule(96, 3, 20), Schedule(102, 100, 48)):
+    for cut in (Schedule(16, 10, 8), Schedule(6, 3, 4), Schedule(2, 4, 20), Schedule(1, 1, 48)):
         monkeypatch.setattr(problems, "schedule", lambda *_, cut=cut: cut)
         _, got = check(group)
         np.testing.assert_allclose(got, whole, 1e-4, 1e-4)
@@ -309,10 +309,18 @@ def test_packing(shape: tuple[int, int]) -> None:
         np.testing.assert_array_equal(pack_panels(matrix, tile, CPU().room), wanted)
 
 
-def test_schedules_fit_the_caches() -> None:
+@pytest.mark.parametrize("threads", [1, 2, 16])
+def test_schedules_fit_the_caches(threads: int) -> None:
     for tile in (Tile(6, 8, 2), Tile(12, 16, 2)):
         for rows, terms, columns in ((1, 1, 1), (49, 2048, 512), (3136, 64, 256), (128, 3072, 768), (10**6, 10**4, 7)):
-            cut = schedule.schedule(tile, rows, terms, columns)
-            assert cut.rows % tile.rows == 0 and 0 < cut.run <= schedule.RUN and cut.run % 4 == 0
-            assert 4 * cut.rows * cut.run <= max(schedule.BLOCK, 4 * tile.rows * cut.run)
-            assert 0 < cut.panels <= tile.panels(columns)
+            cut = schedule.schedule(tile, rows, terms, columns, threads)
+            assert 0 < cut.run <= schedule.RUN and cut.run % 4 == 0
+            assert 4 * max(cut.row_counts(rows)) * cut.run <= max(schedule.BLOCK, 4 * tile.rows * cut.run)
+            assert 0 < cut.across <= rows and 0 < cut.groups <= tile.panels(columns)
+
+
+@pytest.mark.parametrize(("rows", "terms", "columns"), [(196, 64, 384), (196, 384, 64), (49, 160, 960), (49, 960, 160)])
+def test_two_threads_have_the_same_to_do(rows: int, terms: int, columns: int) -> None:
+    tile = Tile(6, 8, 2)
+    cut = schedule.schedule(tile, rows, terms, columns, 2)
+    assert cut.across * cut.groups % 2 == 0

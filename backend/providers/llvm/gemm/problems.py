@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from trtn.backend.blocking import Blocking, blocking_of
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.backend.providers.llvm.emitter import Emitter
@@ -15,8 +16,8 @@ from trtn.backend.providers.llvm.gemm.epilogue import Epilogue, Operand
 from trtn.backend.providers.llvm.gemm.packing import pack_panels
 from trtn.backend.providers.llvm.gemm.product import Product, write_product
 from trtn.backend.providers.llvm.gemm.schedule import is_expected, schedule
-from trtn.backend.providers.llvm.gemm.threads import parallel_region
-from trtn.backend.providers.llvm.gemm.tile import host_tile
+from trtn.backend.providers.llvm.gemm.threads import cores, parallel_region
+from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.windows import actual_pads
 
@@ -100,12 +101,13 @@ def _write(
     epilogue = Epilogue(group.layers[0].output, added, group.layers[1:], operands)
     count, terms = result.size // columns, a.shape[axis]
     inputs = len(group.inputs)
-    plan = schedule(tile, count, terms, columns)
+    plan = schedule(tile, count, terms, columns, cores())
     product = Product(
         *rows, terms, columns, across[1][0], numbers[id(x)], inputs + 1, inputs, epilogue, tile=tile, plan=plan
     )
-    form = f"llvm:panels{tile.columns}:{matrix.shape}/{matrix.strides}".replace(" ", "")
-    pack = partial(_pack, by_row=group.kind == "conv")
+    by_row = group.kind == "conv"
+    form = _panels(matrix, tile, by_row=by_row)
+    pack = partial(_pack, by_row=by_row)
 
     def text() -> str:
         e = Emitter(inputs + 2)
@@ -149,6 +151,14 @@ def _operand(number: int, layout: ArrayLayout, result: ArrayLayout, axis: int) -
     if len(counts) > 1:
         raise Unfit("the rows of an operand do not follow each other evenly")
     return Operand(number, steps[0], spread[axis] == 1)
+
+
+def _panels(matrix: ArrayLayout, tile: Tile, *, by_row: bool) -> Blocking | str:
+    """What `_pack` makes of a matrix that lies in a given way."""
+    axes, columns = len(matrix.shape), 0 if by_row else 1
+    order = (columns, *(a for a in range(axes) if a != columns))
+    form = blocking_of(matrix.shape, matrix.strides, order, [(columns, tile.columns)])
+    return form or f"llvm:panels{tile.columns}:{matrix.shape}/{matrix.strides}".replace(" ", "")
 
 
 def _pack(weight: Any, room: Room, *, by_row: bool) -> Any:

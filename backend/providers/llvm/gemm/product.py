@@ -11,7 +11,7 @@ from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.gemm.blocks import heights, write_block
 from trtn.backend.providers.llvm.gemm.epilogue import Epilogue
 from trtn.backend.providers.llvm.gemm.schedule import Schedule
-from trtn.backend.providers.llvm.gemm.threads import parallel_for
+from trtn.backend.providers.llvm.gemm.threads import parallel_for, share
 from trtn.backend.providers.llvm.gemm.tile import Tile
 
 __all__ = ["Product", "write_product"]
@@ -53,13 +53,12 @@ class Product:
 
     @property
     def numbers(self) -> list[int]:
-        """What is not in the text: the chunks and how many of them share columns, what the chunks take, the axes, the
-        operands."""
-        across = -(-self.count // self.plan.rows)
-        chunks = across * -(-self.tile.panels(self.columns) // self.plan.panels)
-        wide = self.plan.panels * self.tile.columns
+        """What is not in the text: the chunks and how many of them share columns or rows, what they share, the axes,
+        the operands."""
+        across, groups = self.plan.across, self.plan.groups
         return [
-            *(chunks, across, self.count, self.terms, self.columns, self.stride, self.plan.rows, wide, self.plan.run),
+            *(across * groups, across, groups, self.count, self.tile.panels(self.columns)),
+            *(self.terms, self.columns, self.stride, self.plan.run),
             *(*self.rows[1:], *self.steps),
             *(operand.stride for operand in self.epilogue.operands),
         ]
@@ -83,13 +82,13 @@ def write_product(e: Emitter, p: Product) -> None:
     pointers = [e.pointers[p.source], e.pointers[p.panels], e.pointers[p.target], context]
 
     def chunk(index: Any, own: list[Any]) -> None:
-        source, panels, target, context, across, rows, terms, columns, stride, high, wide, run, *axes = own
+        source, panels, target, context, across, groups, rows, count, terms, columns, stride, run, *axes = own
         b = e.b
-        column = b.mul(b.udiv(index, across), wide)
-        row = b.mul(b.urem(index, across), high)
-        taken = _least(e, high, b.sub(rows, row))
-        broad = _least(e, wide, b.sub(columns, column))
-        starts = e.table(high, b)
+        row, end = share(e, rows, b.urem(index, across), across)
+        taken = b.sub(end, row)
+        first, last = (b.mul(n, I64(tile.columns)) for n in share(e, count, b.udiv(index, across), groups))
+        column, broad = first, b.sub(_least(e, last, columns), first)
+        starts = e.table(taken, b)
         with e.loop(taken) as each:
             offset = _offset(e, b.add(row, each.index), axes[: len(p.rows) - 1], axes[len(p.rows) - 1 :])
             e.store(e.at(source, offset, F32), starts, each.index, POINTER)

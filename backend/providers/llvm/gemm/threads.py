@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -12,7 +13,7 @@ from llvmlite import ir
 from trtn.backend.devices.openmp import open_library
 from trtn.backend.providers.llvm.emitter import I32, I64, POINTER, Emitter
 
-__all__ = ["parallel_for", "parallel_region"]
+__all__ = ["cores", "parallel_for", "parallel_region", "share"]
 
 _REGION = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I32, I32])
 """void GOMP_parallel(void (*fn)(void *), void *data, unsigned num_threads, unsigned flags); 0 threads are as many as
@@ -60,3 +61,14 @@ def parallel_region() -> int:
     """The address of libgomp's function; 0 where there is none."""
     library = open_library()
     return 0 if library is None else ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value or 0
+
+
+def share(e: Emitter, total: Any, number: Any, parts: Any) -> tuple[Any, Any]:
+    """Where a part of a total begins and ends; parts are the same but for one."""
+    b = e.b
+    return b.udiv(b.mul(number, total), parts), b.udiv(b.mul(b.add(number, I64(1)), total), parts)
+
+
+def cores() -> int:
+    """How many cores a run may have."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

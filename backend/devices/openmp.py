@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["one_thread", "open_library", "set_threads", "setter", "short_spins", "threads"]
+__all__ = ["address", "one_thread", "open_library", "set_threads", "short_spins", "threads"]
 
 SONAME = "libgomp.so.1"
 SPINS = 10_000
@@ -57,10 +57,10 @@ def set_threads(count: int) -> None:
         library.omp_set_num_threads(count)
 
 
-def setter() -> int:
-    """The address of omp_set_num_threads; 0 without the library."""
+def address(function: str) -> int:
+    """The address of one of the library's functions, or of the C library's; 0 without the library."""
     library = open_library()
-    return 0 if library is None else ctypes.cast(library.omp_set_num_threads, ctypes.c_void_p).value or 0
+    return 0 if library is None else ctypes.cast(getattr(library, function), ctypes.c_void_p).value or 0
 
 
 @contextmanager

@@ -210,13 +210,14 @@ class Recording:
         self._segments: list[Callable[[Any], None]] = []
         self.refused: dict[str, str] = {}
         """Why steps run from the host, by name."""
-        steps = [(step, step.bind(self.table)) for step in schedule.steps]
+        self._steps = [(step, step.bind(self.table)) for step in schedule.steps]
+        """Bound, and kept so: what a launch holds, a graph has the addresses of."""
         with xp.cuda.using_allocator(self._pool.malloc):
             for _ in range(WARM_RUNS):
-                for _, run in steps:
+                for _, run in self._steps:
                     run(self._now)
             stream.synchronize()
-            self._record(steps, stream)
+            self._record(self._steps, stream)
 
     def replay(self, stream: Any) -> None:
         self._now.clear()

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from trtn.backend import machine_code
 from trtn.backend.binaries import Binaries
-from trtn.backend.devices import openmp
+from trtn.backend.devices import crew, openmp
 from trtn.backend.providers.base import ForeignCall
 
 if TYPE_CHECKING:
@@ -64,58 +68,115 @@ omp_set_num_threads as such a call."""
 
 
 def replayed(launches: Sequence[Launch]) -> Launch | None:
-    """One launch for several that come down to `calls`; None where that can't be had."""
-    calls = [(n, call) for n, launch in enumerate(launches) for call in getattr(launch, "calls", ())]
-    if any(len(call.arguments) > ARGUMENTS for _, call in calls) or (found := _loop()) is None:
+    """One launch for several that come down to `calls`; None where that can't be had. Of calls that threads share, those
+    next to each other are made by a crew."""
+    calls = [_Call(n, call) for n, launch in enumerate(launches) for call in getattr(launch, "calls", ())]
+    if any(len(c.call.arguments) > ARGUMENTS for c in calls) or (functions := _functions()) is None:
         return None
-    loop, count_threads = found
     usual = openmp.threads()
     if usual > 1:
-        calls = _with_threads(calls, count_threads, usual)
-    table = (ctypes.c_int64 * (FIELDS * len(calls)))()
-    for n, (_, call) in enumerate(calls):
-        table[n * FIELDS : n * FIELDS + 1 + len(call.arguments)] = [call.address, *call.arguments]
+        calls = _with_crews(_with_threads(calls, functions.threads, usual), functions)
+    table = _table([c.call for c in calls])
     count, where = len(calls), ctypes.addressof(table)
 
     def launch() -> None:
-        failed = loop(count, where)
+        failed = functions.replay(count, where)
         if failed:
             openmp.set_threads(usual)
-            for rest in launches[calls[failed - 1][0] :]:  # the first knows what its status means, and raises
+            for rest in launches[calls[failed - 1].origin() :]:  # the first knows what its status means, and raises
                 rest()
 
-    launch.held = (table, launches)  # type: ignore[attr-defined]  # what the addresses point into
+    launch.held = (table, calls, launches)  # type: ignore[attr-defined]  # what the addresses point into
     return launch
 
 
-def _with_threads(
-    calls: Sequence[tuple[int, ForeignCall]], set_count: int, usual: int
-) -> list[tuple[int, ForeignCall]]:
+@dataclass(frozen=True, slots=True)
+class _Call:
+    launch: int
+    """The number of the launch that it belongs to."""
+    call: ForeignCall
+    crew: _Crew | None = None
+
+    def origin(self) -> int:
+        """The launch that has failed, if this has."""
+        return self.launch if self.crew is None else self.crew.failed().launch
+
+
+class _Crew:
+    """Calls that a crew makes, as one."""
+
+    def __init__(self, calls: Sequence[_Call], functions: _Functions) -> None:
+        self.calls = calls
+        line = 8 * crew.LINE
+        memory = np.zeros(8 * crew.SLOTS + line, np.uint8)
+        start = -memory.ctypes.data % line
+        self.numbers = memory[start : start + 8 * crew.SLOTS].view(np.int64)
+        self.address = self.numbers.ctypes.data
+        given = [c.call._replace(arguments=(c.call.arguments[0], self.address)) for c in calls]
+        self.table = _table(given)
+        self.numbers[:] = crew.numbers(functions.share, len(calls), ctypes.addressof(self.table))
+
+    def failed(self) -> _Call:
+        return self.calls[int(self.numbers[crew.FAILED]) - 1]
+
+
+def _table(calls: Sequence[ForeignCall]) -> Any:
+    table = (ctypes.c_int64 * (FIELDS * len(calls)))()
+    for n, call in enumerate(calls):
+        table[n * FIELDS : n * FIELDS + 1 + len(call.arguments)] = [call.address, *call.arguments]
+    return table
+
+
+def _with_threads(calls: Sequence[_Call], set_count: int, usual: int) -> list[_Call]:
     """The calls, and before each that takes another number of threads than the one before it, one that says so."""
-    given = openmp.setter()
-    found: list[tuple[int, ForeignCall]] = []
+    given = openmp.address("omp_set_num_threads")
+    found: list[_Call] = []
     alone = False
-    for n, call in calls:
-        if call.alone != alone:
-            alone = call.alone
-            found.append((n, ForeignCall(set_count, (given, 1 if alone else usual))))
-        found.append((n, call))
+    for each in calls:
+        if each.call.alone != alone:
+            alone = each.call.alone
+            found.append(_Call(each.launch, ForeignCall(set_count, (given, 1 if alone else usual))))
+        found.append(each)
     if alone:
-        found.append((calls[-1][0], ForeignCall(set_count, (given, usual))))
+        found.append(_Call(calls[-1].launch, ForeignCall(set_count, (given, usual))))
     return found
 
 
+def _with_crews(calls: Sequence[_Call], functions: _Functions) -> list[_Call]:
+    """The calls, but several that may be a crew's as one."""
+    found: list[_Call] = []
+    for possible, group in groupby(calls, lambda c: c.call.shared is not None):
+        members = list(group)
+        shared = [n for n, c in enumerate(members) if c.call.shared]
+        if not possible or len(shared) < 2:
+            found += members
+            continue
+        first, end = shared[0], shared[-1] + 1
+        made = _Crew(members[first:end], functions)
+        together = _Call(members[first].launch, ForeignCall(functions.together, (made.address,)), made)
+        found += [*members[:first], together, *members[end:]]
+    return found
+
+
+class _Functions(NamedTuple):
+    replay: Any
+    threads: int
+    together: int
+    share: int
+    held: Any
+
+
 @cache
-def _loop() -> tuple[Any, int] | None:
-    """The loop as a function, and the address of `threads`; or None."""
+def _functions() -> _Functions | None:
+    """LOOP's functions: the first to be called, and the addresses of the others; None where nothing can be compiled."""
     if machine_code.unavailable() is not None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    kept, key = Binaries(), machine_code.binary_key(LOOP)
+    text = LOOP + crew.text(pauses=machine_code.has_feature("sse2"))
+    kept, key = Binaries(), machine_code.binary_key(text)
     code = kept.find(key)
     if code is None:
-        code = machine_code.compile_object(LOOP)
+        code = machine_code.compile_object(text)
         kept.keep({key: code})
-    function, threads = machine_code.load(code, "replay"), machine_code.load(code, "threads")
-    called = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(function.address)
-    called.held = function, threads  # type: ignore[attr-defined]
-    return called, threads.address
+    replay, *others = (machine_code.load(code, name) for name in ("replay", "threads", "together", "share"))
+    called = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(replay.address)
+    return _Functions(called, *(f.address for f in others), (replay, *others))

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, prod
-from time import perf_counter
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,10 +30,8 @@ Run = Callable[[Sizes], None]
 Spread = Callable[[Callable[[int, int], None], int], None]
 """Has a function called for each number below one, by some thread."""
 FIRST_RUNS = 3
-"""Runs after which short steps that are next to each other are put together."""
-SHORT = 2e-4
-"""Seconds that a step takes on average where calling it by itself matters: some microseconds, as the interpreter's own
-code and data have left the caches meanwhile."""
+"""Runs after which steps that are next to each other are put together: that loads machine code, and maybe a compiler, which a
+network that is run once has no use for."""
 GRAIN = 256
 """What the workspace starts at a multiple of, in bytes."""
 
@@ -91,7 +88,7 @@ class Schedule:
         self.steps: list[Step] = []
         self._bound: list[Run | None] = []
         self._runs: list[tuple[Step, Run | None]] = []
-        self._first_runs, self._least = 0, inf
+        self._first_runs = 0
 
     @property
     def nbytes(self) -> int:
@@ -123,7 +120,7 @@ class Schedule:
 
         self._spread(bind, len(known_steps))
         self._runs = list(zip(self.steps, self._bound, strict=True))
-        self._first_runs, self._least = FIRST_RUNS, inf
+        self._first_runs = FIRST_RUNS
 
     def launches(self) -> Callable[[], None]:
         """All steps one after another, where every array stays where it is."""
@@ -131,22 +128,19 @@ class Schedule:
         sizes = dict(self.sizes)
 
         def launch() -> None:
-            started = perf_counter()
             for _, run in self._runs:
                 assert run is not None
                 run(sizes)
-            if self._first_runs:
-                self._learn(perf_counter() - started)
+            self._count()
 
         return launch
 
-    def _learn(self, seconds: float) -> None:
-        """What one of the first runs took. After them short steps are put together: that loads a compiler, which a
-        network that is run once, or whose steps are long, has no use for."""
-        self._first_runs -= 1
-        self._least = min(self._least, seconds)
-        if not self._first_runs and self._least < SHORT * len(self._runs):
-            self._runs = self._in_one_go()
+    def _count(self) -> None:
+        """One of the first runs is done."""
+        if self._first_runs:
+            self._first_runs -= 1
+            if not self._first_runs:
+                self._runs = self._in_one_go()
 
     def _in_one_go(self) -> list[tuple[Step, Run | None]]:
         """The steps with what runs them; those that are next to each other and come down to calls of C functions as
@@ -176,11 +170,9 @@ class Schedule:
             array[...] = table[key]
         outputs = {key: table[key] for key in self._staged_outputs}
         table.update(self.fixed)
-        started = perf_counter()
         for step, bound in self._runs:
             (bound or step.bind(table))(sizes)
-        if self._first_runs:
-            self._learn(perf_counter() - started)
+        self._count()
         for key, array in outputs.items():
             array[...] = self._staged_outputs[key]
         table.update(outputs)

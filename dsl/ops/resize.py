@@ -148,7 +148,7 @@ def _places(xp: Any, size: int, target: int, scale: float, coordinates: str) -> 
         return at * 0
     places = (at + 0.5) / ratio
     if coordinates == "half_pixel_symmetric":
-        length, result = xp.asarray([size, target], dtype="float32")
+        length, result = (xp.asarray(d, dtype="float32") for d in (size, target))
         places += length / 2 * (1 - result / (ratio * length))
     places -= 0.5
     return places

@@ -26,12 +26,13 @@ LANES = 8
 MULTIPLYING = 256
 """Threads that multiply, in two groups."""
 THREADS = MULTIPLYING + 128
-REGISTERS = ((40, 232), (24, 240))
-"""Of a thread that fetches, and of one that multiplies: together no more than all threads have at the start, which is 168 each."""
-MANY_SUMS = 176
-"""Registers for sums from which on the second of these is needed."""
-HELD = 176
-"""Registers for the sums and for operands of the epilogue that are read before the products."""
+REGISTERS = {96: (512, 24, 176), 176: (THREADS, 40, 232), 192: (THREADS, 24, 240)}
+"""By the most registers for sums: threads for which those of a multiprocessor would suffice at the start, and then the registers of a thread
+that fetches, and of one that multiplies. Where a block takes fewer than all, kernels before and after it have room to end and to start."""
+BARRIERS = 4 * 8
+"""Bytes of barriers beside those of the stages: of the groups' order, of sums that arrive or a tile that does, and of a tile that was read."""
+FREE = 56
+"""Registers of a thread for all else than the sums and the operands of the epilogue that are read before the products."""
 
 LIBRARY = r"""
 struct __align__(64) TensorMap { u64 at[16]; };
@@ -57,12 +58,6 @@ template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
         :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
 }
-// All threads of the cluster meet, and see what others wrote.
-DEVICE void meet_cluster() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-// What this thread reads of other blocks it has read; they may end once all threads have come here (`cluster_wait`).
-DEVICE void leave_cluster() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 // Arrives at the barrier that block `rank` has where this one has its own.
 DEVICE void arrive_at_block(u64* barrier, u32 rank) {
   u32 there;
@@ -106,29 +101,57 @@ class PersistentSpec:
         return {f"r{n}": d for n, d in enumerate(self.epilogue.inputs[1 + self.channel_operands :])}
 
     @property
-    def registers(self) -> tuple[int, int]:
-        """Of a thread that fetches, and of one that multiplies."""
-        return REGISTERS[self.tile.sums > MANY_SUMS]
+    def _read(self) -> dict[str, str]:
+        """The tensors that threads read where they are."""
+        return {n: d for n, d in self.tensors.items() if n != self.fetched}
+
+    @property
+    def registers(self) -> tuple[int, int, int]:
+        """Threads that registers would suffice for, registers of a thread that fetches, and of one that multiplies."""
+        return next(registers for most, registers in REGISTERS.items() if self.tile.sums <= most)
 
     @property
     def batch(self) -> int:
         """Groups of columns whose operands are read at once: all of them before the products, where registers allow it."""
         groups, rows = self.tile.columns // WIDTH, 2 * self.tile.blocks
         each = sum(2 * BY_NAME[d].itemsize for d in self.channels.values())
-        each += sum(2 * rows * BY_NAME[d].itemsize for d in self.tensors.values())
-        if self.tile.sums + groups * each <= HELD:
+        each += sum(2 * rows * BY_NAME[d].itemsize for d in self._read.values())
+        if self.tile.sums + groups * each <= self.registers[2] - FREE:
             return groups
         return 1 if self.tile.sums > 128 else min(groups, 4 // self.tile.blocks)
 
+    @property
+    def fetched(self) -> str | None:
+        """The tensor whose tiles are fetched while their products are made. Groups that take turns have no registers to read one ahead."""
+        fitting = (n for n, d in self.tensors.items() if BY_NAME[d].itemsize == 2)
+        return None if self.tile.together else next(fitting, None)
+
+    @property
+    def beside(self) -> int:
+        """Bytes of shared memory beside the stages: a fetched tile or the sums of others, and barriers."""
+        return (2 * self.tile.rows * self.tile.columns if self.fetched else self.tile.received) + BARRIERS
+
+    @property
+    def stages(self) -> int:
+        return self.tile.stages(self.beside)
+
+    @property
+    def dynamic_shared(self) -> int:
+        """Bytes of shared memory that a launch asks for."""
+        return self.stages * (self.tile.stage + 16) + self.beside
+
     def parameters(self) -> str:
         result = C_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
-        operands = (f"const {C_TYPES[d]}* __restrict__ {n}" for n, d in {**self.channels, **self.tensors}.items())
+        operands = (
+            f"CONSTANT_ARGUMENT TensorMap {n}" if n == self.fetched else f"const {C_TYPES[d]}* __restrict__ {n}"
+            for n, d in {**self.channels, **self.tensors}.items()
+        )
         pointers = ["CONSTANT_ARGUMENT TensorMap x", "const u8* __restrict__ w", *operands, f"{result}* __restrict__ y"]
         sizes = ["M", "N", "octets", "stages", "below", "beside", "band"]
         return ", ".join([*pointers, *(f"const int {n}" for n in (*sizes, *(f"{n}m" for n in (*self.tensors, "y"))))])
 
     def source(self) -> str:
-        t = self.tile
+        t, fetched = self.tile, self.fetched
         arrivals = t.sharers * (8 if t.together else 4)
         meet = "cluster_arrive(); cluster_wait();" if t.cluster > 1 else "__syncthreads();"
         return "\n".join(
@@ -137,20 +160,23 @@ class PersistentSpec:
                 expressions.LIBRARY,
                 cluster.LIBRARY,
                 self.machine,
-                f'extern "C" __global__ void CLUSTER({t.cluster}) __launch_bounds__({THREADS}, 1) kernel({self.parameters()}) {{',
-                f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.sharers}, STAGES = {t.stages}, STAGE = {t.stage};",
+                f'extern "C" __global__ void CLUSTER({t.cluster}) __launch_bounds__({self.registers[0]}, 1) kernel({self.parameters()}) {{',
+                f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.sharers}, STAGES = {self.stages}, STAGE = {t.stage};",
                 f"  constexpr int MULTIPLYING = {MULTIPLYING}, TURNS = {1 if t.together else 2}, GROUPS = COLUMNS / {WIDTH}, BATCH = {self.batch}, PARTS = {t.parts};",
                 "  SHARED_MEMORY(memory);",
-                "  u64 *full = (u64*)(memory + STAGES * STAGE), *empty = full + STAGES, *order = empty + STAGES;",
-                "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0), rank = blockIdx.z;",
+                "  u8* const beside = memory + STAGES * STAGE;",
+                f"  u64 *full = (u64*)(beside + {self.beside - BARRIERS}), *empty = full + STAGES, *order = empty + STAGES, *there = order + 2, *read = there + 1;",
+                "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0), rank = blockIdx.z, part = rank % PARTS;",
                 "  if (tid == 0) {",
                 "    fetch_map(&x);",
                 f"    for (int s = 0; s < STAGES; s++) {{ start_barrier(full + s, 1); start_barrier(empty + s, {arrivals}); }}",
-                f"    start_barrier(order, {8 if t.together else 4}); start_barrier(order + 1, 4);",
+                *([] if t.together else ["    start_barrier(order, 4); start_barrier(order + 1, 4);"]),
+                *(["    start_barrier(there, 1); start_barrier(read, 4);", f"    fetch_map(&{fetched});"] if fetched else []),
+                *([f"    expect_bytes(there, ({t.units} - part + PARTS - 1) / PARTS * (PARTS - 1) * {64 * t.rows});"] if t.split else []),
                 "    publish_barriers();",
                 "  }",
                 f"  {meet}",
-                "  const int part = rank % PARTS, first = stages * part / PARTS, count = stages * (part + 1) / PARTS - first;",
+                "  const int first = stages * part / PARTS, count = stages * (part + 1) / PARTS - first;",
                 # Bands of columns whose weight stays in the cache, and in a band all its tiles beside each other, then those below.
                 "  const int units = below * beside;",
                 "  auto place = [&](int unit, int& m, int& n) {",
@@ -163,7 +189,6 @@ class PersistentSpec:
                 "  } else {",
                 *(f"    {line}" for line in self._multiply()),
                 "  }",
-                *(["  cluster_wait();"] if t.split else []),
                 "}",
                 "",
             ]
@@ -172,7 +197,7 @@ class PersistentSpec:
     def _fetch(self) -> list[str]:
         """What the fetching thread does: the weight's first stages before x is there."""
         return [
-            f"leave_registers<{self.registers[0]}>();",
+            f"leave_registers<{self.registers[1]}>();",
             "const int early = lower(STAGES, count);",
             "int m, n;",
             "auto fetch_weight = [&](int slot, int k) {",
@@ -203,7 +228,19 @@ class PersistentSpec:
             # The block must not end while those that share its weight have yet to arrive at its barriers.
             "  for (int k = lower(index, STAGES); k > 0; k--) wait_at(empty + (index - k) % STAGES, (index - k) / STAGES & 1);",
             "}",
-            *(["meet_cluster(); leave_cluster();"] if self.tile.split else []),
+            *(self._fetch_tiles() if self.fetched else []),
+        ]
+
+    def _fetch_tiles(self) -> list[str]:
+        """Another thread fetches tiles of an operand of the epilogue, each when the one before it was read."""
+        return [
+            "if (tid == MULTIPLYING + 32)",
+            "  for (int unit = blockIdx.x, turn = 0; unit < units; unit += gridDim.x, turn++) {",
+            "    place(unit, m, n);",
+            "    if (turn > 0) wait_at(read, turn - 1 & 1);",
+            f"    announce(there, GROUPS * ROWS * {2 * WIDTH});",
+            f"    for (int g = 0; g < GROUPS; g++) copy_tile(beside + g * ROWS * {2 * WIDTH}, &{self.fetched}, n + g * {WIDTH}, m, there);",
+            "  }",
         ]
 
     def _multiply(self) -> list[str]:
@@ -215,7 +252,7 @@ class PersistentSpec:
         own, shared = "lane == 0) arrive_at(empty + last);", "lane < BLOCKS) arrive_at_block(empty + last, lane);"
         release = shared if t.sharers > 1 else own
         return [
-            f"take_registers<{self.registers[1]}>();",
+            f"take_registers<{self.registers[2]}>();",
             "WAIT_FOR_INPUTS();",
             "LET_NEXT_START();",
             f"const int beyond = {rows} + warp % 4 * 16 + lane / 4, aside = lane % 4 * {LANES};",
@@ -224,7 +261,7 @@ class PersistentSpec:
             "  int m0, n0;",
             "  place(unit, m0, n0);",
             *self._operands(),
-            *(["  read_operands(0);"] if early and (self.channels or self.tensors) else []),
+            *(["  read_operands(0);"] if early and (self.channels or self._read) else []),
             f"  float sums[{t.blocks}][COLUMNS / 8][4] = {{}};",
             "  int k = 0, slot = turn * count % STAGES, phase = turn * count / STAGES & 1, last;",
             # One group after the other, or one might look for a stage before the one of a round earlier was there.
@@ -255,22 +292,22 @@ class PersistentSpec:
 
     def _operands(self) -> list[str]:
         """Registers for what the epilogue reads of some groups of columns, and how it is read."""
-        rows = 2 * self.tile.blocks
+        rows, read = 2 * self.tile.blocks, self._read
         channels = (f"fetch_lanes<{LANES}>({n} + at, {n}_l[g]);" for n in self.channels)
-        tensors = (f"fetch_lanes<{LANES}>({n} + (i64)row_of(i) * {n}m + at, {n}_l[g][i]);" for n in self.tensors)
+        tensors = (f"fetch_lanes<{LANES}>({n} + (i64)row_of(i) * {n}m + at, {n}_l[g][i]);" for n in read)
         reading = [
             "auto read_operands = [&](int from) {",
             "  #pragma unroll",
             "  for (int g = 0; g < BATCH; g++) {",
             f"    const int at = n0 + (from + g) * {WIDTH} + aside;",
-            "    if (from + g < GROUPS && (from + g) % PARTS == part && at < N) {",
+            "    if (from + g < GROUPS && at < N) {",
             f"      {' '.join(channels)}",
             *(
                 [
                     "      #pragma unroll",
-                    f"      for (int i = 0; i < {rows}; i++) if (row_of(i) < M) {{ {' '.join(tensors)} }}",
+                    f"      for (int i = 0; i < {rows}; i++) if (((from + g) * 2 + i) % PARTS == part && row_of(i) < M) {{ {' '.join(tensors)} }}",
                 ]
-                if self.tensors
+                if read
                 else []
             ),
             "    }",
@@ -280,44 +317,60 @@ class PersistentSpec:
         return [
             "  auto row_of = [&](int i) { return m0 + beyond + i * 8 + i / 2 * 48; };",
             *(f"  Lanes<{C_TYPES[d]}, {LANES}> {n}_l[BATCH];" for n, d in self.channels.items()),
-            *(f"  Lanes<{C_TYPES[d]}, {LANES}> {n}_l[BATCH][{rows}];" for n, d in self.tensors.items()),
-            *(f"  {line}" for line in reading if self.channels or self.tensors),
+            *(f"  Lanes<{C_TYPES[d]}, {LANES}> {n}_l[BATCH][{rows}];" for n, d in read.items()),
+            *(f"  {line}" for line in reading if self.channels or read),
         ]
 
     def _share(self) -> list[str]:
-        """Each block gives its sums of the groups of columns that others finish. They lie as registers do, so threads find their own."""
+        """Each block sends the sums that others finish, to where the same threads find them, and waits for those that it gets."""
+        t = self.tile
+        at = f"(float*)beside + (({'{0}'} / PARTS * (PARTS - 1) + {'{1}'}) * 2 + h) * (MULTIPLYING * 4) + tid * 4"
         return [
-            "  __syncwarp();",
-            "  if (lane == 0) arrive_at(order);",
-            "  wait_at(order, 0);",
-            "  float* sheet = (float*)memory + tid * 4;",
             "  #pragma unroll",
-            "  for (int j = 0; j < COLUMNS / 8; j++) if (j / 4 % PARTS != part) store<4>(sheet + j * MULTIPLYING * 4, sums[0][j]);",
-            "  meet_cluster();",
-            "  #pragma unroll",
-            "  for (int g = 0; g < GROUPS; g++) if (g % PARTS == part) {",
-            "    float others[PARTS - 1][4][4];",
+            f"  for (int u = 0; u < {t.units}; u++) {{",
+            "    const int to = u % PARTS;",
+            "    if (to == part) continue;",
             "    #pragma unroll",
-            "    for (int p = 1; p < PARTS; p++)",
-            "      #pragma unroll",
-            "      for (int j = 0; j < 4; j++) read_other(sheet + (g * 4 + j) * MULTIPLYING * 4, (part + p) % PARTS, others[p - 1][j]);",
-            "    #pragma unroll",
-            "    for (int p = 1; p < PARTS; p++)",
-            "      #pragma unroll",
-            "      for (int j = 0; j < 16; j++) sums[0][g * 4 + j / 4][j % 4] += others[p - 1][j / 4][j % 4];",
+            "    for (int h = 0; h < 2; h++) {",
+            "      const float (&a)[4] = sums[0][u / 2 * 4 + 2 * h], (&b)[4] = sums[0][u / 2 * 4 + 2 * h + 1];",
+            "      const float four[4] = {a[u % 2 * 2], a[u % 2 * 2 + 1], b[u % 2 * 2], b[u % 2 * 2 + 1]};",
+            f"      send({at.format('u', '(part + PARTS - 1 - to) % PARTS')}, to, four, there);",
+            "    }",
             "  }",
-            "  leave_cluster();",
+            "  wait_for_bytes(there);",
+            "  #pragma unroll",
+            f"  for (int u = 0; u < {t.units}; u++) {{",
+            "    if (u % PARTS != part) continue;",
+            "    #pragma unroll",
+            "    for (int p = 0; p < PARTS - 1; p++)",
+            "      #pragma unroll",
+            "      for (int h = 0; h < 2; h++) {",
+            "        float four[4];",
+            f"        load<4>({at.format('u', 'p')}, four);",
+            "        #pragma unroll",
+            "        for (int j = 0; j < 4; j++) sums[0][u / 2 * 4 + 2 * h + j / 2][u % 2 * 2 + j % 2] += four[j];",
+            "      }",
+            "  }",
         ]
 
     def _finish(self, early: bool) -> list[str]:
         """Results from the sums, 8 neighbours at a time."""
         values = [f"widen({n}_l[g].at[j])" for n in self.channels if n != "bias"]
-        values += [f"widen({n}_l[g][i].at[j])" for n in self.tensors]
+        values += [f"widen({n}_l{'' if n == self.fetched else '[g][i]'}.at[j])" for n in self.tensors]
         statements, (value,) = self.epilogue.statements(["total", *values])
         result = C_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
         bias = " + widen(bias_l[g].at[j])" if self.bias else ""
-        read = [] if early or not (self.channels or self.tensors) else ["    read_operands(from);"]
+        read = [] if early or not (self.channels or self._read) else ["    read_operands(from);"]
+        fetched, arrived, done = [], [], []
+        if self.fetched:
+            kind = C_TYPES[self.tensors[self.fetched]]
+            own = f"(const {kind}*)beside + (((from + g) * ROWS + row_of(i) - m0) * 4 + lane % 4) * {LANES}"
+            fetched = [
+                f"        Lanes<{kind}, {LANES}> {self.fetched}_l; fetch_lanes<{LANES}>({own}, {self.fetched}_l);"
+            ]
+            arrived, done = ["  wait_at(there, turn & 1);"], ["  __syncwarp();", "  if (lane == 0) arrive_at(read);"]
         return [
+            *arrived,
             "  #pragma unroll",
             "  for (int from = 0; from < GROUPS; from += BATCH) {",
             *read,
@@ -326,7 +379,8 @@ class PersistentSpec:
             f"      const int at = n0 + (from + g) * {WIDTH} + aside;",
             "      #pragma unroll",
             f"      for (int i = 0; i < {2 * self.tile.blocks}; i++) {{",
-            "        if (from + g >= GROUPS || (from + g) % PARTS != part || at >= N || row_of(i) >= M) continue;",
+            "        if (from + g >= GROUPS || ((from + g) * 2 + i) % PARTS != part || at >= N || row_of(i) >= M) continue;",
+            *fetched,
             f"        float finished[{LANES}];",
             "        #pragma unroll",
             f"        for (int j = 0; j < {LANES}; j++) {{",
@@ -338,4 +392,5 @@ class PersistentSpec:
             "      }",
             "    }",
             "  }",
+            *done,
         ]

@@ -9,7 +9,7 @@ from trtn.backend.providers.base import TacticError
 from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 
-__all__ = ["DEPTH", "LANES", "OCTETS", "WIDTH", "NormTile", "PackSpec", "PersistentTile", "Taps", "Tile"]
+__all__ = ["DEPTH", "LANES", "OCTETS", "WIDTH", "PackSpec", "PersistentTile", "Taps", "Tile"]
 
 DEPTH = 64
 """Elements of K in a stage: 128 bytes of a row."""
@@ -138,49 +138,18 @@ class PersistentTile:
         return 2 * DEPTH * (self.rows + self.columns)
 
     @property
-    def stages(self) -> int:
-        """Stages in shared memory."""
-        return min((cluster.SHARED - 16) // (self.stage + 16), MOST_STAGES)
+    def units(self) -> int:
+        """Sums are shared by halves of each 32 columns: those of rows 0..7 of each 16, and those of the others."""
+        return 2 * (self.columns // WIDTH)
 
     @property
-    def shared(self) -> int:
-        """Bytes of shared memory: also the two barriers of each stage, and those of the groups' order."""
-        return self.stages * (self.stage + 16) + 16
+    def received(self) -> int:
+        """Bytes of the sums that a block gets of the others it shares a tile with."""
+        return 64 * self.rows * -(-self.units // self.parts) * (self.parts - 1)
 
-
-@dataclass(frozen=True, slots=True)
-class NormTile:
-    """The same for blocks that normalise rows: the blocks of a cluster have the columns of some rows."""
-
-    rows: int
-    columns: int
-    """Of a block."""
-    blocks: int
-    """Of a cluster."""
-    stages: int
-
-    def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}.b{self.blocks}.s{self.stages}"
-
-    @property
-    def loaders(self) -> int:
-        """Blocks that fetch rows of x for all, as many each."""
-        return 1 << (self.blocks.bit_length() - 1)
-
-    @property
-    def threads(self) -> int:
-        """Those that multiply, and a warp that fetches."""
-        return 2 * self.rows + 32
-
-    @property
-    def stage(self) -> int:
-        """Bytes of a stage."""
-        return 2 * DEPTH * (self.rows + self.columns)
-
-    @property
-    def shared(self) -> int:
-        """Bytes of shared memory: also statistics of the rows by block, the two barriers of each stage, and that of the statistics."""
-        return self.stages * (self.stage + 16) + 8 * self.rows * self.blocks + 8
+    def stages(self, beside: int) -> int:
+        """Stages in shared memory, with two barriers each, where so many bytes are taken by other things."""
+        return min((cluster.SHARED - beside) // (self.stage + 16), MOST_STAGES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,14 @@ from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilo
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.gemm_choice import PARTS, PERSISTENT, SHAPES, Product, parse_tile, tiles_for
 from trtn.backend.providers.codegen.gemm_persistent import THREADS, PersistentSpec
-from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, PackSpec, PersistentTile, Taps, Tile
+from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, WIDTH, PackSpec, PersistentTile, Taps, Tile
 from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.backend.providers.codegen.tensor_map import MatrixMap
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.windows import actual_pads
 
-__all__ = ["ARCHITECTURE", "FAMILY", "MatmulFamily", "Ready", "pack", "ready_for", "row_distance"]
+__all__ = ["FAMILY", "MatmulFamily"]
 
 OFFERED = 10
 """Tactics for a problem."""
@@ -117,21 +117,21 @@ class MatmulFamily:
     ) -> Plan:
         if outputs[0].size == 0:
             return Plan(())
-        tile, ready = parse_tile(tactic), ready_for(group, inputs, outputs[0])
+        tile, ready = parse_tile(tactic), _ready(group, inputs, outputs[0])
         packed = len(inputs) + len(outputs)
         if isinstance(tile, PersistentTile):
             call = _persistent_call(tile, ready, inputs, Slot(packed))
         else:
             call = _shared_call(tile, ready, inputs, outputs[0], Slot(packed))
         permuted = isinstance(tile, PersistentTile)
-        packing, count = pack(group.layers[0], ready, inputs[ready.weight], Slot(packed), permuted)
-        return Plan((call,), (2 * count,), (packing,))
+        pack, count = _pack(group.layers[0], ready, inputs[ready.weight], Slot(packed), permuted)
+        return Plan((call,), (2 * count,), (pack,))
 
 
 FAMILY = MatmulFamily()
 
 
-def ready_for(group: Group, inputs: Sequence[Operand], y: Operand) -> Ready:
+def _ready(group: Group, inputs: Sequence[Operand], y: Operand) -> Ready:
     """Raises TacticError for arrays that can't be fetched."""
     main, axis = group.layers[0], _axis(group.layers[0])
     epilogue = epilogue_of(group, axis=axis)
@@ -175,7 +175,9 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     import numpy as np
 
     product, x = ready.product, inputs[ready.x]
-    distance = row_distance(ready)
+    (distance,) = ready.strides if ready.window is None else (-1,)
+    if product.rows > 1 and distance < product.channels:
+        raise TacticError("its rows are gathered, or overlap")
     if tile.parts > product.stages:
         raise TacticError(f"{product.stages} stages can't be shared by {tile.parts} blocks")
     epilogue = ready.epilogue
@@ -183,21 +185,17 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     below, beside = -(-product.rows // (tile.rows * tile.sharers)), -(-product.columns // tile.columns)
     band = max(1, min(beside, BAND // (2 * tile.columns * product.channels)))
     rows = MatrixMap(
-        Slot(ready.x), x.dtype.name, product.rows, product.channels, distance, tile.rows
+        Slot(ready.x), x.dtype.name, product.rows, product.channels, max(distance, product.channels), tile.rows
     )
-    slots = (rows, packed, *map(Slot, (*ready.read, len(inputs))))
+    slots: list[Any] = [rows, packed, *map(Slot, (*ready.read, len(inputs)))]
+    if spec.fetched:
+        number, own = epilogue.tensors[int(spec.fetched[1:])], ready.distances[int(spec.fetched[1:])]
+        matrix = (inputs[number].dtype.name, product.rows, product.columns, max(own, product.columns))
+        slots[slots.index(Slot(number))] = MatrixMap(Slot(number), *matrix, tile.rows, WIDTH)
     numbers = (product.rows, product.columns, _octets(product, True), product.stages, below, beside, band)
     blocks = below * beside if tile.split else min(below * beside, MULTIPROCESSORS // tile.cluster)
     grid = (blocks, 1, tile.cluster)
-    return Call(spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), tile.shared)
-
-
-def row_distance(ready: Ready) -> int:
-    """The distance of the rows of x, in elements. Raises TacticError where they are no matrix."""
-    (distance,) = ready.strides if ready.window is None else (-1,)
-    if ready.product.rows > 1 and distance < ready.product.channels:
-        raise TacticError("its rows are gathered, or overlap")
-    return max(distance, ready.product.channels)
+    return Call(spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), spec.dynamic_shared)
 
 
 def _axis(main: Layer) -> int:
@@ -272,7 +270,7 @@ def _octets(product: Product, permuted: bool) -> int:
     return -(-product.octets // OCTETS) * OCTETS if permuted else product.octets
 
 
-def pack(main: Layer, ready: Ready, weight: Operand, target: Slot, permuted: bool) -> tuple[Call, int]:
+def _pack(main: Layer, ready: Ready, weight: Operand, target: Slot, permuted: bool) -> tuple[Call, int]:
     """The call that packs the weight, and how many elements it makes."""
     import numpy as np
 

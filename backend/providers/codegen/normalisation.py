@@ -170,8 +170,8 @@ class NormalisationSpec:
         """Whether results have so few digits that approximations of f32 functions leave them as they are."""
         return self.dtype in ("f16", "bf16")
 
-    def _divided(self, sum: str) -> str:
-        return f"quick_div({sum}, (float)n)" if self._is_short else f"{sum} / (C)n"
+    def _divided(self, total: str) -> str:
+        return f"quick_div({total}, (float)n)" if self._is_short else f"{total} / (C)n"
 
     def _write(self, at: Mapping[str, str], one: Mapping[str, bool], ahead: Sequence[str]) -> list[str]:
         lines = ["C (&v)[V] = values[k];" if self.team.items else "C v[V]; fetch(o, v);", *self._decode()]
@@ -270,7 +270,9 @@ class NormalisationFamily:
             walk,
             elements,
             tuple(lookups),
-            elements.rank == 1 and 0 < team.items * team.vector <= AHEAD and all(t.weight is not None for t in parameters),
+            elements.rank == 1
+            and 0 < team.items * team.vector <= AHEAD
+            and all(t.weight is not None for t in parameters),
         )
         count, n = rows.rows.count, rows.elements.count
         numbers = (np.uint32(count), np.uint32(n), *rows.rows.arguments(walk), *rows.elements.arguments(elements))

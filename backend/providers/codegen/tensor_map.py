@@ -25,8 +25,8 @@ _PROMOTE_256 = 3
 
 @dataclass(frozen=True, slots=True)
 class MatrixMap:
-    """A matrix of 16-bit floats whose tiles have `box` rows of 64 elements. In shared memory the 16-byte chunks of a row are permuted by
-    its number; what lies outside of the matrix reads as 0."""
+    """A matrix of 16-bit floats whose tiles have `box` rows of `width` elements. In shared memory rows follow each other; the 16-byte chunks
+    of one of 64 elements are permuted by its number. What lies outside of the matrix reads as 0."""
 
     slot: Slot
     dtype: str
@@ -35,6 +35,7 @@ class MatrixMap:
     distance: int
     """Elements from one row to the next: a multiple of 8."""
     box: int
+    width: int = 64
 
     def encode(self, address: int) -> Any:
         """The map of the matrix at an address, as a NumPy scalar. Raises OSError where the driver has no such maps."""
@@ -44,9 +45,10 @@ class MatrixMap:
         skip = -ctypes.addressof(held) % _ALIGNED
         sizes = (ctypes.c_uint64 * 2)(self.columns, self.rows)
         strides = (ctypes.c_uint64 * 1)(2 * self.distance)
-        box, steps = (ctypes.c_uint32 * 2)(64, self.box), (ctypes.c_uint32 * 2)(1, 1)
+        box, steps = (ctypes.c_uint32 * 2)(self.width, self.box), (ctypes.c_uint32 * 2)(1, 1)
+        swizzle = _SWIZZLE_128 if self.width == 64 else 0
         status = _encoder()(
-            ctypes.addressof(held) + skip, _KINDS[self.dtype], 2, address, sizes, strides, box, steps, 0, _SWIZZLE_128, _PROMOTE_256, 0
+            ctypes.addressof(held) + skip, _KINDS[self.dtype], 2, address, sizes, strides, box, steps, 0, swizzle, _PROMOTE_256, 0
         )  # fmt: skip
         if status:
             raise OSError(f"the driver refuses a tensor map ({status}): {self}")

@@ -72,6 +72,7 @@ class Work:
         self.epilogue = epilogue
         self.scratch = tuple(scratch)
         self.workspace = 4 * sum(sizes) * cut.threads
+        self.is_shared = cut.threads > 1
         self._numbers = {
             "threads": cut.threads,
             "blocks": cut.blocks,

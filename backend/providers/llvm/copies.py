@@ -26,7 +26,7 @@ def write_copy(problem: Problem) -> Written:
         raise Unfit(f"no kernel for `{layer.op.name}`")
     e = _emitter(problem, together=write is not _gather)  # its loops are several
     write(e, problem, layer)
-    return Written(e.text(), e.numbers)
+    return Written(e.text(), e.numbers, shared=False)
 
 
 def write_view(problem: Problem) -> Written:
@@ -44,7 +44,7 @@ def write_view(problem: Problem) -> Written:
         for tensor, shown in zip(layer.outputs, _shown(problem, layer, source), strict=True):
             if id(tensor) in targets:
                 copy_box(e, shown, targets[id(tensor)], element)
-        return Written(e.text(), e.numbers)
+        return Written(e.text(), e.numbers, shared=False)
     # The elements keep their order: one of the two has to lie dense, to be seen in the other's shape.
     (target,) = targets.values()
     if problem.inputs[0].is_contiguous:
@@ -54,7 +54,7 @@ def write_view(problem: Problem) -> Written:
     else:
         raise Unfit("neither the view nor what it shows lies dense")
     copy_box(e, source, target, element)
-    return Written(e.text(), e.numbers)
+    return Written(e.text(), e.numbers, shared=False)
 
 
 def _emitter(problem: Problem, *, together: bool = True) -> Emitter:

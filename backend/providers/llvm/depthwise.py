@@ -116,6 +116,7 @@ class _Writer:
             [(self.weight, f"depthwise:{self.lanes}", partial(pack_filters, self.lanes))],
             recipe=f"depthwise {self.lanes} {[s.span for s in self.segments]} {shape.kernel[1]} {shape.strides[1]} "
             f"{self.x} {self.weight}\n{self.epilogue.recipe}",
+            shared=self._chunks() > 1,
             is_final=True,
         )
 

@@ -33,7 +33,8 @@ F32 = ir.FloatType()
 POINTER = ir.PointerType()
 _FLOATS = {"f32": F32, "f64": ir.DoubleType()}
 NAME = "kernel"
-"""What the function of every module is called: `i32 kernel(ptr addresses)`. 0 says that all went well."""
+"""What the function of every module is called: `i32 kernel(ptr addresses, ptr crew)`. 0 says that all went well. `crew`:
+threads that the caller has, `backend.runtime.crew`; null where it has none."""
 
 
 def memory_type(dtype: DType) -> Any:
@@ -60,13 +61,14 @@ class Emitter:
         """The body has arguments of the types `more` besides."""
         self.module = ir.Module(NAME)
         self.module.triple = ""
-        inner = ir.Function(self.module, ir.FunctionType(I32, [*[POINTER] * (count + 1), *more]), "body")
+        inner = ir.Function(self.module, ir.FunctionType(I32, [*[POINTER] * (count + 2), *more]), "body")
         inner.linkage = "internal"
         inner.attributes.add("alwaysinline")
         for pointer in inner.args[: count + 1]:
             pointer.add_attribute("noalias")
         self.pointers: Sequence[Any] = inner.args[:count]
-        self.more: Sequence[Any] = inner.args[count + 1 :]
+        self.crew = inner.args[count + 1]
+        self.more: Sequence[Any] = inner.args[count + 2 :]
         self.numbers: list[int] = []
         self._table = inner.args[count]
         self._entry = inner.append_basic_block()
@@ -75,9 +77,10 @@ class Emitter:
 
     def _enter(self, inner: Any, count: int) -> None:
         """The function that is called: it takes the addresses from an array."""
-        outer = ir.Function(self.module, ir.FunctionType(I32, [POINTER]), NAME)
+        outer = ir.Function(self.module, ir.FunctionType(I32, [POINTER, POINTER]), NAME)
         b = ir.IRBuilder(outer.append_basic_block())
-        b.ret(b.call(inner, addresses_in(b, outer.args[0], count)))
+        addresses, crew = outer.args
+        b.ret(b.call(inner, [*addresses_in(b, addresses, count), crew]))
 
     def text(self) -> str:
         """The module, with the function ended."""

@@ -42,5 +42,7 @@ class Written:
     """Whether it is expected to be faster than other providers' kernels."""
     recipe: str = ""
     """All that the text follows from, where that is written later."""
+    shared: bool | None = None
+    """Whether threads share it, as `ForeignCall` has it."""
     is_final: bool = False
     """Whether LLVM has nothing to make better in it, but has to choose instructions and registers."""

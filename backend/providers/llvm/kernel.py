@@ -23,7 +23,7 @@ from trtn.backend.providers.llvm.family import Written
 
 __all__ = ["LlvmKernel"]
 
-_CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+_CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,7 @@ class LlvmKernel:
         self.workspace = written.workspace
         self._device = device
         self._packings = written.packings
+        self._shared = written.shared
         self.blockings = {n: form for n, form, _ in written.packings if isinstance(form, Blocking)}
         self._numbers = np.array(written.numbers, np.int64)
         self._key = binary_key(written.text if isinstance(written.text, str) else f"{sources()} {written.recipe}")
@@ -70,11 +71,11 @@ class LlvmKernel:
         call, where = self._call, ctypes.addressof(addresses)
 
         def launch() -> None:
-            if call(where):
+            if call(where, None):
                 raise IndexError("an index is outside its axis")
 
         launch.held = (arrays, addresses, self._function)  # type: ignore[attr-defined]  # the addresses must stay
-        launch.calls = [ForeignCall(self._function.address, (where,))]  # type: ignore[attr-defined]
+        launch.calls = [ForeignCall(self._function.address, (where, 0), shared=self._shared)]  # type: ignore[attr-defined]
         return launch
 
 

@@ -41,7 +41,7 @@ def write_pointwise(problem: Problem) -> Written:
             values[id(layer.outputs[0])] = EXPRESSIONS[layer.op.name](site)
         for t in group.outputs:
             _store(e, values[id(t)], *address(t), t.dtype)
-    return Written(e.text(), e.numbers)
+    return Written(e.text(), e.numbers, shared=False)
 
 
 def _load(e: Emitter, pointer: Any, index: Any, dtype: DType) -> Any:

@@ -31,7 +31,7 @@ def write_quantization(problem: Problem) -> Written:
             _fixed(e, problem, layer)
         case name:
             raise Unfit(f"no kernel for `{name}`")
-    return Written(e.text(), e.numbers)
+    return Written(e.text(), e.numbers, shared=False)
 
 
 class _Arrays:

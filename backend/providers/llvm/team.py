@@ -50,7 +50,7 @@ class TeamEmitter(Emitter):
         inner.attributes.add("noinline")  # it is called in two places, to be compiled once
         members = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), "members")
         members.linkage = "internal"
-        outer = ir.Function(self.module, ir.FunctionType(I32, [POINTER]), NAME)
+        outer = ir.Function(self.module, ir.FunctionType(I32, [POINTER, POINTER]), NAME)
 
         def slot(b: Any, array: Any, number: int) -> Any:
             return b.gep(array, [I64(number)], source_etype=I64)
@@ -62,7 +62,7 @@ class TeamEmitter(Emitter):
         (frame,) = members.args
         given = addresses_in(b, b.load(slot(b, frame, _ADDRESS), typ=POINTER), count)
         member, team = (b.zext(b.call(function(b, given[-1], n, _QUESTION), []), I64) for n in (1, 2))
-        status = b.call(inner, [*given, slot(b, frame, _MEETING), member, team])
+        status = b.call(inner, [*given, POINTER(None), slot(b, frame, _MEETING), member, team])
         b.atomic_rmw("or", slot(b, frame, _STATUS), b.zext(status, I64), "monotonic")
         b.ret_void()
 
@@ -76,7 +76,7 @@ class TeamEmitter(Emitter):
         alone = b.icmp_unsigned("==", b.load(slot(b, given[-1], 0), typ=I64), I64(0))
         with b.if_else(alone) as (here, together):
             with here:
-                b.ret(b.call(inner, [*given, slot(b, frame, _MEETING), I64(0), I64(1)]))
+                b.ret(b.call(inner, [*given, POINTER(None), slot(b, frame, _MEETING), I64(0), I64(1)]))
             with together:
                 b.call(function(b, given[-1], 0, _REGION), [members, frame, I32(0), I32(0)])
                 b.ret(b.trunc(b.load(slot(b, frame, _STATUS), typ=I64), I32))

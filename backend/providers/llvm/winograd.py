@@ -88,6 +88,7 @@ class _Writer:
             self.work.workspace,
             self.m == best_tile(self.shape),
             f"winograd {self.m} {self.tile} {self.heights} {self.x} {self.weight}\n{self.epilogue.recipe}",
+            shared=self.work.is_shared,
             is_final=True,
         )
 

@@ -9,45 +9,13 @@ from typing import Any
 import numpy as np
 
 from tests.backend.providers.codegen_harness import Array, Case
-from trtn.dsl.builder import Builder
-from trtn.dsl.dims import symbol
+from tests.backend.providers.codegen_index_cases import CASES as INDEX_CASES
+from tests.backend.providers.codegen_net import Net, case
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Tensor
 from trtn.dsl.ops.base import catalogue
 
-__all__ = ["CASES", "Net"]
-
-
-class Net:
-    """A builder with fewer words: `n.x("f16", 3, 40)` is an input, `n.relu(x)` a layer, `n.w(array)` a constant."""
-
-    def __init__(self, builder: Builder) -> None:
-        self._builder = builder
-
-    def x(self, dtype: str, *shape: Any, name: str = "x") -> Tensor:
-        dims = tuple(symbol(d) if isinstance(d, str) else d for d in shape)
-        return self._builder.input(name, BY_NAME[dtype], dims)
-
-    def w(self, array: Any, dtype: str = "f32") -> Tensor:
-        return self._builder.constant(np.asarray(array).astype(BY_NAME[dtype].numpy))
-
-    def random(self, dtype: str, *shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-        return self.w(np.random.default_rng(seed).standard_normal(shape) * scale, dtype)
-
-    def op(self, op: str, *inputs: Tensor | None, name: str = "", **attrs: Any) -> Any:
-        results = self._builder.layer(op, *inputs, name=name or self._builder.unique(op), **attrs)
-        return results[0] if len(results) == 1 else results
-
-    def __getattr__(self, op: str) -> Callable[..., Any]:
-        return lambda *inputs, **attrs: self.op(op.rstrip("_"), *inputs, **attrs)
-
-
-def case(name: str, make: Callable[[Net], Tensor | Sequence[Tensor]], **settings: Any) -> Case:
-    def build(builder: Builder) -> Sequence[Tensor]:
-        made = make(Net(builder))
-        return (made,) if isinstance(made, Tensor) else made
-
-    return Case(name, build, **settings)
+__all__ = ["CASES", "Net", "case"]
 
 
 def _away_from_zero(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
@@ -882,5 +850,5 @@ def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.rando
 
 CASES: list[Case] = [
     *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(), *_stems(),
-    *_excitations(), *_squeezes(), *_few_rows(), *_attention(), *_products(),
+    *_excitations(), *_squeezes(), *_few_rows(), *_attention(), *_products(), *INDEX_CASES,
 ]  # fmt: skip

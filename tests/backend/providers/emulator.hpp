@@ -219,8 +219,6 @@ static void cluster_arrive() {
   everybody.release();
 }
 static void cluster_wait() { while (everybody.generation == fibers[current]->seen) yield_fiber(); }
-static void meet_cluster() { cluster_arrive(); cluster_wait(); }
-static void leave_cluster() { cluster_arrive(); }
 template <typename T> static T* at_block(T* own, u32 rank) {
   return (T*)(shared_memory[rank] + ((u8*)own - shared_memory[fibers[current]->rank]));
 }
@@ -232,20 +230,18 @@ template <int BLOCKS> static void copy_to_blocks(void* to, const void* from, u32
     count_down(at_block(barrier, rank), 0, bytes);
   }
 }
-// A map holds the matrix's address, columns, rows, the distance of rows in elements, and the rows of a tile.
+// A map holds the matrix's address, columns, rows, the distance of rows in elements, and the rows and columns of a tile.
 #define CONSTANT_ARGUMENT const
 struct TensorMap { u64 at[16]; };
 static void fetch_map(const TensorMap*) {}
 static void copy_tile(void* to, const TensorMap* map, int column, int row, u64* barrier) {
   const u16* from = (const u16*)map->at[0];
-  for (int r = 0; r < (int)map->at[4]; r++) for (int k = 0; k < 64; k++) {
-    const bool inside = row + r < (int)map->at[2] && column + k < (int)map->at[1];
-    ((u16*)to)[r * 64 + ((k / 8 ^ r % 8) * 8 | k % 8)] = inside ? from[(row + r) * map->at[3] + column + k] : 0;
+  const int columns = map->at[1], rows = map->at[2], box = map->at[4], width = map->at[5];
+  for (int r = 0; r < box; r++) for (int k = 0; k < width; k++) {
+    const int place = width == 64 ? (k / 8 ^ r % 8) * 8 | k % 8 : k;
+    ((u16*)to)[r * width + place] = row + r < rows && column + k < columns ? from[(row + r) * map->at[3] + column + k] : 0;
   }
-  count_down(barrier, 0, (int)map->at[4] * 128);
-}
-template <int BLOCKS> static void copy_tile_to_blocks(void* to, const TensorMap* map, int column, int row, u64* barrier) {
-  for (int rank = 0; rank < BLOCKS; rank++) copy_tile(at_block((u8*)to, rank), map, column, row, at_block(barrier, rank));
+  count_down(barrier, 0, box * width * 2);
 }
 template <int N> static void take_registers() {}
 template <int N> static void leave_registers() {}
@@ -276,7 +272,7 @@ template <typename T, int N> static void multiply_rows(float (&d)[N][4], const v
   const auto at = [step](const void* tile, int row, int k) {
     return widen(((const T*)tile)[row * 64 + ((step * 2 + k / 8) ^ row % 8) * 8 + k % 8]);
   };
-  const int lane = current % 32, first = threadIdx.x / 32 % 4 * 16;
+  const int lane = current % 32, first = current / 32 % 4 * 16;
   for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 16; k++)
     d[n][r] += at(a, first + lane / 4 + r / 2 * 8, k) * at(b, n * 8 + lane % 4 * 2 + r % 2, k);
 }

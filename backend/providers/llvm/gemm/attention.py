@@ -90,6 +90,7 @@ def write_attention(problem: Problem) -> Written:
         [*given, parallel_region()],
         expected=s.queries >= FEW,
         recipe=f"attention {writer}",
+        shared=given[0] > 1,
         is_final=True,
     )
 

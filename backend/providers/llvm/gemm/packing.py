@@ -36,7 +36,7 @@ def pack_panels(matrix: Any, tile: Tile, room: Room) -> Any:
         strides = [s // source.itemsize for s in source.strides]
         given = np.array([turns, together, shape[-3], inner, outer, *strides, *numbers], np.int64)
         addresses = [a.__array_interface__["data"][0] for a in (source, target, given)]
-        call((ctypes.c_void_p * len(addresses))(*addresses))
+        call((ctypes.c_void_p * len(addresses))(*addresses), None)
     return packed
 
 
@@ -54,7 +54,7 @@ def _packer(tile: Tile) -> tuple[Any, list[int]]:
         code = machine_code.compile_object(text)
         kept.keep({key: code})
     function = machine_code.load(code, NAME)
-    call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(function.address)
+    call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(function.address)
     call.held = function  # type: ignore[attr-defined]
     return call, e.numbers[len(numbers) :]
 

@@ -120,6 +120,7 @@ def _write(
         [(numbers[id(weight)], form, pack)],
         expected=is_expected(tile, count, terms, columns),
         recipe=product.recipe,
+        shared=plan.across * plan.groups > 1,
         is_final=True,
     )
 

@@ -1,0 +1,258 @@
+"""conv and transposed conv with any window, groups and epilogue, summed up in f32: what runs convolutions that no tensor core may
+take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from trtn.backend.devices import Device
+from trtn.backend.group import Group
+from trtn.backend.problem import Problem
+from trtn.backend.providers.base import Tactic, TacticError
+from trtn.backend.providers.codegen import depthwise
+from trtn.backend.providers.codegen.convolution_kernel import (
+    DEPTH,
+    FINISHERS,
+    LANES,
+    ConvSpec,
+    FinishSpec,
+    Form,
+    PackSpec,
+    Results,
+    Tile,
+    Window,
+)
+from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilogue_refusal
+from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
+from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
+from trtn.dsl.network import Layer
+from trtn.dsl.ops.windows import actual_pads
+
+__all__ = ["FAMILY", "ConvolutionFamily"]
+
+FLOATS = ("f32", "f16", "bf16")
+TILES = (
+    Tile(128, 128, 8, 8),
+    Tile(128, 64, 8, 8),
+    Tile(64, 64, 8, 4),
+    Tile(128, 32, 8, 4),
+    Tile(64, 32, 4, 4),
+    Tile(32, 64, 4, 4),
+    Tile(32, 32, 4, 4),
+    Tile(16, 64, 2, 4),
+    Tile(128, 16, 4, 4),
+    Tile(128, 8, 2, 4),
+    Tile(128, 4, 1, 4),
+)
+"""The shapes that there are. Large shares take fewer reads of shared memory for a multiplication, small ones fill more
+multiprocessors."""
+SPEED = {64: 0.8, 32: 0.7, 16: 0.55, 8: 0.4, 4: 0.25}
+"""Which part of the peak a thread's share of so many sums reaches."""
+PARTS = (1, 2, 3, 4, 6, 8, 12, 16)
+CORES = 128
+"""Multiplications of a multiprocessor in a cycle."""
+WARPS = 8
+"""Warps of a multiprocessor that hide each other's waiting."""
+STEP, LAUNCH = 500, 3000
+"""Cycles that the memory takes to answer in a step, and that another kernel takes."""
+BANDWIDTH = 1700
+"""Bytes in a cycle that go to and come from the second-level cache."""
+_NAME = re.compile(r"(\d+)x(\d+)\.(\d+)x(\d+)\.k(\d+)")
+
+
+class ConvolutionFamily:
+    """conv and deconv of one to three axes with their epilogues."""
+
+    name = "conv"
+
+    def refusal(self, group: Group) -> str:
+        main = group.layers[0]
+        if group.kind != "conv" or main.op.name not in ("conv", "deconv"):
+            return "it is not a convolution"
+        dtype = main.output.dtype
+        if dtype.name not in FLOATS or any(t is not None and t.dtype is not dtype for t in main.inputs):
+            return f"generated convolutions don't take {dtype}"
+        if group.outputs[0].dtype.name not in FLOATS:
+            return f"its result is in {group.outputs[0].dtype}"
+        weight = main.inputs[1]
+        assert weight is not None
+        if not all(isinstance(d, int) for d in weight.shape):
+            return "its window or its channels depend on the run"
+        if not depthwise.FAMILY.refusal(group):
+            return "every channel has a filter of its own"
+        if dtype.name != "f32" and main.op.name == "conv" and main.attrs["groups"] == 1:
+            return "tensor cores take it"
+        return epilogue_refusal(group)
+
+    def tactics(self, group: Group) -> Sequence[Tactic]:
+        """One of each shape, with other numbers of parts."""
+        main = group.layers[0]
+        steps = -(-prod(_weight(main)) // (_outputs(main) * DEPTH))
+        parts = [n for n in PARTS if n <= steps]
+        return [
+            Tactic(str(Tile(t.rows, t.columns, t.down, t.across, parts[n % len(parts)])), numerics="reassociated")
+            for n, t in enumerate(TILES)
+        ]
+
+    def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
+        """The likeliest ways, by a model of their times."""
+        main = problem.group.layers[0]
+        groups, outputs = main.attrs["groups"], _outputs(main)
+        columns, terms = outputs // groups, prod(_weight(main)) // outputs
+        if main.op.name == "deconv":
+            terms = terms // groups
+        rows = problem.outputs[0].size // outputs
+        steps = -(-terms // DEPTH)
+        tiles = [
+            Tile(t.rows, t.columns, t.down, t.across, parts) for t in TILES for parts in PARTS if parts <= max(steps, 1)
+        ]
+        tiles.sort(key=lambda t: _cycles(t, rows, columns, groups, steps))
+        return [Tactic(str(t), numerics="reassociated") for t in tiles[: max(1, 2 * effort)]]
+
+    def leads(self, problem: Problem) -> bool:
+        """It has no rival but libraries that need a plan for each size."""
+        return True
+
+    def plan(
+        self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
+    ) -> Plan:
+        import numpy as np
+
+        (y,) = outputs
+        main, tile = group.layers[0], _parse(tactic)
+        number = {id(t): n for n, t in enumerate(group.inputs)}
+        at, weight_at, *bias = (number[id(t)] for t in main.inputs if t is not None)
+        x, weight, epilogue = inputs[at], inputs[weight_at], epilogue_of(group)
+        if y.size == 0:
+            return Plan(())
+        if x.size == 0 or weight.size == 0:
+            raise TacticError("there is nothing to sum up")
+        tensors = [inputs[n] for n in epilogue.tensors]
+        form, groups = _form(main, x, weight, y), main.attrs["groups"]
+        columns = y.shape[1] // groups
+        rows, packed = y.size // y.shape[1], -(-columns // LANES) * LANES
+        if tile.parts > form.steps or rows >= 2**31 or groups * rows * packed >= 2**32:
+            raise TacticError("its sum can't be shared by so many blocks, or it has too many results")
+        results = _results(epilogue, bool(bias), x.dtype.name, columns, (*tensors, y))
+        scratch = len(inputs) + len(outputs)
+        pack, count = _pack(main, form, weight, (Slot(weight_at), Slot(scratch)), packed)
+        read = tuple(map(Slot, (*bias, *epilogue.channels, *epilogue.tensors, len(inputs))))
+        spread = tuple(np.int64(s) for o in (*tensors, y) for s in o.strides)
+        places = tuple(map(np.uint32, y.shape[2:]))
+        numbers = (np.uint32(rows), np.int32(columns), np.int32(packed))
+        offset = np.int64 if form.wide else np.int32
+        reads = (*map(np.int32, x.shape[2:]), *map(offset, x.strides))
+        spec = ConvSpec(form, results, tile)
+        grid = (-(-rows // tile.rows), -(-columns // tile.columns), groups * tile.parts)
+        block = (tile.threads, 1, 1)
+        first: tuple[Call, ...] = (pack,) if not _is_constant(main) else ()
+        once = (pack,) if _is_constant(main) else ()
+        if tile.parts == 1:
+            arguments = (Slot(at), Slot(scratch), *read, *numbers, *reads, *places, *spread)
+            return Plan((*first, Call(spec, grid, block, arguments)), (4 * count,), once)
+        sums, quads = Slot(scratch + 1), groups * rows * packed // LANES
+        multiply = Call(spec, grid, block, (Slot(at), Slot(scratch), sums, *numbers, *reads, *places))
+        arguments = (sums, *read, np.uint32(quads), *numbers, *places, *spread)
+        add = Call(FinishSpec(results, tile.parts), grid_for(quads, FINISHERS), (FINISHERS, 1, 1), arguments)
+        return Plan((*first, multiply, add), (4 * count, 4 * LANES * quads * tile.parts), once)
+
+
+FAMILY = ConvolutionFamily()
+
+
+def _parse(name: str) -> Tile:
+    found = _NAME.fullmatch(name)
+    tile = None if found is None else Tile(*map(int, found.groups()))
+    if tile is None or Tile(tile.rows, tile.columns, tile.down, tile.across) not in TILES or tile.parts not in PARTS:
+        raise TacticError(f"`{name}` is not among the tiles that there are")
+    return tile
+
+
+def _weight(main: Layer) -> tuple[int, ...]:
+    weight = main.inputs[1]
+    assert weight is not None
+    return tuple(d for d in weight.shape if isinstance(d, int))
+
+
+def _outputs(main: Layer) -> int:
+    shape = _weight(main)
+    return shape[0] if main.op.name == "conv" else shape[1] * int(main.attrs["groups"])
+
+
+def _is_constant(main: Layer) -> bool:
+    weight = main.inputs[1]
+    return weight is not None and weight.weight is not None
+
+
+def _cycles(tile: Tile, rows: int, columns: int, groups: int, steps: int) -> float:
+    """About how long it takes, on a GPU of MULTIPROCESSORS."""
+    blocks = -(-rows // tile.rows) * -(-columns // tile.columns) * groups * tile.parts
+    turns = -(-steps // tile.parts)
+    each = -(-blocks // MULTIPROCESSORS)
+    warps = min(each * tile.threads / 32, 2 * WARPS)
+    speed = CORES * SPEED[tile.down * tile.across] * min(1.0, warps / WARPS)
+    multiplying = each * turns * DEPTH * tile.rows * tile.columns / speed
+    waiting = turns * STEP * -(-each * tile.threads // 2048)
+    adding = LAUNCH + 8 * rows * columns * groups * tile.parts / BANDWIDTH if tile.parts > 1 else 0
+    return max(multiplying, waiting) + adding
+
+
+def _form(main: Layer, x: Operand, weight: Operand, y: Operand) -> Form:
+    attrs, transposed = main.attrs, main.op.name == "deconv"
+    taps, strides, dilations = weight.shape[2:], tuple(attrs["strides"]), tuple(attrs["dilations"])
+    if transposed:
+        before = _cut_before(main, x, y, taps)
+    else:
+        pads = actual_pads(x.shape[2:], taps, strides, attrs["pads"], dilations, attrs["auto_pad"])
+        before = tuple(pads[: len(taps)])
+    channels = x.shape[1] // attrs["groups"]
+    vector = _vector(x, channels)
+    along = [s for s, d in zip(x.strides[2:], x.shape[2:], strict=True) if d > 1]
+    planes = vector == 1 and (channels == 1 or (bool(along) and along[-1] < x.strides[1]))
+    window = Window(taps, strides, dilations, before, transposed)
+    return Form(x.dtype.name, window, channels, vector, planes, x.reach() >= 2**31)
+
+
+def _vector(x: Operand, channels: int) -> int:
+    """Channels that lie side by side, in reach of one access everywhere."""
+    others = [s for a, (s, d) in enumerate(zip(x.strides, x.shape, strict=True)) if a != 1 and d > 1]
+    size = x.dtype.itemsize
+    for vector in (4, 2):
+        if x.strides[1] == 1 and channels % vector == 0 and x.align >= vector * size:
+            if all(s % vector == 0 for s in others):
+                return vector
+    return 1
+
+
+def _results(epilogue: Epilogue, bias: bool, dtype: str, columns: int, spread: Sequence[Operand]) -> Results:
+    together = columns % LANES == 0 and all(
+        o.strides[1] == 1
+        and o.align >= LANES * o.dtype.itemsize
+        and all(s % LANES == 0 for a, (s, d) in enumerate(zip(o.strides, o.shape, strict=True)) if a != 1 and d > 1)
+        for o in spread
+    )
+    return Results(epilogue.program, len(epilogue.channels), bias, dtype, len(spread[0].shape) - 2, together)
+
+
+def _pack(main: Layer, form: Form, weight: Operand, slots: tuple[Slot, Slot], packed: int) -> tuple[Call, int]:
+    """The call that packs the weight, and how many elements it makes."""
+    import numpy as np
+
+    groups = main.attrs["groups"]
+    first, second, *taps = weight.strides
+    if main.op.name == "conv":
+        columns = weight.shape[0] // groups
+        strides = (first * columns, first, second, *taps)
+    else:
+        columns = weight.shape[1]
+        strides = (first * form.channels, second, first, *taps)
+    terms = form.steps * DEPTH
+    count = groups * terms * packed
+    if count >= 2**31:
+        raise TacticError("its weight is too large")
+    spec = PackSpec(weight.dtype.name, form.window.taps, form.channels)
+    sizes: tuple[Any, ...] = (np.uint32(count), *map(np.int32, (terms, columns, packed)), *map(np.int64, strides))
+    return Call(spec, grid_for(count, 256), (256, 1, 1), (*slots, *sizes)), count

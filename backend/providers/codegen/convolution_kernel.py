@@ -1,0 +1,455 @@
+"""Convolutions as products of gathered windows with the packed weight, in f32 arithmetic: the kernels.
+
+A block makes a tile of results, places of the image by output channels of a group. It goes over the sum in steps of DEPTH
+terms, ordered by tap and then by channel: what a step needs of x and of the weight is on its way to registers while the
+step before it is multiplied out of shared memory, from where a thread reads a few rows and columns and multiplies each
+with each. Where a result has too few tiles for all multiprocessors, several blocks share a tile's sum, each with a part
+of the terms, and a second kernel adds these up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trtn.backend.providers.codegen import expressions
+from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.backend.providers.codegen.program import Program
+
+__all__ = ["DEPTH", "FINISHERS", "LANES", "ConvSpec", "FinishSpec", "Form", "PackSpec", "Results", "Tile", "Window"]
+
+DEPTH = 16
+"""Terms of the sum in a step."""
+LANES = 4
+"""Columns that are packed, read and written together."""
+FINISHERS = 128
+"""Threads of a block that adds up parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Rows and columns of a block's tile, and of a thread's share of it. The text form names a tactic."""
+
+    rows: int
+    columns: int
+    down: int
+    across: int
+    parts: int = 1
+    """Blocks that share the sum."""
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}.{self.down}x{self.across}.k{self.parts}"
+
+    @property
+    def threads(self) -> int:
+        return self.rows * self.columns // (self.down * self.across)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Per spatial axis: taps, steps between windows and between taps, padding before. Of a transposed convolution the
+    steps are those between the windows that x's places are spread to."""
+
+    taps: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[int, ...]
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is summed up, and how x is read."""
+
+    dtype: str
+    window: Window
+    channels: int
+    """Of a group."""
+    vector: int
+    """Channels of x that are read together."""
+    planes: bool
+    """Whether neighbouring threads read neighbouring places of one channel, or channels of one place."""
+    wide: bool
+    """Whether offsets into x take 64 bits."""
+
+    @property
+    def terms(self) -> int:
+        count = self.channels
+        for taps in self.window.taps:
+            count *= taps
+        return count
+
+    @property
+    def steps(self) -> int:
+        return -(-self.terms // DEPTH)
+
+    @property
+    def offset(self) -> str:
+        return "i64" if self.wide else "int"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What becomes of the sums. The program's inputs are the sum, `by_channel` constants, and tensors of the result's
+    shape."""
+
+    program: Program
+    by_channel: int
+    bias: bool
+    dtype: str
+    """Of the bias."""
+    spatial: int
+    """Axes of the image."""
+    together: bool
+    """Whether the columns of LANES lie side by side in the result and the tensors, and are all there."""
+
+    @property
+    def tensors(self) -> int:
+        return len(self.program.inputs) - 1 - self.by_channel
+
+    @property
+    def pointers(self) -> list[str]:
+        given = self.program.pointers[1:]
+        return [*([f"const {C_TYPES[self.dtype]}* __restrict__ bias"] if self.bias else []), *given]
+
+    @property
+    def numbers(self) -> list[str]:
+        """Sizes of the result's image beyond the first axis, then of each tensor and the result the distances of images,
+        channels and places."""
+        distances = [f"const i64 {name}_{axis}" for name in self._spread for axis in ("n", "c", *range(self.spatial))]
+        return [*(f"const u32 o{axis}" for axis in range(self.spatial)), *distances]
+
+    @property
+    def _spread(self) -> list[str]:
+        return [*(f"x{1 + self.by_channel + n}" for n in range(self.tensors)), "y0"]
+
+    def library(self) -> str:
+        """`finish`: LANES neighbouring columns of a row, from `column` of `columns` in a group on."""
+        names = self.program.names
+        channels = names[1 : 1 + self.by_channel]
+        tensors = names[1 + self.by_channel : len(self.program.inputs)]
+        width = LANES if self.together else 1
+        sums = "sum[j]" + (" + load(bias + c + j)" if self.bias else "")
+        values = ["v", *(f"load({n} + c + j)" for n in channels), *(f"a_{n}[j]" for n in tensors)]
+        statements, (result,) = self.program.statements(values)
+        reads = [f"float a_{n}[{LANES}];" for n in tensors]
+        if self.together:
+            reads += [f"load<{LANES}>({n} + {n}_at, a_{n});" for n in tensors]
+        inside = [
+            *(f"a_{n}[j] = load({n} + {n}_at + j * {n}_c);" for n in tensors if width == 1),
+            f"const float v = {sums};",
+            *statements,
+        ]
+        inside.append(f"r[j] = {result};" if self.together else f"store(y0 + y0_at + j * y0_c, {result});")
+        return "\n".join(
+            [
+                f"DEVICE void finish({', '.join([*self.pointers, *self.numbers])}, u32 row, const int group, const int column,",
+                f"                   const int columns, const float (&sum)[{LANES}]) {{",
+                "  const i64 c = (i64)group * columns + column;",
+                *(f"  i64 {n}_at = c * {n}_c;" for n in self._spread),
+                *(f"  {line}" for line in self._place()),
+                *(f"  {line}" for line in reads),
+                f"  float r[{LANES}];" if self.together else "",
+                "  #pragma unroll",
+                f"  for (int j = 0; j < {LANES}; j++) if (column + j < columns) {{",
+                *(f"    {line}" for line in inside),
+                "  }",
+                f"  store<{LANES}>(y0 + y0_at, r);" if self.together else "",
+                "}",
+            ]
+        )
+
+    def _place(self) -> list[str]:
+        """Move to the row's place."""
+        lines = []
+        for axis in reversed(range(self.spatial)):
+            lines.append(f"{{ const u32 left = row / o{axis}, at = row - left * o{axis}; row = left;")
+            lines.append(" ".join(f"{n}_at += at * {n}_{axis};" for n in self._spread) + " }")
+        return [*lines, " ".join(f"{n}_at += row * {n}_n;" for n in self._spread)]
+
+    def call(self, row: str, column: str, sums: str) -> str:
+        names = [p.split()[-1] for p in (*self.pointers, *self.numbers)]
+        return f"finish({', '.join(names)}, {row}, group, {column}, columns, {sums});"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvSpec:
+    """The blocks of a tile are along the grid's third axis, group by group."""
+
+    form: Form
+    results: Results
+    tile: Tile
+
+    def source(self) -> str:
+        form, tile, results = self.form, self.tile, self.results
+        axes = range(len(form.window.taps))
+        shared = tile.parts > 1
+        out = ["float* __restrict__ sums"] if shared else results.pointers
+        parameters = [
+            f"const {C_TYPES[form.dtype]}* __restrict__ x", "const float* __restrict__ w", *out,
+            "const u32 rows", "const int columns", "const int packed",
+            *(f"const int d{axis}" for axis in axes), f"const {form.offset} sn", f"const {form.offset} sc",
+            *(f"const {form.offset} s{axis}" for axis in axes), *self._sizes(), *([] if shared else results.numbers[len(axes) :]),
+        ]  # fmt: skip
+        constants = {
+            "BM": tile.rows, "BN": tile.columns, "TM": tile.down, "TN": tile.across, "T": tile.threads, "V": form.vector,
+            "CHANNELS": form.channels, "TERMS": form.terms, "STEPS": form.steps, "PARTS": tile.parts, "K": DEPTH,
+        }  # fmt: skip
+        return "\n".join(
+            [
+                PRELUDE,
+                "" if shared else expressions.LIBRARY,
+                "" if shared else results.library(),
+                f'extern "C" __global__ void __launch_bounds__({tile.threads}) kernel({", ".join(parameters)}) {{',
+                "  constexpr int " + ", ".join(f"{name} = {value}" for name, value in constants.items()) + ";",
+                "  constexpr int UM = TM < 4 ? TM : 4, TX = BN / TN, TY = BM / TM, QUADS = BN / 4, PB = (K * QUADS + T - 1) / T;",
+                "  __shared__ __align__(16) float a[2][K][BM + 4];",
+                "  __shared__ __align__(16) float b[2][K][BN];",
+                "  LET_NEXT_START();",
+                "  const int tid = threadIdx.x, tx = tid % TX, ty = tid / TX;",
+                "  const int group = blockIdx.z / PARTS, part = blockIdx.z % PARTS, column = blockIdx.y * BN;",
+                "  const u32 first_row = blockIdx.x * (u32)BM;",
+                "  const int begin = STEPS * part / PARTS, end = STEPS * (part + 1) / PARTS;",
+                *(f"  {line}" for line in self._rows()),
+                "  w += (i64)group * STEPS * K * packed + column;",
+                "  float sum[TM][TN] = {}, vb[PB][4];",
+                *(f"  {line}" for line in self._fetch()),
+                *(f"  {line}" for line in self._stash()),
+                "  WAIT_FOR_INPUTS();",
+                "  fetch(begin);",
+                "  stash(0);",
+                "  __syncthreads();",
+                "  for (int step = begin; step < end; step++) {",
+                "    const int now = (step - begin) & 1;",
+                "    if (step + 1 < end) fetch(step + 1);",
+                "    #pragma unroll",
+                "    for (int k = 0; k < K; k++) {",
+                "      float fa[TM], fb[TN];",
+                "      #pragma unroll",
+                "      for (int i = 0; i < TM; i += UM) load<UM>(&a[now][k][i * TY + ty * UM], (float (&)[UM])fa[i]);",
+                "      #pragma unroll",
+                "      for (int j = 0; j < TN; j += 4) load<4>(&b[now][k][j * TX + tx * 4], (float (&)[4])fb[j]);",
+                "      #pragma unroll",
+                "      for (int i = 0; i < TM; i++)",
+                "        #pragma unroll",
+                "        for (int j = 0; j < TN; j++) sum[i][j] += fa[i] * fb[j];",
+                "    }",
+                "    if (step + 1 < end) stash(1 - now);",
+                "    __syncthreads();",
+                "  }",
+                "  #pragma unroll",
+                "  for (int i = 0; i < TM; i++) {",
+                "    const u32 row = first_row + i / UM * (UM * TY) + ty * UM + i % UM;",
+                "    if (row >= rows) continue;",
+                "    #pragma unroll",
+                "    for (int j = 0; j < TN; j += 4) {",
+                "      const int at = column + j * TX + tx * 4;",
+                "      if (at >= columns) continue;",
+                f"      {self._give()}",
+                "    }",
+                "  }",
+                "}",
+                "",
+            ]
+        )
+
+    def _sizes(self) -> list[str]:
+        return [f"const u32 o{axis}" for axis in range(len(self.form.window.taps))]
+
+    def _give(self) -> str:
+        sums = "(const float (&)[4])sum[i][j]"
+        if self.tile.parts == 1:
+            return self.results.call("row", "at", sums)
+        blocks = "((i64)part * (gridDim.z / PARTS) + group)"
+        return f"store<4>(sums + ({blocks} * rows + row) * packed + at, {sums});"
+
+    def _rows(self) -> list[str]:
+        """The rows of x's part that a thread reads: where they start, and whether they are there."""
+        window, axes = self.form.window, range(len(self.form.window.taps))
+        if self.form.planes:
+            lines = [
+                "constexpr int SIDE = T < BM ? 1 : T / BM, ROWS = T < BM ? BM / T : 1, PASSES = K / SIDE;",
+                "const int lane = tid / BM, own = tid % BM;",
+                "float va[PASSES][ROWS];",
+            ]
+            row = "own + p * T"
+        else:
+            lines = [
+                "constexpr int SIDE = K / V, ROWS = (BM * SIDE + T - 1) / T;",
+                "const int lane = tid % SIDE * V, own = tid / SIDE;",
+                "float va[ROWS][V];",
+            ]
+            row = "own + p * (T / SIDE)"
+        lines += [
+            f"{self.form.offset} base[ROWS]; bool there[ROWS]; int {', '.join(f'h{axis}[ROWS]' for axis in axes)};",
+            "#pragma unroll",
+            "for (int p = 0; p < ROWS; p++) {",
+            f"  u32 row = first_row + {row};",
+            f"  there[p] = row < rows && {row} < BM;",
+        ]
+        for axis in reversed(axes):
+            start = f"+ {window.before[axis]}" if window.transposed else f"* {window.strides[axis]} - {window.before[axis]}"
+            lines.append(
+                f"  {{ const u32 left = row / o{axis}; h{axis}[p] = (int)(row - left * o{axis}) {start}; row = left; }}"
+            )
+        lines += [f"  base[p] = ({self.form.offset})row * sn + ({self.form.offset})group * CHANNELS * sc;", "}"]
+        return lines
+
+    def _fetch(self) -> list[str]:
+        """`fetch(step)`: what a step needs, into registers."""
+        window, kind = self.form.window, self.form.offset
+        axes = range(len(window.taps))
+        decode = [f"int tap = k / CHANNELS; const int c = k - tap * CHANNELS; const bool real = k < TERMS; const {kind} at = c * sc;"]
+        for axis in reversed(axes):
+            decode.append(f"const int t{axis} = tap % {window.taps[axis]} * {window.dilations[axis]}; tap /= {window.taps[axis]};")
+        read = [f"bool inside = there[p] && real; {kind} o = base[p] + at;"]
+        for axis in axes:
+            if window.transposed:
+                stride = window.strides[axis]
+                read.append(
+                    f"{{ int h = h{axis}[p] - t{axis}; inside = inside && h >= 0 && h % {stride} == 0; h /= {stride};"
+                    f" inside = inside && h < d{axis}; o += h * s{axis}; }}"
+                )
+            else:
+                read.append(
+                    f"{{ const int h = h{axis}[p] + t{axis}; inside = inside && (u32)h < (u32)d{axis}; o += h * s{axis}; }}"
+                )
+        if self.form.planes:
+            gather = [
+                "#pragma unroll",
+                "for (int i = 0; i < PASSES; i++) {",
+                "  const int k = step * K + lane + i * SIDE;",
+                *(f"  {line}" for line in decode),
+                "  #pragma unroll",
+                "  for (int p = 0; p < ROWS; p++) {",
+                *(f"    {line}" for line in read),
+                "    va[i][p] = inside ? load(x + o) : 0.0f;",
+                "  }",
+                "}",
+            ]
+        else:
+            gather = [
+                "const int k = step * K + lane;",
+                *decode,
+                "#pragma unroll",
+                "for (int p = 0; p < ROWS; p++) {",
+                *(f"  {line}" for line in read),
+                "  if (inside) load<V>(x + o, va[p]);",
+                "  else for (int j = 0; j < V; j++) va[p][j] = 0.0f;",
+                "}",
+            ]
+        return [
+            "auto fetch = [&](const int step) {",
+            *(f"  {line}" for line in gather),
+            "  #pragma unroll",
+            "  for (int i = 0; i < PB; i++) {",
+            "    const int e = tid + i * T, n = e % QUADS * 4;",
+            "    if (e < K * QUADS && column + n < packed) load<4>(w + (i64)(step * K + e / QUADS) * packed + n, vb[i]);",
+            "    else for (int j = 0; j < 4; j++) vb[i][j] = 0.0f;",
+            "  }",
+            "};",
+        ]
+
+    def _stash(self) -> list[str]:
+        """`stash(side)`: what was fetched, into shared memory."""
+        if self.form.planes:
+            put = [
+                "#pragma unroll",
+                "for (int i = 0; i < PASSES; i++)",
+                "  #pragma unroll",
+                "  for (int p = 0; p < ROWS; p++) a[side][lane + i * SIDE][own + p * T] = va[i][p];",
+            ]
+        else:
+            put = [
+                "#pragma unroll",
+                "for (int p = 0; p < ROWS; p++) if (own + p * (T / SIDE) < BM)",
+                "  for (int j = 0; j < V; j++) a[side][lane + j][own + p * (T / SIDE)] = va[p][j];",
+            ]
+        return [
+            "auto stash = [&](const int side) {",
+            *(f"  {line}" for line in put),
+            "  #pragma unroll",
+            "  for (int i = 0; i < PB; i++) {",
+            "    const int e = tid + i * T;",
+            "    if (e < K * QUADS) store<4>(&b[side][e / QUADS][e % QUADS * 4], vb[i]);",
+            "  }",
+            "};",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishSpec:
+    """Adds up the parts of the sums: a thread LANES columns of a row."""
+
+    results: Results
+    parts: int
+
+    def source(self) -> str:
+        results = self.results
+        parameters = [
+            "const float* __restrict__ sums", *results.pointers, "const u32 count", "const u32 rows", "const int columns",
+            "const int packed", *results.numbers,
+        ]  # fmt: skip
+        return "\n".join(
+            [
+                PRELUDE,
+                expressions.LIBRARY,
+                results.library(),
+                f'extern "C" __global__ void __launch_bounds__({FINISHERS}) kernel({", ".join(parameters)}) {{',
+                "  LET_NEXT_START();",
+                f"  const u32 i = blockIdx.x * {FINISHERS}u + threadIdx.x, quads = packed / {LANES};",
+                f"  const u32 line = i / quads, group = line / rows, row = line - group * rows;",
+                f"  const int column = (i - line * quads) * {LANES};",
+                "  WAIT_FOR_INPUTS();",
+                "  if (i >= count) return;",
+                f"  float sum[{LANES}] = {{}}, v[{self.parts}][{LANES}];",
+                "  #pragma unroll",
+                f"  for (int part = 0; part < {self.parts}; part++) load<{LANES}>(sums + ((i64)part * count + i) * {LANES}, v[part]);",
+                "  #pragma unroll",
+                f"  for (int part = 0; part < {self.parts}; part++)",
+                f"    for (int j = 0; j < {LANES}; j++) sum[j] += v[part][j];",
+                f"  {results.call('row', 'column', 'sum')}",
+                "}",
+                "",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PackSpec:
+    """A weight as [group, term, column] in f32, filled up with zeros: terms by tap, then by channel."""
+
+    dtype: str
+    taps: tuple[int, ...]
+    channels: int
+
+    def source(self) -> str:
+        axes = range(len(self.taps))
+        parameters = [
+            f"const {C_TYPES[self.dtype]}* __restrict__ w", "float* __restrict__ to", "const u32 count", "const int terms",
+            "const int columns", "const int packed", "const i64 sg", "const i64 sn", "const i64 sc",
+            *(f"const i64 s{axis}" for axis in axes),
+        ]  # fmt: skip
+        lines: Sequence[str] = [
+            f"at += tap % {self.taps[axis]} * s{axis}; tap /= {self.taps[axis]};" for axis in reversed(axes)
+        ]
+        whole = self.channels
+        for taps in self.taps:
+            whole *= taps
+        return "\n".join(
+            [
+                PRELUDE,
+                f'extern "C" __global__ void __launch_bounds__(256) kernel({", ".join(parameters)}) {{',
+                "  LET_NEXT_START();",
+                "  const u32 i = blockIdx.x * 256u + threadIdx.x;",
+                "  WAIT_FOR_INPUTS();",
+                "  if (i >= count) return;",
+                "  const int n = i % packed, k = i / packed % terms, group = i / packed / terms;",
+                f"  int tap = k / {self.channels};",
+                f"  i64 at = group * sg + n * sn + (k - tap * {self.channels}) * sc;",
+                *(f"  {line}" for line in lines),
+                f"  to[i] = n < columns && k < {whole} ? load(w + at) : 0.0f;",
+                "}",
+                "",
+            ]
+        )

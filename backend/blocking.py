@@ -4,14 +4,15 @@ blocks whose elements lie together, and filled up with zeros to whole blocks. Th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
+
+from trtn.dsl.records import record
 
 __all__ = ["Blocking", "blocking_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Blocking:
     """What lies where. The packed array is dense; its axes are what is left of the plain ones, by `order`, then the
     blocks, the last one the fastest."""
@@ -75,7 +76,9 @@ class Blocking:
     def _parts(self) -> list[int]:
         """The shape with each axis as its blocks' number and sizes."""
         return [
-            n for a, d in enumerate(self.shape) for n in (-(-d // self._block(a)), *(s for b, s in self.blocks if b == a))
+            n
+            for a, d in enumerate(self.shape)
+            for n in (-(-d // self._block(a)), *(s for b, s in self.blocks if b == a))
         ]
 
     def _places(self) -> list[int]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trtn.dsl.network import Graph, Layer, Tensor, captures
+from trtn.dsl.records import record
 
 __all__ = ["Group", "make_group"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Group:
     """Layers in order, the tensors that come in (weights among them) and those that others read.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from itertools import takewhile
@@ -12,6 +11,7 @@ from typing import Any
 
 from trtn.backend.binaries import Binaries, BinaryKey
 from trtn.backend.object_code import load_object
+from trtn.dsl.records import record
 
 __all__ = ["Function", "binary_key", "compile_object", "has_feature", "load", "unavailable", "version"]
 
@@ -19,7 +19,7 @@ _LOCK = threading.Lock()
 """LLVM's contexts are not for several threads at a time."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Function:
     """Machine code in memory; it stays as long as this object."""
 

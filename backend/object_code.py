@@ -12,9 +12,10 @@ import ctypes
 import mmap
 import struct
 import sys
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
+
+from trtn.dsl.records import record
 
 __all__ = ["Loaded", "load_object"]
 
@@ -61,7 +62,7 @@ class _UnknownError(Exception):
     """Something that such object files have no need of."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Loaded:
     """A function in memory; it stays as long as this object."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from trtn.backend.fusion.signature import signature
 from trtn.backend.group import Group
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Tensor
+from trtn.dsl.records import record
 
 __all__ = ["KEY_LENGTH", "ArrayLayout", "Problem", "dense_strides", "make_problem"]
 
@@ -18,7 +19,7 @@ KEY_LENGTH = 24
 """Hex digits of a problem's key: 96 bits."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ArrayLayout:
     """How one array lies in memory. `strides` count elements; those of axes of size 1 are what they would be if the
     axes after them were dense, so that equal layouts compare equal."""
@@ -52,7 +53,7 @@ class ArrayLayout:
         return f"{self.dtype}{list(self.shape)}/{list(self.strides)}{marks}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Problem:
     """`inputs` and `outputs` follow the group's."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.dims import Dim, Domain, Expr, Range, bounds, symbol
@@ -36,6 +36,7 @@ from trtn.dsl.network import (
 from trtn.dsl.ops.base import Op, find_op
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Inferred, Requirement
 from trtn.dsl.ops.memo import InferenceMemo
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["ArraySource", "Builder", "PendingGuard", "make_weight"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class ArraySource:
     """A weight whose bytes are in memory."""
 
@@ -70,7 +71,7 @@ def make_weight(array: np.ndarray[Any, Any], name: str = "") -> Weight:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PendingGuard:
     """A relation that a layer needs, and where, before the checker has looked at it."""
 

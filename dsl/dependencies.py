@@ -6,9 +6,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
+
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     from trtn.dsl.diagnostics import Source
@@ -32,7 +33,7 @@ class Dependency(Protocol):
         """What changes with it: a digest, `sha256:` and 64 hex digits. A plugin's version stands in front."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Import:
     """A spec that is imported, directly or not. Its digest is that of its text as `trtn fmt` writes it."""
 
@@ -46,7 +47,7 @@ class Import:
         return (_sha256(format_source(self.source).encode()),)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Manifest:
     """A weight manifest. Its digest is the root over those of its tensors: where they are stored doesn't count."""
 
@@ -66,7 +67,7 @@ class Manifest:
         return (root,)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PluginSource:
     """A plugin and its source, a path from `folder` that must lie under `root`. Its digest is that of the file's
     bytes."""

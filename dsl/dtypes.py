@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "BOOL", "BY_NAME", "FLOATS", "INTS", "NUMBERS", "DType", "from_numpy"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class DType:
     """A tensor element type. `bits` is the size in the network; storage of sub-byte types is one byte an element."""
 

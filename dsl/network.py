@@ -9,7 +9,7 @@ is a path (`layer[3].ffn.h`) that inserting another layer doesn't change.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtn.dsl.dims import Dim, Domain, Range, Relation, symbols
@@ -135,7 +135,7 @@ class Layer:
         return f"<{self.name} = {self.op.name}({', '.join(t.name if t else 'none' for t in self.inputs)})>"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Graph:
     """Layers in an order in which each comes after those that it reads. A region's graph may read tensors of its
     outer graphs."""
@@ -147,7 +147,7 @@ class Graph:
     """Of a region: what must hold whenever it runs. What must hold in any case is the network's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class DataDim:
     """A size that only the data decides (`nonzero(x) : i64[2, K in 0..N]`), between two bounds over other dims."""
 
@@ -155,7 +155,7 @@ class DataDim:
     high: Dim
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Assertion:
     """`assert B * S <= 32768, "token budget"`: holds for every shape that the network is used with."""
 
@@ -164,7 +164,7 @@ class Assertion:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Guard:
     """A relation that a layer needs and the checker could not prove: the runtime checks it for each new shape, or
     each time that the region runs which it belongs to."""
@@ -176,14 +176,14 @@ class Guard:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ProfileRange:
     minimum: int
     optimum: int
     maximum: int
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Profile:
     """The shapes that an engine must serve: min, opt, max for each dim, and for the elements of inputs that are read
     as shapes."""
@@ -198,7 +198,7 @@ class Profile:
         return {name: getattr(r, which) for name, r in self.dims.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Precision:
     """The dtype that float layers compute in, and the ops that keep another one."""
 
@@ -206,7 +206,7 @@ class Precision:
     keep: Mapping[str, DType] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Target:
     """What to build: device, precision, profiles, limits, files (as the spec writes them, relative to its folder)."""
 
@@ -220,7 +220,7 @@ class Target:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Network:
     """A checked network."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trtn.dsl.dims import Dim, Relation
 from trtn.dsl.network import Graph, Guard, Layer
+from trtn.dsl.records import record
 
 __all__ = ["TOP", "Body", "find_bodies", "with_guards"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Body:
     """A region and what is known where it runs. `graph` is None for the network itself."""
 

@@ -86,27 +86,28 @@ class _Running:
 
     def __enter__(self) -> None:
         if self._count is not None:
-            for library in _openmp():
-                had = library.get_num_threads()
+            for get, change in _openmp():
+                had = get()
                 if had != self._count:
-                    library.set_num_threads(self._count)
-                    self._before.append((library, had))
+                    change(self._count)
+                    self._before.append((change, had))
         if self._blas is not None:
             self._pools.hold(self._blas)
 
     def __exit__(self, *_: object) -> None:
         if self._blas is not None:
             self._pools.release()
-        for library, had in self._before:
-            library.set_num_threads(had)
+        for change, had in self._before:
+            change(had)
 
 
 @cache
-def _openmp() -> list[Any]:
-    """The OpenMP libraries among those that are loaded when the first compiled kernel runs, GNU's in any case: generated
-    kernels use it."""
+def _openmp() -> list[tuple[Any, Any]]:
+    """The functions that tell and set the threads of the OpenMP libraries among those that are loaded when the first
+    compiled kernel runs, GNU's in any case: generated kernels use it."""
     open_library()
-    return [library for library in _libraries(True) if library.user_api == "openmp"]
+    found = [library for library in _libraries(True) if library.user_api == "openmp"]
+    return [(library.dynlib.omp_get_max_threads, library.dynlib.omp_set_num_threads) for library in found]
 
 
 @cache

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,7 @@ from trtn.backend.engine import canonical_json
 from trtn.backend.engine.container import Container, Section
 from trtn.backend.engine.fields import DecodeError, demand, read_int, read_list, read_text
 from trtn.backend.user_cache import cache_folder
+from trtn.dsl.records import record
 
 __all__ = ["SECTION", "Compiled", "is_own", "note_own", "read_compiled"]
 
@@ -30,7 +31,7 @@ TEXT_LIMIT = 255
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Compiled:
     """Pieces of code by what they are, in the order of their keys."""
 

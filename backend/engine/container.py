@@ -30,7 +30,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NoReturn, TypeVar
@@ -38,6 +38,7 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 from trtn.backend.engine import canonical_json
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.errors import EngineError
+from trtn.dsl.records import record
 from trtn.dsl.weights.atomic import PendingFile
 
 __all__ = ["FORMAT_VERSION", "Container", "Section", "read_container", "read_from", "write_container"]
@@ -60,7 +61,7 @@ Chunks = Callable[[], Iterable[bytes | memoryview]]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Section:
     """A section to write. `chunks()` gives its `nbytes` bytes in pieces; it is never in memory as a whole."""
 
@@ -69,7 +70,7 @@ class Section:
     chunks: Chunks
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Entry:
     """A section's line in the header."""
 
@@ -345,7 +346,7 @@ def _verified(container: Container, read: Callable[[Container], T], verify: bool
     return result
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Contents:
     """What a header says: the caller's part, the sections, and where the file must end."""
 

@@ -6,7 +6,7 @@ stated.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from trtn.backend.engine.claims import Claims
@@ -49,6 +49,7 @@ from trtn.dsl.network import (
 from trtn.dsl.ops.base import find_op
 from trtn.dsl.ops.infer import VALUE_LIMIT, InferFailure, Inferred
 from trtn.dsl.ops.memo import InferenceMemo
+from trtn.dsl.records import record
 
 __all__ = ["Decoded", "Source", "decode_network"]
 
@@ -60,7 +61,7 @@ Source = tuple[DType, tuple[int, ...], WeightSource]
 """A row of the weight table."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Decoded:
     network: Network
     groups: tuple[Group, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from trtn.backend.runtime.engine import Engine, untuned_warning
 from trtn.dsl.diagnostics import Diagnostic
 from trtn.dsl.dtypes import DType
 from trtn.dsl.errors import EngineError
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,7 @@ RANK_LIMIT = 32
 _ORDER = frozenset(field.name for field in fields(Blocking))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class MappedSource:
     """A weight inside a loaded engine file, in the order of `blocking` where there is one."""
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
+
+from trtn.dsl.records import record
 
 __all__ = ["Arena", "Lifetime", "check_arena", "plan_arena"]
 
@@ -29,7 +30,7 @@ _WORK = 1_000_000  # values placed plus neighbours looked at in the search: abou
 _Span = tuple[int, int]  # first byte, end
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Lifetime:
     """A value of `nbytes` bytes that is alive in the steps `first` to `last`, both included."""
 
@@ -38,7 +39,7 @@ class Lifetime:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Arena:
     """`offsets[i]` is the first byte of value i; `nbytes` the arena's size.
 
@@ -98,7 +99,7 @@ def check_arena(arena: Arena, lifetimes: Sequence[Lifetime], *, align: int = 64)
         heappush(ends, (life.last, span))
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Placement:
     offsets: Sequence[int]
     peak: int

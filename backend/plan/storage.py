@@ -6,7 +6,7 @@ Decided once for all shapes; sizes and offsets follow from the shapes (`layout`)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from trtn.backend.group import Group
@@ -14,6 +14,7 @@ from trtn.backend.plan.arena import Arena, Lifetime, plan_arena
 from trtn.backend.plan.strides import Strides, dense, viewed
 from trtn.dsl.dims import Dim, evaluate, symbols
 from trtn.dsl.network import Layer, Network, Tensor
+from trtn.dsl.records import record
 
 __all__ = ["Part", "Place", "StoragePlan", "plan_storage"]
 
@@ -35,7 +36,7 @@ class Place(StrEnum):
     """Its size is known only when it has been computed: allocated by the step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Part:
     """Where a value lies in the concat's result `parent`: from `offset` on along `axis`."""
 
@@ -44,7 +45,7 @@ class Part:
     offset: Dim
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class StoragePlan:
     """Places by tensor id, in steps' order; for each value of the arena, the first and last step in which it is
     alive."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +14,7 @@ from trtn.backend.group import Group
 from trtn.backend.problem import ArrayLayout, Problem
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer
+from trtn.dsl.records import record
 
 __all__ = [
     "ArrayLayout",
@@ -63,7 +63,7 @@ class ForeignCall(NamedTuple):
     called where there is one. None: not there, as it has threads of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Tactic:
     """One way to run a problem. The name is stable text without blanks, from which the same kernel is made again:
     an engine id with its knobs, the fields of an algorithm, a family with its tile sizes."""

@@ -20,6 +20,7 @@ from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import Place, StoragePlan, plan_storage
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch, Prepared, Tactic, TacticError, binaries_of, discover
+from trtn.backend.providers.recording import recorded
 from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Graph, Layer, Network, Tensor, captures
@@ -27,7 +28,9 @@ from trtn.dsl.network import Graph, Layer, Network, Tensor, captures
 __all__ = ["PROVIDER", "ControlFlowProvider"]
 
 PLANNED = Tactic("planned", numerics="reassociated")
-GRAIN = 64
+GRAIN = 256
+"""What buffers of the workspace start at multiples of, in bytes."""
+KINDS = ("cpu", "cuda")
 
 
 class ControlFlowProvider:
@@ -36,11 +39,11 @@ class ControlFlowProvider:
 
     name = "control_flow"
     after: frozenset[str] = frozenset({"reference"})
-    devices = frozenset({"cpu"})
+    devices = frozenset(KINDS)
     is_reference = False
 
     def unavailable(self, device: str) -> str | None:
-        return None if device == "cpu" else "bodies are planned for CPUs only"
+        return None if device.partition(":")[0] in KINDS else f"bodies are planned for {' and '.join(KINDS)}"
 
     def version(self) -> str:
         return "1"
@@ -91,13 +94,14 @@ def _plan(graph: Graph, layer: Layer, problem: Problem, device: Device) -> _Body
     except (DimError, ValueError, MemoryError) as e:  # a body that does not run for these sizes
         raise TacticError(f"a body has no sizes here: {e}") from None
     kernels = [None if p is None else _kernel(p, device) for p in problems]
-    nbytes = Schedule(network, groups, kernels, storage, {}, dict(sizes), np).nbytes
+    nbytes = Schedule(network, groups, kernels, storage, {}, dict(sizes), device.xp).nbytes
     return _Body(graph, network, groups, kernels, storage, nbytes, objection)
 
 
 def _kernel(problem: Problem, device: Device) -> Prepared:
+    kind = device.name.partition(":")[0]
     for provider in reversed(discover()):
-        if device.name not in provider.devices or provider.unavailable(device.name) or provider.refusal(problem.group):
+        if kind not in provider.devices or provider.unavailable(device.name) or provider.refusal(problem.group):
             continue
         for tactic in provider.tactics(problem, device):
             try:
@@ -113,11 +117,17 @@ class _Region:
 
     def __init__(self, problem: Problem, device: Device) -> None:
         self.problem = problem
+        self.device = device
         self.layer = problem.group.layers[0]
         if any(t is None for t in self.layer.inputs[0 if self.layer.op.name != "loop" else 2 :]):
             raise TacticError("values that are not there")
         self.bodies = [_plan(graph, self.layer, problem, device) for graph in self.layer.regions]
         self.workspace = max(_Rooms(self, body).nbytes + body.nbytes for body in self.bodies)
+
+    def is_plain(self, tensor: Tensor) -> bool:
+        """Whether a tensor's array lies dense, where the device would have put it."""
+        layout = self.problem.layout(tensor)
+        return layout.is_contiguous and layout.align >= min(self.device.alignment, 16)
 
     def binaries(self) -> Mapping[BinaryKey, bytes]:
         return binaries_of(kernel for body in self.bodies for kernel in body.kernels if kernel is not None)
@@ -130,8 +140,8 @@ class _Region:
 
 
 class _Rooms:
-    """Where buffers lie in the workspace: of a body's inputs, of its results, and of outer values that don't lie dense,
-    which is what its plan takes for granted."""
+    """Where buffers lie in the workspace: of a body's inputs, of its results, and of outer values that don't lie as its
+    plan takes for granted."""
 
     def __init__(self, region: _Region, body: _Body) -> None:
         self.nbytes = 0
@@ -139,7 +149,7 @@ class _Rooms:
         read = (*captures(region.layer), *body.network.weights)
         self.inputs = [self._room(t, problem.sizes) for t in body.graph.inputs]
         self.outputs = [self._room(t, problem.sizes) for t in body.graph.outputs]
-        self.dense = {id(t): self._room(t, problem.sizes) for t in read if not problem.layout(t).is_contiguous}
+        self.dense = {id(t): self._room(t, problem.sizes) for t in read if not region.is_plain(t)}
 
     def _room(self, tensor: Tensor, sizes: Mapping[str, int]) -> Callable[[Any], Any]:
         shape = tuple(evaluate(d, sizes) for d in tensor.shape)
@@ -162,7 +172,7 @@ class _Bound:
         targets = region.layer.outputs if region.layer.op.name == "if" else ()
         for n, t in enumerate(targets):
             target = arrays.get(id(t))
-            if target is not None and region.problem.layout(t).is_contiguous:
+            if target is not None and region.is_plain(t):
                 self.outputs[n] = target
         table = {id(t): a for t, a in zip(body.graph.inputs, self.inputs, strict=True)}
         self._before: list[tuple[Any, Any]] = []
@@ -182,7 +192,7 @@ class _Bound:
             else:
                 copied.append((array, t))
         schedule = Schedule(
-            body.network, body.groups, body.kernels, body.storage, table, dict(region.problem.sizes), np
+            body.network, body.groups, body.kernels, body.storage, table, dict(region.problem.sizes), region.device.xp
         )
         schedule.attach(workspace[rooms.nbytes :])
         self._steps = schedule.launches()
@@ -204,10 +214,12 @@ class _Bound:
 
 def _if(region: _Region, bound: Sequence[_Bound], arrays: Mapping[int, Any]) -> Launch:
     condition = arrays[id(region.layer.inputs[0])].reshape(-1)
-    then, otherwise = bound
+    xp = region.device.xp
+    # A GPU's condition is read by the host, so that the bodies are in no graph but their own.
+    then, otherwise = (body.run if xp is np else recorded(body.run, xp) for body in bound)
 
     def launch() -> None:
-        (then if condition[0] else otherwise).run()
+        then() if condition[0] else otherwise()
 
     return launch
 

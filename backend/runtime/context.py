@@ -48,7 +48,7 @@ class Context:
         """The one of the last run: the same shapes have the same profile, unless that depends on the feeds' values."""
         self._by_values = any(p.values for p in engine.profiles)
         self._memory: Any = None
-        self._lock = threading.Lock()
+        self._exclusive = _Exclusive()
         self._bound: dict[str, Any] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.profile: Profile | None = None
@@ -64,7 +64,7 @@ class Context:
 
         Raises ShapeError for feeds that don't fit, or that no profile serves.
         """
-        with self._exclusive():
+        with self._exclusive:
             arrays = fit_feeds(self.engine.network, feeds, self.engine.hardware)
             return self._run(arrays, {})
 
@@ -75,7 +75,7 @@ class Context:
         Raises ShapeError for shapes that no profile serves.
         """
         listed = [shapes] if isinstance(shapes, Mapping) else list(shapes)
-        with self._exclusive():
+        with self._exclusive:
             blanks = [self._blank(each) for each in listed]
             blanks.sort(key=lambda arrays: -sum(a.nbytes for a in arrays.values()))
             for arrays in (*blanks, *blanks):  # where the memory has grown, those before are prepared once more
@@ -141,7 +141,7 @@ class Context:
 
     def execute_async(self, stream: Any = None) -> None:
         """Run on the bound buffers. On the CPU it has finished when it returns; `stream` is for GPUs."""
-        with self._exclusive():
+        with self._exclusive:
             network = self.engine.network
             missing = [t.name for t in (*network.inputs, *network.outputs) if t.name not in self._bound]
             if missing:
@@ -171,9 +171,6 @@ class Context:
             for name, ranges in profile.values.items():
                 feeds[name].reshape(-1)[:] = self.engine.hardware.xp.asarray([r.optimum for r in ranges])
         return feeds
-
-    def _exclusive(self) -> _Exclusive:
-        return _Exclusive(self._lock)
 
     def _io(self, name: str, tensors: tuple[Tensor, ...]) -> Tensor:
         for t in tensors:
@@ -288,8 +285,10 @@ class Context:
 class _Exclusive:
     """Holds a context for one run; a second thread is told instead of being let in."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self.lock = lock
+    __slots__ = ("lock",)
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
     def __enter__(self) -> None:
         if not self.lock.acquire(blocking=False):

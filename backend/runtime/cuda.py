@@ -59,7 +59,7 @@ class CudaContext(Context):
         """Enqueue a run on the bound buffers on `stream` (the context's own without it); returns before it has
         finished."""
         if self._ready is not None:
-            with self._exclusive():
+            with self._exclusive:
                 self._replay(self._ready, self.stream if stream is None else stream)
             return
         own, self.stream = self.stream, stream if stream is not None else self.stream

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from trtn.backend.demands import check_asserts, check_guards, refuse, sizes_text
 from trtn.backend.devices import Device
@@ -13,11 +14,12 @@ from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.dims.solve import solve_dims
 from trtn.dsl.dtypes import BOOL
 from trtn.dsl.network import Network, Profile, Tensor
+from trtn.dsl.records import record
 
 __all__ = ["IOTensor", "check_sizes", "fit_feeds", "pick_profile", "refuse", "sizes_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class IOTensor:
     """An input or output: dtype as the language writes it, dims as integers or, where symbolic, as text.
 
@@ -50,12 +52,10 @@ def _at(dim: Any, corner: Mapping[str, int]) -> int | str:
 
 def fit_feeds(network: Network, feeds: Mapping[str, Any], device: Device) -> dict[str, Any]:
     """Feeds as C-contiguous arrays of the declared dtypes and ranks, NumPy's or the device's. Raises ShapeError."""
-    import numpy as np
-
-    if not isinstance(feeds, Mapping):
-        raise refuse("E0705", f"feeds are arrays by input name, not {type(feeds).__name__}")
     if (found := _fitting(network, feeds)) is not None:
         return found
+    if not isinstance(feeds, Mapping):
+        raise refuse("E0705", f"feeds are arrays by input name, not {type(feeds).__name__}")
     declared = {t.name: t for t in network.inputs}
     for name in feeds:
         if name not in declared:
@@ -93,10 +93,8 @@ def fit_feeds(network: Network, feeds: Mapping[str, Any], device: Device) -> dic
     return arrays
 
 
-def _fitting(network: Network, feeds: Mapping[str, Any]) -> dict[str, Any] | None:
+def _fitting(network: Network, feeds: object) -> dict[str, Any] | None:
     """The feeds where nothing has to be done about them; the rest of `fit_feeds` takes as long as a small model."""
-    import numpy as np
-
     if type(feeds) is not dict or len(feeds) != len(network.inputs):
         return None
     found = {}
@@ -112,8 +110,6 @@ def _fitting(network: Network, feeds: Mapping[str, Any]) -> dict[str, Any] | Non
 
 def _from_list(name: str, given: Any, tensor: Tensor) -> Any:
     """Numbers and nested lists of them as an array. What would lose a fraction or become a truth value is refused."""
-    import numpy as np
-
     try:
         found = np.asarray(given)
         if found.size and _KINDS.index(found.dtype.kind) > _KINDS.index(_kind(tensor)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ from trtn.backend import machine_code
 from trtn.backend.binaries import Binaries
 from trtn.backend.devices import crew, openmp
 from trtn.backend.providers.base import ForeignCall
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     from trtn.backend.providers import Launch
@@ -90,7 +90,7 @@ def replayed(launches: Sequence[Launch]) -> Launch | None:
     return launch
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Call:
     launch: int
     """The number of the launch that it belongs to."""

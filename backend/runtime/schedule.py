@@ -4,7 +4,6 @@ loop."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from trtn.backend.runtime.io import check_sizes, refuse
 from trtn.backend.runtime.replay import replayed
 from trtn.dsl.dims import evaluate, symbol, symbols
 from trtn.dsl.network import Network, Tensor
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     from trtn.backend.providers import Launch, Prepared
@@ -36,14 +36,15 @@ GRAIN = 256
 """What the workspace starts at a multiple of, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Step:
     """A group to be bound to arrays: `bind(table)` gives what runs it on them. `late` ones depend on what only the
-    data decides; they read the table in each run, on the host."""
+    data decides; they read the table in each run, on the host. `own` ones look up nothing but the caller's arrays."""
 
     name: str
     bind: Callable[[Table], Run]
     late: bool = False
+    own: bool = False
 
 
 class Schedule:
@@ -85,6 +86,8 @@ class Schedule:
         self._staged_outputs = self._stages(outputs, staging)
         self.fixed: Mapping[int, Any] = {}
         """The arrays that stay where they are from run to run, by tensor id."""
+        self._looked_up: Mapping[int, Any] = {}
+        """Those of them that a run may look up: in a run each array that is touched is a cache miss."""
         self.steps: list[Step] = []
         self._bound: list[Run | None] = []
         self._runs: list[tuple[Step, Run | None]] = []
@@ -121,6 +124,9 @@ class Schedule:
         self._spread(bind, len(known_steps))
         self._runs = list(zip(self.steps, self._bound, strict=True))
         self._first_runs = FIRST_RUNS
+        needs_all = any(run is None and not step.own for step, run in self._runs)
+        shown = {id(t) for t in self.network.outputs}
+        self._looked_up = self.fixed if needs_all else {key: a for key, a in self.fixed.items() if key in shown}
 
     def launches(self) -> Callable[[], None]:
         """All steps one after another, where every array stays where it is."""
@@ -169,7 +175,7 @@ class Schedule:
         for key, array in self._staged_inputs.items():
             array[...] = table[key]
         outputs = {key: table[key] for key in self._staged_outputs}
-        table.update(self.fixed)
+        table.update(self._looked_up)
         for step, bound in self._runs:
             (bound or step.bind(table))(sizes)
         self._count()
@@ -196,8 +202,10 @@ class Schedule:
                 return Step(group.name, self._late(group), late=True)
         prepared = self._prepared[number]
         assert prepared is not None, group
-        moving = [t for t in (*group.inputs, *group.outputs) if id(t) not in self.fixed] if self._xp is np else []
-        return Step(group.name, _kernel(group, prepared, workspace, [id(t) for t in moving]))
+        moving = [id(t) for t in (*group.inputs, *group.outputs) if id(t) not in self.fixed]
+        if not moving or self._xp is not np:
+            return Step(group.name, _kernel(group, prepared, workspace))
+        return Step(group.name, _kernel_on_callers(group, prepared, workspace, self.fixed, moving), own=True)
 
     def _view(self, group: Group) -> Callable[[Table], Run]:
         """A view of an input or output, whose address may change from run to run."""
@@ -276,26 +284,30 @@ class Schedule:
                     )
 
 
-def _kernel(group: Group, prepared: Prepared, workspace: Any, moving: Sequence[int]) -> Callable[[Table], Run]:
-    """`moving`: the tensors, by id, whose arrays are the caller's, in the CPU's memory. They often lie where those of the
-    last run did, and then its launch serves."""
-
-    def bound(table: Table) -> Run:
+def _kernel(group: Group, prepared: Prepared, workspace: Any) -> Callable[[Table], Run]:
+    def bind(table: Table) -> Run:
         return _Launched(
             prepared.bind([table[id(t)] for t in group.inputs], [table[id(t)] for t in group.outputs], workspace)
         )
 
-    last: list[tuple[list[int], Run]] = []
+    return bind
 
-    def bind(table: Table) -> Run:
-        if not moving:
-            return bound(table)
-        where = [table[key].__array_interface__["data"][0] for key in moving]
+
+def _kernel_on_callers(
+    group: Group, prepared: Prepared, workspace: Any, fixed: Mapping[int, Any], moving: Sequence[int]
+) -> Callable[[Table], Run]:
+    """`moving`: the tensors, by id, whose arrays are the caller's, in the CPU's memory. They often lie where those of the
+    last run did, and then its launch serves."""
+    bind = _kernel(group, prepared, workspace)
+    last: list[tuple[list[Any], Run]] = []
+
+    def bind_again(table: Table) -> Run:
+        where = [(a.__array_interface__["data"][0], a.strides) for a in (table[key] for key in moving)]
         if not last or last[0][0] != where:
-            last[:] = [(where, bound({**table, **{key: _unowned(table[key]) for key in moving}}))]
+            last[:] = [(where, bind({**fixed, **{key: _unowned(table[key]) for key in moving}}))]
         return last[0][1]
 
-    return bind
+    return bind_again
 
 
 class _Place:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from trtn.backend.blocking import Blocking
 from trtn.backend.devices.cpu import CPU
 from trtn.backend.providers.base import Repacking
-from trtn.dsl.network import Tensor
+from trtn.dsl.network import Tensor, WeightSource
 
 if TYPE_CHECKING:
     from trtn.backend.providers import Prepared
@@ -52,9 +52,8 @@ class Weights:
         hardware = self._engine.hardware
         assert tensor.weight is not None
         source = tensor.weight.source
-        if wanted is not None and isinstance(hardware, CPU) and isinstance(source, PackedSource):
-            if source.blocking == wanted:
-                return hardware.stored(source.packed(), str(wanted), tensor.weight.shape)
+        if wanted is not None and isinstance(hardware, CPU) and _has(source, wanted):
+            return hardware.stored(source.packed(), str(wanted), tensor.weight.shape)
         with self._lock:
             if id(tensor) not in self._plain:
                 self._plain[id(tensor)] = hardware.upload(_load(tensor))
@@ -67,12 +66,16 @@ def blockings_read(engine: Engine, shapes: Iterable[Sequence[Prepared | None]]) 
     found: dict[int, Blocking | None] = {id(t): None for t in engine.network.outputs}
     for kernels in shapes:
         for group, kernel in zip(engine.groups, kernels, strict=True):
-            blockings = kernel.blockings if isinstance(kernel, Repacking) else {}
+            blockings: Mapping[int, Blocking] = kernel.blockings if isinstance(kernel, Repacking) else {}
             for n, t in enumerate(group.inputs):
                 if t.weight is not None:
                     blocking = blockings.get(n)
                     found[id(t)] = blocking if found.setdefault(id(t), blocking) == blocking else None
     return {key: blocking for key, blocking in found.items() if blocking is not None}
+
+
+def _has(source: WeightSource, wanted: Blocking) -> TypeGuard[PackedSource]:
+    return isinstance(source, PackedSource) and source.blocking == wanted
 
 
 def _load(tensor: Tensor) -> Any:

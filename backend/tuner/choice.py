@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from trtn.dsl.records import record
 
 __all__ = ["UNTUNED", "Choice", "TunedPoint"]
 
@@ -11,7 +12,7 @@ UNTUNED = "untuned"
 """Stands for the tactic where the device was not there to decide it: the first one is taken when the engine runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Choice:
     """The tactic that runs a group, and how it was decided: `only` (there is no other), `default` (the first of the
     most specialised provider), `lock`, `cache`, `measured`, or `engine` (read from an engine file)."""
@@ -23,7 +24,7 @@ class Choice:
     """Its time where one was measured or cached."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class TunedPoint:
     """The choice of each group at given sizes of the dims."""
 

@@ -6,18 +6,17 @@ E06xx plugins, E07xx builds and engines, E08xx foreign models, E09xx comparisons
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trtn.dsl.diagnostics.pages_artifacts import PAGES as ARTIFACTS
 from trtn.dsl.diagnostics.pages_dims import PAGES as DIMS
 from trtn.dsl.diagnostics.pages_language import PAGES as LANGUAGE
 from trtn.dsl.diagnostics.pages_lint import PAGES as LINT
 from trtn.dsl.diagnostics.pages_types import PAGES as TYPES
+from trtn.dsl.records import record
 
 __all__ = ["CODES", "Code"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Code:
     """A code's page: what it means, an example that gives it, and the cure."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from trtn.dsl.diagnostics.codes import CODES
 from trtn.dsl.diagnostics.source import Span
+from trtn.dsl.records import record
 
 __all__ = ["Diagnostic", "Label", "Severity", "Sink"]
 
@@ -18,7 +19,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Label:
     """A secondary place that has a part in the finding, with a few words on that part."""
 
@@ -26,7 +27,7 @@ class Label:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Diagnostic:
     """One finding. The message stands alone: lower case, no full stop, names in backticks, values in it.
 

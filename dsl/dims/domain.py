@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice, product
 from typing import Final
 
 from trtn.dsl.dims.expr import Dim, DimError, Expr, evaluate, from_terms, substitute, symbols
+from trtn.dsl.records import record
 
 __all__ = ["Domain", "Range", "Relation", "count_points", "definitions", "enumerate_points", "sample"]
 
@@ -28,7 +29,7 @@ _SCATTERED = 256
 _MASK = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Range:
     """The integers low, low + step, .. up to high, included where a step lands on it. Empty where high < low.
 
@@ -69,7 +70,7 @@ class Range:
         return f"{self.low}..{self.high}" + (f" step {self.step}" if self.step != 1 else "")
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Relation:
     """`left op right`, with op one of == != <= < >= >. Raises DimError for another."""
 
@@ -96,7 +97,7 @@ class Relation:
         return f"{self.left} {self.op} {self.right}"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Domain:
     """The points that give each symbol a value of its range and satisfy every constraint."""
 

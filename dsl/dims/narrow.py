@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import gcd
 
 from trtn.dsl.dims.domain import Domain, Range, Relation, definitions
 from trtn.dsl.dims.expr import Atom, Dim, evaluate, symbols, terms_of
 from trtn.dsl.dims.poly import constant_term, content
+from trtn.dsl.records import record
 
 __all__ = ["Goal", "narrowed_ranges"]
 
 _MAX_PERIOD = 4_096
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Goal:
     """A relation with everything on one side: dim == 0, dim != 0 or dim >= 0."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import chain, islice
 from itertools import product as cartesian
 from math import gcd, lcm, prod
@@ -13,6 +12,7 @@ from trtn.dsl.dims.bounds import Box, Interval, box_bounds
 from trtn.dsl.dims.domain import Domain, Range, Relation, count_points, definitions, enumerate_points, sample
 from trtn.dsl.dims.expr import Atom, Dim, DimError, Expr, rewrite, substitute, symbol, terms_of
 from trtn.dsl.dims.narrow import Goal, narrowed_ranges
+from trtn.dsl.records import record
 
 __all__ = ["Proof", "Verdict", "bounds", "prove"]
 
@@ -28,7 +28,7 @@ class Verdict(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Proof:
     """The outcome of `prove`. There is a `witness` if and only if the verdict is REFUTED: a point of the
     domain, with a value for each of its symbols, where the relation is false.

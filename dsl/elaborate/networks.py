@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trtn.dsl.builder import Builder, PendingGuard
@@ -21,6 +21,7 @@ from trtn.dsl.elaborate.targets import elaborate_target
 from trtn.dsl.elaborate.types import DIM_LIMIT, check_type, demand_size, type_of
 from trtn.dsl.elaborate.values import POISON, Bound, Poison, Scope, describe
 from trtn.dsl.network import Assertion, Network, Tensor
+from trtn.dsl.records import record
 from trtn.dsl.syntax import ast
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ ASSERT_LIMIT = 256
 """How many asserts a network may have: each is held against all others."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Elaborated:
     """A network whose names and types are settled; `requirements` is what the checker has yet to prove.
 

@@ -7,7 +7,6 @@ prove.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from trtn.dsl.dims import Dim, DimError, Expr, Relation
@@ -15,6 +14,7 @@ from trtn.dsl.dtypes import ALL, BOOL, BY_NAME, DType
 from trtn.dsl.network import Shape, Tensor, TensorType
 from trtn.dsl.ops.base import Op
 from trtn.dsl.ops.signature import Attr, Input, show
+from trtn.dsl.records import record
 
 __all__ = ["MAX_RANK", "Infer", "InferFailure", "Inferred", "Requirement", "infer_layer"]
 
@@ -25,7 +25,7 @@ VALUE_LIMIT = 64
 """The longest integer tensor whose elements are followed through the network as dim expressions."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Requirement:
     """A relation over dims that the layer needs, the words for when it fails, and the inputs that it is about."""
 
@@ -35,7 +35,7 @@ class Requirement:
     inputs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Inferred:
     types: tuple[TensorType, ...]
     attrs: Mapping[str, Any]

@@ -126,7 +126,7 @@ def _candidates(xp: Any, rows: Any, k: int, largest: bool) -> Any:
     """
     at = rows.shape[-1] - k if largest else k - 1
     edge = xp.partition(rows, at, axis=-1)[..., at : at + 1]
-    chosen = rows > edge if largest else rows < edge
+    chosen = ~(rows <= edge) if largest else rows < edge  # NaN is the greatest
     equal = rows == edge
     missing = k - xp.count_nonzero(chosen, axis=-1)[..., None]
     equal &= xp.cumsum(equal, axis=-1) <= missing

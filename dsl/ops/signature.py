@@ -13,11 +13,11 @@ of kind dtype.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from trtn.dsl.dims import Expr
 from trtn.dsl.dtypes import BY_NAME, DType
+from trtn.dsl.records import record
 
 __all__ = ["Attr", "Input", "Result", "Signature", "parse_signature"]
 
@@ -26,7 +26,7 @@ KINDS = ("int", "float", "bool", "str", "dtype", "dim", "ints", "floats", "bools
 REQUIRED = object()
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Input:
     name: str
     type: str
@@ -34,14 +34,14 @@ class Input:
     variadic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Result:
     name: str
     type: str
     variadic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Attr:
     """An attribute: its kind, the words it may be (of a str), its default. `optional` ones may be absent (None)."""
 
@@ -72,7 +72,7 @@ class Attr:
             raise ValueError(f"`{self.name}` takes {self.text}, not {show(value)}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Signature:
     name: str
     inputs: tuple[Input, ...]

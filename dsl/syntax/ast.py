@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TypeVar, dataclass_transform
 
 from trtn.dsl.diagnostics import Source, Span
+from trtn.dsl.records import record
 from trtn.dsl.syntax.names import split_path, type_words
 
 __all__ = [
@@ -16,8 +18,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Nodes are told apart by identity. Making `==` and `repr` for each class would be half of this module's import.
-@dataclass(slots=True, eq=False, repr=False)
+_T = TypeVar("_T")
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(field,))
+def _node(cls: type[_T]) -> type[_T]:
+    """Nodes are told apart by identity; those of statements are changed while they are put together."""
+    return record(eq=False, shown=False)(cls)
+
+
+@_node
 class Node:
     start: int
     end: int
@@ -29,28 +39,28 @@ class Node:
 # --- expressions -------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class IntLit(Node):
     value: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class FloatLit(Node):
     value: float
     text: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class StrLit(Node):
     value: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class BoolLit(Node):
     value: bool
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class SizeLit(Node):
     """`4GiB`: a number of bytes."""
 
@@ -58,7 +68,7 @@ class SizeLit(Node):
     text: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Ref(Node):
     """A path: `x`, `p.fc1.weight`, `w.encoder.layer[i].q`, `layers[0].attn.out`."""
 
@@ -87,14 +97,14 @@ class Ref(Node):
         return root
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Kwarg(Node):
     name: str
     value: Expr
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Call(Node):
     """`conv(x, w.conv1.weight, strides=[2, 2])`. The callee is an op, a block, a plugin or `alias.block`."""
 
@@ -103,12 +113,12 @@ class Call(Node):
     kwargs: tuple[Kwarg, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class ListLit(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Binary(Node):
     """op: + - * / // % @ ** < <= > >= == !="""
 
@@ -117,7 +127,7 @@ class Binary(Node):
     right: Expr
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Unary(Node):
     """op: -"""
 
@@ -125,7 +135,7 @@ class Unary(Node):
     operand: Expr
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class DimType(Node):
     """A dim of a type: an expression, or `K in 0..N`, which names a data-dependent size and bounds it."""
 
@@ -134,7 +144,7 @@ class DimType(Node):
     high: Expr | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class TypeExpr(Node):
     """`f32[N, 3, 224, 224]`; a scalar is `f32[]`. `dtype` may be a dtype variable in a signature. Also an expression:
     an attribute of type dtype is written as a bare name (a Ref), not as a TypeExpr."""
@@ -159,7 +169,7 @@ Expr = IntLit | FloatLit | StrLit | BoolLit | SizeLit | Ref | Call | ListLit | B
 # --- statements --------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Annotation(Node):
     """`@precision(f32)`, `@onnx("/encoder/layer.0/MatMul")`, above a statement."""
 
@@ -167,7 +177,7 @@ class Annotation(Node):
     args: tuple[Expr, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class TargetName(Node):
     """A name that a statement binds: an identifier, a path with literal indexes (`layers[0].attn.out`), or `_`."""
 
@@ -176,7 +186,7 @@ class TargetName(Node):
     quoted: bool = False
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Assign(Node):
     """`a, b = value : type, type`."""
 
@@ -186,7 +196,7 @@ class Assign(Node):
     annotations: tuple[Annotation, ...] = ()
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Carry(Node):
     """`h = h0` in a carry list: the name inside the body and the initial value."""
 
@@ -194,7 +204,7 @@ class Carry(Node):
     initial: Expr
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Repeat(Node):
     """`repeat i in 0..12 carry x, y as layer { .. }`: unrolled when the spec is elaborated."""
 
@@ -207,7 +217,7 @@ class Repeat(Node):
     annotations: tuple[Annotation, ...] = ()
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class If(Node):
     """`if cond { .. yield a } else { .. yield b }`, the right side of an assignment. cond: bool[]."""
 
@@ -216,7 +226,7 @@ class If(Node):
     otherwise: tuple[Statement, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class ScanInput(Node):
     """`x_t = x axis 1 reverse` in an `over` list: a slice's name inside the body, and the tensor it is cut from."""
 
@@ -226,7 +236,7 @@ class ScanInput(Node):
     reverse: bool = False
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Scan(Node):
     """`scan over x_t = x, m_t = m carry h = h0, c = c0 { h = ..  c = ..  yield h }`. Results: the final carried values
     in order, then each yielded value stacked on axis 0."""
@@ -236,7 +246,7 @@ class Scan(Node):
     body: tuple[Statement, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Loop(Node):
     """`loop i in 0..limit max 64 carry h = h0, go = go0 while go { .. yield y }`. `limit` is a dim expression or an i64[]
     tensor; `max` is required unless limit is an integer literal. `while` names a carried bool[]. `variable` is an i64[]
@@ -251,21 +261,21 @@ class Loop(Node):
     condition_start: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Yield(Node):
     """Last statement of an if, scan or loop body."""
 
     values: tuple[Expr, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Return(Node):
     """Last statement of a block."""
 
     values: tuple[Expr, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Let(Node):
     """`let D = 768`: a compile-time value (integer, float, string, bool, list, dim expression)."""
 
@@ -273,7 +283,7 @@ class Let(Node):
     value: Expr
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Assert(Node):
     """`assert B * S <= 32768, "token budget"`: a relation over dims and compile-time values."""
 
@@ -286,7 +296,7 @@ Statement = Assign | Repeat | Let | Assert | Yield | Return
 # --- declarations ------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Import(Node):
     path: str
     alias: str
@@ -294,7 +304,7 @@ class Import(Node):
     path_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class WeightsDecl(Node):
     """`weights w = "bert.weights.trtn"`."""
 
@@ -304,7 +314,7 @@ class WeightsDecl(Node):
     path_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Param(Node):
     """A parameter. Those for tensors (before `*`) have `type`, others a `kind`: weights, int, float, str, bool, dtype,
     ints, floats."""
@@ -315,7 +325,7 @@ class Param(Node):
     default: Expr | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Sig(Node):
     """`(x: T[B, S], *, p: weights, act: str = "gelu") -> T[B, S]`; several results as `-> (a: T[..], b: T[..])`."""
 
@@ -325,7 +335,7 @@ class Sig(Node):
     result_names: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Block(Node):
     name: str
     sig: Sig
@@ -335,7 +345,7 @@ class Block(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class PluginWhere(Node):
     """`where T in {f16, bf16}`."""
 
@@ -343,7 +353,7 @@ class PluginWhere(Node):
     dtypes: tuple[str, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Plugin(Node):
     name: str
     sig: Sig
@@ -353,12 +363,12 @@ class Plugin(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Doc(Node):
     text: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class DimDecl(Node):
     """`dim S in 8..512 step 8` (both ends included)."""
 
@@ -368,21 +378,21 @@ class DimDecl(Node):
     step: Expr | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Input(Node):
     name: str
     type: TypeExpr
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Output(Node):
     name: str
     type: TypeExpr
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class NetworkDecl(Node):
     name: str
     members: tuple[Doc | DimDecl | Input | Output | Statement, ...]
@@ -390,7 +400,7 @@ class NetworkDecl(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class ProfileEntry(Node):
     """`S: min 64, opt 256, max 512`; the name is a dim, or an input whose values are read as a shape (then lists)."""
 
@@ -401,7 +411,7 @@ class ProfileEntry(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Profile(Node):
     name: str
     network: str
@@ -412,7 +422,7 @@ class Profile(Node):
     network_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Precision(Node):
     """`precision { default f16  keep f32 for [softmax, layer_norm] }`."""
 
@@ -420,7 +430,7 @@ class Precision(Node):
     keep: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Field(Node):
     """A field of a target or a plugin: `workspace 4GiB`, `device cuda:sm_90` (a StrLit), `profiles [a, b]`, a name
     (a Ref)."""
@@ -430,7 +440,7 @@ class Field(Node):
     name_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Target(Node):
     name: str
     fields: tuple[Field, ...]
@@ -441,7 +451,7 @@ class Target(Node):
 # --- manifests ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class WeightFile(Node):
     """`file f0 = "bert.safetensors" size 438MB sha256:5d8b..`; size and digest are optional."""
 
@@ -455,7 +465,7 @@ class WeightFile(Node):
     digest_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class TensorEntry(Node):
     """`tensor a.b[0].c: f16[3, 4] = f0["key"] transpose sha256:77aa..` or `= zeros`, `= normal(7, 0.02)`. Either `file` is
     set (with `key`, None meaning the tensor's own name), or `generator` (a name) with `args`."""
@@ -476,7 +486,7 @@ class TensorEntry(Node):
     digest_end: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Manifest(Node):
     name: str
     files: tuple[WeightFile, ...]
@@ -486,7 +496,7 @@ class Manifest(Node):
 # --- a file ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@_node
 class Module(Node):
     """A parsed file. Where the text had errors, what could be read of it is here all the same."""
 

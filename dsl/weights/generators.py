@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtn.dsl.diagnostics.suggest import did_you_mean
 from trtn.dsl.dtypes import DType
+from trtn.dsl.records import record
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,7 +31,7 @@ class Misuse(ValueError):
         self.help = help
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Generator:
     """A generator with its arguments. The elements depend on these, the dtype and the shape alone."""
 
@@ -62,7 +62,7 @@ class Generator:
         return GENERATORS[self.name].make(self.args, dtype, shape)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Kind:
     parameters: tuple[str, ...]
     example: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -29,7 +28,7 @@ __all__ = [
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class FileEntry:
     """A weight file as a manifest declares it: `path` is relative to `root`, the manifest's folder."""
 
@@ -150,7 +149,7 @@ class StoredSource:
         return f"{self.file.path}{self.place.source_text(self.transpose)}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class GeneratedSource:
     """A tensor that is made anew each time it is loaded."""
 
@@ -165,7 +164,7 @@ class GeneratedSource:
         return str(self.generator)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class ArraySource:
     """A tensor in memory."""
 

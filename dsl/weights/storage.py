@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -74,7 +73,7 @@ class Storage(ABC):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Entry:
     """A stored tensor. `dtype` is the language's type, or the file's word for one that the language lacks.
 

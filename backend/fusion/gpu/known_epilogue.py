@@ -10,7 +10,7 @@ from trtn.dsl.network import Layer
 
 __all__ = ["with_known_epilogue"]
 
-_ACTIVATIONS = frozenset({"gelu", "relu", "sigmoid", "silu", "tanh"})
+_ACTIVATIONS = frozenset({"gelu", "leaky_relu", "relu", "sigmoid", "silu", "tanh"})
 
 
 def with_known_epilogue(index: GraphIndex, seed: Layer, axis: int) -> tuple[Layer, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
+
+from trtn.dsl.records import record
 
 __all__ = ["BLOCK", "ELEMENTARY", "Block", "Unfit", "cut", "matrix", "pixels", "row_stride", "spans", "threads_for"]
 
@@ -30,7 +31,7 @@ class Unfit(Exception):
     """A problem that a family has no kernel for; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Block:
     """Part of a matrix."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
 from typing import Any
@@ -19,6 +18,7 @@ from trtn.backend.providers.blockwise.blocks import Block, Unfit, cut, matrix, p
 from trtn.backend.providers.blockwise.chain import Call, Chain
 from trtn.backend.providers.blockwise.products import multiplied
 from trtn.dsl.ops.windows import actual_pads
+from trtn.dsl.records import record
 
 __all__ = ["ConvolutionKernel", "Window", "read_window"]
 
@@ -28,7 +28,7 @@ NEAR = 4 << 20
 """Bytes of gathered windows for one product: they are read again from the last cache."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Axis:
     """A window along one axis of an image."""
 
@@ -52,7 +52,7 @@ class Axis:
         return slice(first - places.start, end - places.start), slice(start, stop, self.stride)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Window:
     """The two axes of a convolution, and its groups."""
 

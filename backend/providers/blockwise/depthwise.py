@@ -4,7 +4,6 @@ made of."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,6 +16,7 @@ from trtn.backend.providers.base import Launch
 from trtn.backend.providers.blockwise.blocks import ELEMENTARY, Block, Unfit, pixels, spans, threads_for
 from trtn.backend.providers.blockwise.chain import Call, Chain, Finish
 from trtn.backend.providers.blockwise.convolution import read_window
+from trtn.dsl.records import record
 
 __all__ = ["DepthwiseKernel"]
 
@@ -25,7 +25,7 @@ NEAR = 1 << 16
 Pair = tuple[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Views:
     """What a thread works on for a band of lines."""
 

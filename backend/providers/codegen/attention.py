@@ -1,4 +1,4 @@
-"""Attention in 16-bit floats with any mask, over arrays of any strides: heads may lie inside of rows or outside."""
+"""Attention in 16-bit floats, or in f32 as TF32, with any mask, over arrays of any strides: heads may lie inside of rows or outside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trtn.dsl.network import Tensor
 
 __all__ = ["FAMILY", "AttentionFamily"]
 
-DTYPES = ("f16", "bf16")
+DTYPES = ("f16", "bf16", "f32")
 WIDTHS = range(16, 129, 16)
 TILES = tuple(
     Tile(*numbers)
@@ -33,6 +33,10 @@ TILES = tuple(
     )
 )  # fmt: skip
 """Each was, or was near, the best for some sizes. The last ones go through shared memory: for many keys, or many queries."""
+WIDE_TILES = tuple(
+    Tile(*numbers) for numbers in ((2, 4, 1, 2, 4), (2, 2, 2, 2, 3), (2, 2, 1, 2, 4), (1, 8, 1, 4, 3), (1, 4, 1, 2, 4))
+)
+"""More of them, for f32: few keys at a time leave registers to more queries."""
 LARGE_TILES = tuple(
     AttentionTile(*numbers)
     for numbers in ((1, 64), (1, 112), (1, 128), (2, 64), (2, 96), (2, 112), (2, 128), (3, 64), (3, 96), (3, 128))
@@ -74,7 +78,7 @@ class AttentionFamily:
         return ""
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        return [_tactic(tile) for tile in _fitting(group)]
+        return [_tactic(group, tile) for tile in _fitting(group)]
 
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
         """The likeliest tiles for a problem, by a model of their times."""
@@ -82,12 +86,12 @@ class AttentionFamily:
         queries, out_width = y.shape[-2:]
         keys, width = problem.inputs[_number(group, 1)].shape[-2:]
         heads = y.size // max(1, queries * out_width)
-        causal, size = bool(group.layers[0].attrs["causal"]), (width + out_width) / 128
+        causal, size = bool(group.layers[0].attrs["causal"]), y.dtype.itemsize * (width + out_width) / 256
         tiles = [t for t in _fitting(group) if isinstance(t, Tile) or device.name == f"cuda:{ARCHITECTURE}"]
         times = {t: LAUNCH + _expected(t, heads, queries, keys, size, causal=causal) for t in tiles}
         best = min(times.values(), default=0.0)
         likely = [t for t in sorted(tiles, key=times.__getitem__) if times[t] <= UNLIKELY * best]
-        return [_tactic(tile) for tile in likely[: max(1, OFFERED * effort // 3)]]
+        return [_tactic(group, tile) for tile in likely[: max(1, OFFERED * effort // 3)]]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
@@ -222,16 +226,23 @@ def _mask(group: Group, inputs: Sequence[Operand], together: int, keys: int) -> 
 def _fitting(group: Group) -> list[Tile | AttentionTile]:
     width, out_width = (_input(group, n).shape[-1] for n in (0, 2))
     assert isinstance(width, int) and isinstance(out_width, int)
+    itemsize = _input(group, 0).dtype.itemsize
     mask = _mask_of(group)
     masks = mask is not None and mask.rank > 1 and mask.shape[-2] != 1
-    small = [tile for tile in TILES if tile.fits(width, out_width, masks)]
-    if width not in LARGE_WIDTHS or out_width not in LARGE_WIDTHS or not SCALES[0] < _scale(group, width) < SCALES[1]:
+    few = (*TILES, *WIDE_TILES) if itemsize == 4 else TILES
+    small = [tile for tile in few if tile.fits(width, out_width, itemsize, masks)]
+    if (
+        itemsize != 2
+        or width not in LARGE_WIDTHS
+        or out_width not in LARGE_WIDTHS
+        or not SCALES[0] < _scale(group, width) < SCALES[1]
+    ):
         return [*small]
     return [*small, *(tile for tile in LARGE_TILES if tile.fits(width, out_width, masks))]
 
 
-def _tactic(tile: Tile | AttentionTile) -> Tactic:
-    return Tactic(str(tile), numerics="reassociated")
+def _tactic(group: Group, tile: Tile | AttentionTile) -> Tactic:
+    return Tactic(str(tile), numerics="reduced" if _input(group, 0).dtype.name == "f32" else "reassociated")
 
 
 def _expected(tile: Tile | AttentionTile, heads: int, queries: int, keys: int, size: float, *, causal: bool) -> float:

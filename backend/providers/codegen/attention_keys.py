@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LIBRARY", "STAGING", "Tile", "direct", "staged"]
+__all__ = ["LIBRARY", "STAGING", "TF32", "Tile", "direct", "staged"]
 
 MOST_REGISTERS = 200
 """Of a thread, for fragments; what is left is for addresses."""
@@ -14,50 +14,56 @@ STATIC_SHARED, SHARED = 47 << 10, 226 << 10
 """Bytes of shared memory that a block may have without asking, and at most."""
 
 LIBRARY = r"""
-// What thread t of four has of a row of D terms: 8 neighbours of each 32, 4 of a last 16. `from` is the first of them, where `swap` is 0;
-// where it is 32, the halves of each 64 have changed places.
-template <int D, typename T> DEVICE void fetch_terms(const T* from, int t, int swap, u32 (&words)[D / 8]) {
+// What thread t of four has of a row of W words: 4 neighbours of each 16, 2 of a last 8. `from` is the first of them, where `swap` is 0;
+// where it is 16, the halves of each 32 have changed places.
+template <int W> DEVICE void fetch_terms(const u32* from, int t, int swap, u32 (&words)[W / 4]) {
   #pragma unroll
-  for (int i = 0; i < D / 32; i++) {
-    Lanes<T, 8> some;
-    fetch_lanes<8>(from + (32 * i ^ swap), some);
+  for (int i = 0; i < W / 16; i++) {
+    Lanes<u32, 4> some;
+    fetch_lanes<4>(from + (16 * i ^ swap), some);
     #pragma unroll
     for (int k = 0; k < 4; k++) words[4 * i + k] = some.word[k];
   }
-  if constexpr (D % 32 != 0) {
-    Lanes<T, 4> some;
-    fetch_lanes<4>(from + (D / 32 * 32 - 4 * t), some);
-    words[D / 8 - 2] = some.word[0]; words[D / 8 - 1] = some.word[1];
+  if constexpr (W % 16 != 0) {
+    Lanes<u32, 2> some;
+    fetch_lanes<2>(from + (W / 16 * 16 - 2 * t), some);
+    words[W / 4 - 2] = some.word[0]; words[W / 4 - 1] = some.word[1];
   }
 }
-// What thread g of eight has of a row of E columns: 8 neighbours of each 64, 4 of 32 that are left, 2 of 16 that are left.
-template <int E, typename T> DEVICE void fetch_columns(const T* from, int g, u32 (&words)[E / 16]) {
+// What thread g of eight has of a row of W words: 4 neighbours of each 32, 2 of 16 that are left, 1 of 8 that are left.
+template <int W> DEVICE void fetch_columns(const u32* from, int g, u32 (&words)[W / 8]) {
   #pragma unroll
-  for (int i = 0; i < E / 64; i++) {
-    Lanes<T, 8> some;
-    fetch_lanes<8>(from + 64 * i, some);
+  for (int i = 0; i < W / 32; i++) {
+    Lanes<u32, 4> some;
+    fetch_lanes<4>(from + 32 * i, some);
     #pragma unroll
     for (int k = 0; k < 4; k++) words[4 * i + k] = some.word[k];
   }
-  if constexpr (E % 64 >= 32) {
-    Lanes<T, 4> some;
-    fetch_lanes<4>(from + (E / 64 * 64 - 4 * g), some);
-    words[E / 64 * 4] = some.word[0]; words[E / 64 * 4 + 1] = some.word[1];
+  if constexpr (W % 32 >= 16) {
+    Lanes<u32, 2> some;
+    fetch_lanes<2>(from + (W / 32 * 32 - 2 * g), some);
+    words[W / 32 * 4] = some.word[0]; words[W / 32 * 4 + 1] = some.word[1];
   }
-  if constexpr (E % 32 != 0) {
-    Lanes<T, 2> some;
-    fetch_lanes<2>(from + (E / 32 * 32 - 6 * g), some);
-    words[E / 16 - 1] = some.word[0];
-  }
+  if constexpr (W % 16 != 0) words[W / 8 - 1] = from[W / 16 * 16 - 3 * g];
 }
 // Strides of q, k, v and y count bytes: an address is then two additions away.
 template <typename T> DEVICE const T* further(const T* from, i64 bytes) { return (const T*)((const u8*)from + bytes); }
 template <typename T> DEVICE const T* further(const T* from, u32 bytes) { return (const T*)((const u8*)from + bytes); }
 template <typename T> DEVICE T* further(T* from, i64 bytes) { return (T*)((u8*)from + bytes); }
+// Cutting off is about as good as rounding after this: numbers grow by as much as cutting takes from them on average, 2^-11.5, where
+// rounding itself would take the instructions of a few such. Those that TF32 has become themselves again.
+DEVICE u32 centred(float x) { return __float_as_uint(x * 1.00034527f); }
 // The lower or the upper halves of two words.
 DEVICE u32 halves(u32 x, u32 y, int upper) { return __byte_perm(x, y, upper ? 0x7632 : 0x5410); }
 """
 
+TF32 = r"""
+// A fragment product of f32 numbers as TF32, over 8 terms: their last 13 bits are cut off.
+DEVICE void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, float) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+"""
 STAGING = r"""
 #define SHARED_MEMORY(name) extern __shared__ __align__(1024) u8 name[]
 // 16 bytes to shared memory, or as many zeros, in the group of copies that `close_copies` ends. All groups but the last N are there,
@@ -74,7 +80,7 @@ DEVICE void read_columns(u32 (&to)[4], const void* row) {
       : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"((u32)__cvta_generic_to_shared(row)) : "memory");
 }
 """
-"""What depends on the machine: the emulator of the tests has its own."""
+"""What depends on the machine, as `TF32` does: the emulator of the tests has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +119,20 @@ class Tile:
         """Bytes of shared memory in which parts merge what they have."""
         return 0 if self.parts == 1 else 4 * self.parts * self.queries * (out_width + 2)
 
-    def shared(self, width: int, out_width: int) -> int:
+    def shared(self, width: int, out_width: int, itemsize: int) -> int:
         """Bytes of shared memory with stages: the rounds, then, in the same place, what parts merge."""
-        return max(2 * self.stages * self.keys * (width + out_width), self.merged(out_width))
+        return max(itemsize * self.stages * self.keys * (width + out_width), self.merged(out_width))
 
-    def fits(self, width: int, out_width: int, masks: bool = False) -> bool:
+    def fits(self, width: int, out_width: int, itemsize: int, masks: bool = False) -> bool:
         """Whether registers and shared memory suffice for these widths, and a mask by query where there is one."""
         rows, keys = 16 * self.fragments, 8 * self.octets
-        held = rows * (width // 2 + out_width + keys) + masks * rows * keys // 2
-        held += keys * (max(width, out_width) if self.stages else width + out_width) // 2
+        held = rows * (width * itemsize // 4 + out_width + keys) + masks * rows * keys * itemsize // 4
+        held += keys * (max(width, out_width) if self.stages else width + out_width) * itemsize // 4
         if held > 32 * min(MOST_REGISTERS, 65536 // self.threads - 40):
             return False
-        return self.shared(width, out_width) <= SHARED if self.stages else self.merged(out_width) <= STATIC_SHARED
+        if self.stages:
+            return self.shared(width, out_width, itemsize) <= SHARED
+        return self.merged(out_width) <= STATIC_SHARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +156,15 @@ class Reads:
 
 HELD = "[PARTS][ROWS][M][E / 8][4][32]"
 BY_ROW = "[PARTS][16 * M * ROWS]"
-ROWS_OF_VALUES = "  u32 value[TILES / 2][4][E / 16];"
-PAIRED = tuple(f"halves(value[s][{n}][i / 2], value[s][{n + 1}][i / 2], i % 2)" for n in (0, 2))
+ROWS_OF_VALUES = "  u32 value[TILES / PACKED][2 * PACKED][V / 8];"
+OF_PAIRS = tuple(f"halves(value[s][{n}][i / 2], value[s][{n + 1}][i / 2], i % 2)" for n in (0, 2))
+OF_WORDS = ("value[s][0][i]", "value[s][1][i]")
 
 
-def direct(stored: str, *, mask: bool) -> Reads:
-    """Each warp reads its own keys, one block ahead of their use."""
+def direct(packed: int, *, mask: bool) -> Reads:
+    """Each warp reads its own keys, one block ahead of their use. A word has `packed` elements."""
     declared = [
-        "  k += 8 * t; v += 8 * g;",
+        "  k += 4 * t; v += 4 * g;",
         ROWS_OF_VALUES,
         "  u32 to_key[TILES], to_value[OWN];",
         "  #pragma unroll",
@@ -163,23 +172,24 @@ def direct(stored: str, *, mask: bool) -> Reads:
         "  #pragma unroll",
         "  for (int s = 0; s < OWN; s++) to_value[s] = (OWN * t + s) * vs;",
         "  auto fetch_keys = [&](int block) {",
-        f"    const {stored}* from = further(k, block * KEYS * ks);",
+        "    const u32* from = further(k, block * KEYS * ks);",
         # The scores of keys beyond the last are thrown away: they may be the last one's.
         "    const u32 last = (keys - 1 - block * KEYS) * ks;",
         "    #pragma unroll",
-        "    for (int j = 0; j < TILES; j++) fetch_terms<D>(further(from, lower(to_key[j], last)), t, 0, key[j]);",
+        "    for (int j = 0; j < TILES; j++) fetch_terms<K>(further(from, lower(to_key[j], last)), t, 0, key[j]);",
         *["    fetch_mask(block);"] * mask,
         "  };",
         "  auto fetch_values = [&](int block) {",
-        f"    const {stored}* from = further(v, block * KEYS * vs);",
+        "    const u32* from = further(v, block * KEYS * vs);",
         "    if ((block + 1) * KEYS <= keys) {",
         "      #pragma unroll",
-        "      for (int s = 0; s < OWN; s++) fetch_columns<E>(further(from, to_value[s]), g, value[s / 4][s % 4]);",
+        "      for (int s = 0; s < OWN; s++) fetch_columns<V>(further(from, to_value[s]), g, value[s / (2 * PACKED)][s % (2 * PACKED)]);",
         "    } else {",
         "      #pragma unroll",
         "      for (int s = 0; s < OWN; s++) {",
-        "        for (int i = 0; i < E / 16; i++) value[s / 4][s % 4][i] = 0;",
-        "        if (block * KEYS + OWN * t + s < keys) fetch_columns<E>(further(from, to_value[s]), g, value[s / 4][s % 4]);",
+        "        u32 (&row)[V / 8] = value[s / (2 * PACKED)][s % (2 * PACKED)];",
+        "        for (int i = 0; i < V / 8; i++) row[i] = 0;",
+        "        if (block * KEYS + OWN * t + s < keys) fetch_columns<V>(further(from, to_value[s]), g, row);",
         "      }",
         "    }",
         "  };",
@@ -193,15 +203,15 @@ def direct(stored: str, *, mask: bool) -> Reads:
         entered=["    if (block + PARTS < blocks) fetch_values(block + PARTS);"],
         ended=["  }"],
         merging=[f"  __shared__ float held{HELD}, tops{BY_ROW}, totals{BY_ROW};"],
-        operands=(PAIRED[0], PAIRED[1]),
+        operands=_operands(packed),
     )
 
 
-def staged(stored: str, *, mask: bool, blocks: str, turned: bool) -> Reads:
+def staged(packed: int, *, mask: bool, blocks: str, turned: bool) -> Reads:
     """All warps of a block copy rounds of keys to shared memory, some ahead of their use. `blocks` is how many its last queries look at.
-    With `turned`, fragments of v are read as such, with the columns of v and y in their own order.
+    With `turned`, fragments of v are read as such, with the columns of v and y in their own order; its elements have 16 bits then.
 
-    Rows of 64 elements have 16-byte chunks in an order in which the threads that read at once meet different banks: of k, every other
+    Rows of 32 words have 16-byte chunks in an order in which the threads that read at once meet different banks: of k, every other
     row has its halves changed; of v, each OWN rows have theirs permuted by twice their number, every other row by one more with `turned`.
     """
     declared = [
@@ -210,13 +220,13 @@ def staged(stored: str, *, mask: bool, blocks: str, turned: bool) -> Reads:
         f"  const int rounds = ({blocks} + PARTS - 1) / PARTS;",
         "  constexpr int ROUND = PARTS * KEYS;",
         "  auto stage = [&](int round) {",
-        f"    {stored}* to = ({stored}*)memory + round % STAGES * (ROUND * (D + E));",
-        *_copy("k", "D", "r % 2 * 4"),
-        "    to += ROUND * D;",
-        *_copy("v", "E", f"r / OWN % 4 * 2{' + r % 2' if turned else ''}"),
+        "    u32* to = (u32*)memory + round % STAGES * (ROUND * (K + V));",
+        *_copy("k", "K", "r % 2 * 4"),
+        "    to += ROUND * K;",
+        *_copy("v", "V", f"r / OWN % 4 * 2{' + r % 2' if turned else ''}"),
         "  };",
     ]
-    first = f"(const {stored}*)memory + round % STAGES * (ROUND * (D + E))"
+    first = "(const u32*)memory + round % STAGES * (ROUND * (K + V))"
     return Reads(
         declared,
         begun=[
@@ -236,13 +246,13 @@ def staged(stored: str, *, mask: bool, blocks: str, turned: bool) -> Reads:
             "    close_copies();",
             "    const int block = round * PARTS + part;",
             "    if (block >= blocks) continue;",
-            f"    const {stored}* keys_at = {first} + (part * KEYS + OWN * (g / 2) + g % 2) * D + 8 * t;",
+            f"    const u32* keys_at = {first} + (part * KEYS + OWN * (g / 2) + g % 2) * K + 4 * t;",
             "    #pragma unroll",
-            "    for (int j = 0; j < TILES; j++) fetch_terms<D>(keys_at + 2 * j * D, t, D % 64 ? 0 : g % 2 * 32, key[j]);",
+            "    for (int j = 0; j < TILES; j++) fetch_terms<K>(keys_at + 2 * j * K, t, K % 32 ? 0 : g % 2 * 16, key[j]);",
         ],
         scored=[
             *["    if (block + PARTS < blocks) fetch_mask(block + PARTS);"] * mask,
-            f"    const {stored}* values_at = {first} + ROUND * D;",
+            f"    const u32* values_at = {first} + ROUND * K;",
             *(TURNED if turned else AS_THEY_LIE),
         ],
         step=TURNED_STEP if turned else [],
@@ -253,40 +263,45 @@ def staged(stored: str, *, mask: bool, blocks: str, turned: bool) -> Reads:
             "  Held& held = *(Held*)memory; Row& tops = *(Row*)(memory + sizeof(Held)); Row& totals = *(&tops + 1);",
             "  __syncthreads();",
         ],
-        operands=("value[i][0]", "value[i][1]") if turned else (PAIRED[0], PAIRED[1]),
+        operands=("value[i][0]", "value[i][1]") if turned else _operands(packed),
     )
 
 
 AS_THEY_LIE = [
-    "    values_at += (part * KEYS + OWN * t) * E + 8 * (E % 64 ? g : g ^ 2 * t);",
+    "    values_at += (part * KEYS + OWN * t) * V + 4 * (V % 32 ? g : g ^ 2 * t);",
     "    #pragma unroll",
-    "    for (int s = 0; s < OWN; s++) fetch_columns<E>(values_at + s * E, g, value[s / 4][s % 4]);",
+    "    for (int s = 0; s < OWN; s++) fetch_columns<V>(values_at + s * V, g, value[s / (2 * PACKED)][s % (2 * PACKED)]);",
 ]
 TURNED = [
-    "    const int to = lane % 8 / 2, chunk = lane / 16, swap = E % 64 ? 0 : to * 2 + lane % 2;",
-    "    values_at += (part * KEYS + OWN * to + lane / 8 % 2 * 2 + lane % 2) * E;",
+    "    const int to = lane % 8 / 2, chunk = lane / 16, swap = V % 32 ? 0 : to * 2 + lane % 2;",
+    "    values_at += (part * KEYS + OWN * to + lane / 8 % 2 * 2 + lane % 2) * V;",
 ]
 TURNED_STEP = [
     "      u32 value[E / 8][2];",
     "      #pragma unroll",
     "      for (int i = 0; i < E / 8; i += 2) {",
     "        u32 four[4];",
-    "        read_columns(four, values_at + 4 * s * E + (i + chunk ^ swap) * 8);",
+    "        read_columns(four, values_at + 4 * s * V + (i + chunk ^ swap) * 4);",
     "        value[i][0] = four[0]; value[i][1] = four[1]; value[i + 1][0] = four[2]; value[i + 1][1] = four[3];",
     "      }",
 ]
 
 
-def _copy(name: str, width: str, swap: str) -> list[str]:
-    """All threads copy a round of one operand, whose rows have `width` elements, to `to`."""
+def _operands(packed: int) -> tuple[str, str]:
+    """The fragment of v, from rows as they lie."""
+    return (OF_PAIRS[0], OF_PAIRS[1]) if packed == 2 else OF_WORDS
+
+
+def _copy(name: str, words: str, swap: str) -> list[str]:
+    """All threads copy a round of one operand, whose rows have so many words, to `to`."""
     return [
-        f"    constexpr int {name}_chunks = ROUND * {width} / 8;",
+        f"    constexpr int {name}_chunks = ROUND * {words} / 4;",
         "    #pragma unroll",
         f"    for (int i = 0; i < ({name}_chunks + THREADS - 1) / THREADS; i++) {{",
         "      const u32 c = i * THREADS + threadIdx.x;",
         f"      if ({name}_chunks % THREADS == 0 || c < {name}_chunks) {{",
-        f"        const int r = c / ({width} / 8), chunk = c % ({width} / 8), at = round * ROUND + r, swap = {width} % 64 ? 0 : {swap};",
-        f"        copy_16(to + r * {width} + (chunk ^ swap) * 8, further({name}, lower(at, keys - 1) * {name}s) + chunk * 8, at < keys);",
+        f"        const int r = c / ({words} / 4), chunk = c % ({words} / 4), at = round * ROUND + r, swap = {words} % 32 ? 0 : {swap};",
+        f"        copy_16(to + r * {words} + (chunk ^ swap) * 4, further({name}, lower(at, keys - 1) * {name}s) + chunk * 4, at < keys);",
         "      }",
         "    }",
     ]

@@ -1,10 +1,12 @@
-"""conv and transposed conv with any window, groups and epilogue, summed up in f32: what runs convolutions that no tensor core may
-take."""
+"""conv and transposed conv with any window, groups and epilogue, and linear, summed up in f32: what runs products that no tensor
+core may take. A linear layer is a convolution of images of one place."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -28,11 +30,14 @@ from trtn.backend.providers.codegen.convolution_kernel import (
 from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
+from trtn.backend.providers.codegen.walk import join
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.windows import actual_pads
 
 __all__ = ["FAMILY", "ConvolutionFamily"]
 
+KINDS = {"conv": "conv", "deconv": "conv", "linear": "gemm"}
+"""Kinds of groups by their first op."""
 FLOATS = ("f32", "f16", "bf16")
 TILES = (
     Tile(128, 128, 8, 8),
@@ -64,14 +69,14 @@ _NAME = re.compile(r"(\d+)x(\d+)\.(\d+)x(\d+)\.k(\d+)")
 
 
 class ConvolutionFamily:
-    """conv and deconv of one to three axes with their epilogues."""
+    """conv and deconv of one to three axes, and linear, with their epilogues."""
 
     name = "conv"
 
     def refusal(self, group: Group) -> str:
         main = group.layers[0]
-        if group.kind != "conv" or main.op.name not in ("conv", "deconv"):
-            return "it is not a convolution"
+        if KINDS.get(main.op.name) != group.kind:
+            return "it is neither a convolution nor a linear layer"
         dtype = main.output.dtype
         if dtype.name not in FLOATS or any(t is not None and t.dtype is not dtype for t in main.inputs):
             return f"generated convolutions don't take {dtype}"
@@ -83,55 +88,37 @@ class ConvolutionFamily:
             return "its window or its channels depend on the run"
         if not depthwise.FAMILY.refusal(group):
             return "every channel has a filter of its own"
-        if dtype.name != "f32" and main.op.name == "conv" and main.attrs["groups"] == 1:
+        if dtype.name != "f32" and main.op.name != "deconv" and _groups(main) == 1:
             return "tensor cores take it"
-        return epilogue_refusal(group)
+        return epilogue_refusal(group, axis=_axis(main))
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        """One of each shape, with other numbers of parts."""
-        main = group.layers[0]
-        steps = -(-prod(_weight(main)) // (_outputs(main) * DEPTH))
-        parts = [n for n in PARTS if n <= steps]
-        return [
-            Tactic(str(Tile(t.rows, t.columns, t.down, t.across, parts[n % len(parts)])), numerics="reassociated")
-            for n, t in enumerate(TILES)
-        ]
+        return [Tactic(str(tile), numerics="reassociated") for tile in _tiles(group.layers[0])]
 
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
         """The likeliest ways, by a model of their times."""
         main = problem.group.layers[0]
-        groups, outputs = main.attrs["groups"], _outputs(main)
-        columns, terms = outputs // groups, prod(_weight(main)) // outputs
-        if main.op.name == "deconv":
-            terms = terms // groups
-        rows = problem.outputs[0].size // outputs
-        steps = -(-terms // DEPTH)
-        tiles = [
-            Tile(t.rows, t.columns, t.down, t.across, parts) for t in TILES for parts in PARTS if parts <= max(steps, 1)
-        ]
-        tiles.sort(key=lambda t: _cycles(t, rows, columns, groups, steps))
+        groups, outputs, steps = _groups(main), _outputs(main), _steps(main)
+        rows, columns = problem.outputs[0].size // outputs, outputs // groups
+        tiles = sorted(_tiles(main), key=lambda t: _cycles(t, rows, columns, groups, steps))
         return [Tactic(str(t), numerics="reassociated") for t in tiles[: max(1, 2 * effort)]]
-
-    def leads(self, problem: Problem) -> bool:
-        """It has no rival but libraries that need a plan for each size."""
-        return True
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
         import numpy as np
 
-        (y,) = outputs
         main, tile = group.layers[0], _parse(tactic)
         number = {id(t): n for n, t in enumerate(group.inputs)}
         at, weight_at, *bias = (number[id(t)] for t in main.inputs if t is not None)
-        x, weight, epilogue = inputs[at], inputs[weight_at], epilogue_of(group)
-        if y.size == 0:
+        weight, epilogue = inputs[weight_at], epilogue_of(group, axis=_axis(main))
+        if outputs[0].size == 0:
             return Plan(())
-        if x.size == 0 or weight.size == 0:
+        if inputs[at].size == 0 or weight.size == 0:
             raise TacticError("there is nothing to sum up")
-        tensors = [inputs[n] for n in epilogue.tensors]
-        form, groups = _form(main, x, weight, y), main.attrs["groups"]
+        spread = (inputs[at], *(inputs[n] for n in epilogue.tensors), outputs[0])
+        x, *tensors, y = spread if main.op.name != "linear" else map(_as_rows, spread)
+        form, groups = _form(main, x, weight, y), _groups(main)
         columns = y.shape[1] // groups
         rows, packed = y.size // y.shape[1], -(-columns // LANES) * LANES
         if tile.parts > form.steps or rows >= 2**31 or groups * rows * packed >= 2**32:
@@ -140,7 +127,7 @@ class ConvolutionFamily:
         scratch = len(inputs) + len(outputs)
         pack, count = _pack(main, form, weight, (Slot(weight_at), Slot(scratch)), packed)
         read = tuple(map(Slot, (*bias, *epilogue.channels, *epilogue.tensors, len(inputs))))
-        spread = tuple(np.int64(s) for o in (*tensors, y) for s in o.strides)
+        distances = tuple(np.int64(s) for o in (*tensors, y) for s in o.strides)
         places = tuple(map(np.uint32, y.shape[2:]))
         numbers = (np.uint32(rows), np.int32(columns), np.int32(packed))
         offset = np.int64 if form.wide else np.int32
@@ -151,11 +138,11 @@ class ConvolutionFamily:
         first: tuple[Call, ...] = (pack,) if not _is_constant(main) else ()
         once = (pack,) if _is_constant(main) else ()
         if tile.parts == 1:
-            arguments = (Slot(at), Slot(scratch), *read, *numbers, *reads, *places, *spread)
+            arguments = (Slot(at), Slot(scratch), *read, *numbers, *reads, *places, *distances)
             return Plan((*first, Call(spec, grid, block, arguments)), (4 * count,), once)
         sums, quads = Slot(scratch + 1), groups * rows * packed // LANES
         multiply = Call(spec, grid, block, (Slot(at), Slot(scratch), sums, *numbers, *reads, *places))
-        arguments = (sums, *read, np.uint32(quads), *numbers, *places, *spread)
+        arguments = (sums, *read, np.uint32(quads), *numbers, *places, *distances)
         add = Call(FinishSpec(results, tile.parts), grid_for(quads, FINISHERS), (FINISHERS, 1, 1), arguments)
         return Plan((*first, multiply, add), (4 * count, 4 * LANES * quads * tile.parts), once)
 
@@ -166,7 +153,7 @@ FAMILY = ConvolutionFamily()
 def _parse(name: str) -> Tile:
     found = _NAME.fullmatch(name)
     tile = None if found is None else Tile(*map(int, found.groups()))
-    if tile is None or Tile(tile.rows, tile.columns, tile.down, tile.across) not in TILES or tile.parts not in PARTS:
+    if tile is None or replace(tile, parts=1) not in TILES or tile.parts not in PARTS:
         raise TacticError(f"`{name}` is not among the tiles that there are")
     return tile
 
@@ -177,9 +164,37 @@ def _weight(main: Layer) -> tuple[int, ...]:
     return tuple(d for d in weight.shape if isinstance(d, int))
 
 
+def _groups(main: Layer) -> int:
+    return int(main.attrs.get("groups", 1))
+
+
+def _axis(main: Layer) -> int:
+    """Of the channels."""
+    return -1 if main.op.name == "linear" else 1
+
+
 def _outputs(main: Layer) -> int:
     shape = _weight(main)
-    return shape[0] if main.op.name == "conv" else shape[1] * int(main.attrs["groups"])
+    return shape[0] if main.op.name == "conv" else shape[1] * _groups(main)
+
+
+def _as_rows(operand: Operand) -> Operand:
+    """[.., channels] as [rows, channels]. Raises TacticError where the rows are not at equal distances."""
+    *shape, channels = operand.shape
+    *strides, step = operand.strides
+    joined = join(shape, [strides])
+    if len(joined.sizes) != 1 or any(a < b for (a, b) in pairwise(s for s, d in zip(strides, shape, strict=True) if d > 1)):
+        raise TacticError("its rows are not at equal distances")
+    return Operand((joined.sizes[0], channels), (joined.strides[0][0], step), operand.dtype, operand.align)
+
+
+def _tiles(main: Layer) -> list[Tile]:
+    return [replace(tile, parts=parts) for tile in TILES for parts in PARTS if parts <= _steps(main)]
+
+
+def _steps(main: Layer) -> int:
+    """Steps of the sum; one where there is nothing to sum up."""
+    return max(1, -(-prod(_weight(main)) // (max(_outputs(main), 1) * DEPTH)))
 
 
 def _is_constant(main: Layer) -> bool:
@@ -202,6 +217,10 @@ def _cycles(tile: Tile, rows: int, columns: int, groups: int, steps: int) -> flo
 
 def _form(main: Layer, x: Operand, weight: Operand, y: Operand) -> Form:
     attrs, transposed = main.attrs, main.op.name == "deconv"
+    if main.op.name == "linear":
+        channels = x.shape[1]
+        vector = _vector(x, channels)
+        return Form(x.dtype.name, Window((), (), (), (), False), channels, vector, False, x.reach() >= 2**31)
     taps, strides, dilations = weight.shape[2:], tuple(attrs["strides"]), tuple(attrs["dilations"])
     if transposed:
         before = _cut_before(main, x, y, taps)
@@ -214,6 +233,18 @@ def _form(main: Layer, x: Operand, weight: Operand, y: Operand) -> Form:
     planes = vector == 1 and (channels == 1 or (bool(along) and along[-1] < x.strides[1]))
     window = Window(taps, strides, dilations, before, transposed)
     return Form(x.dtype.name, window, channels, vector, planes, x.reach() >= 2**31)
+
+
+def _cut_before(main: Layer, x: Operand, y: Operand, taps: Sequence[int]) -> tuple[int, ...]:
+    """How many places of all that a transposed convolution makes lie before the result's first, on each axis."""
+    attrs = main.attrs
+    if attrs["output_shape"] is None and attrs["auto_pad"] == "none":
+        return tuple(attrs["pads"][: len(taps)])
+    cut = []
+    for n, (before, after) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
+        reach = attrs["strides"][n] * (before - 1) + attrs["output_pads"][n] + attrs["dilations"][n] * (taps[n] - 1) + 1
+        cut.append(max(0, reach - after))
+    return tuple(c // 2 if attrs["auto_pad"] == "same_upper" else c - c // 2 for c in cut)
 
 
 def _vector(x: Operand, channels: int) -> int:
@@ -241,7 +272,7 @@ def _pack(main: Layer, form: Form, weight: Operand, slots: tuple[Slot, Slot], pa
     """The call that packs the weight, and how many elements it makes."""
     import numpy as np
 
-    groups = main.attrs["groups"]
+    groups = _groups(main)
     first, second, *taps = weight.strides
     if main.op.name == "conv":
         columns = weight.shape[0] // groups

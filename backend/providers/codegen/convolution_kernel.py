@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trtn.backend.providers.codegen import expressions
-from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
 
 __all__ = ["DEPTH", "FINISHERS", "LANES", "ConvSpec", "FinishSpec", "Form", "PackSpec", "Results", "Tile", "Window"]
@@ -128,11 +128,12 @@ class Results:
         names = self.program.names
         channels = names[1 : 1 + self.by_channel]
         tensors = names[1 + self.by_channel : len(self.program.inputs)]
+        types = dict(zip(names, (COMPUTE_TYPES[d] for d in self.program.operands), strict=True))
         width = LANES if self.together else 1
         sums = "sum[j]" + (" + load(bias + c + j)" if self.bias else "")
         values = ["v", *(f"load({n} + c + j)" for n in channels), *(f"a_{n}[j]" for n in tensors)]
         statements, (result,) = self.program.statements(values)
-        reads = [f"float a_{n}[{LANES}];" for n in tensors]
+        reads = [f"{types[n]} a_{n}[{LANES}];" for n in tensors]
         if self.together:
             reads += [f"load<{LANES}>({n} + {n}_at, a_{n});" for n in tensors]
         inside = [
@@ -203,8 +204,8 @@ class ConvSpec:
                 f'extern "C" __global__ void __launch_bounds__({tile.threads}) kernel({", ".join(parameters)}) {{',
                 "  constexpr int " + ", ".join(f"{name} = {value}" for name, value in constants.items()) + ";",
                 "  constexpr int UM = TM < 4 ? TM : 4, TX = BN / TN, TY = BM / TM, QUADS = BN / 4, PB = (K * QUADS + T - 1) / T;",
-                "  __shared__ __align__(16) float a[2][K][BM + 4];",
-                "  __shared__ __align__(16) float b[2][K][BN];",
+                "  alignas(16) __shared__ float a[2][K][BM + 4];",
+                "  alignas(16) __shared__ float b[2][K][BN];",
                 "  LET_NEXT_START();",
                 "  const int tid = threadIdx.x, tx = tid % TX, ty = tid / TX;",
                 "  const int group = blockIdx.z / PARTS, part = blockIdx.z % PARTS, column = blockIdx.y * BN;",
@@ -281,14 +282,17 @@ class ConvSpec:
             ]
             row = "own + p * (T / SIDE)"
         lines += [
-            f"{self.form.offset} base[ROWS]; bool there[ROWS]; int {', '.join(f'h{axis}[ROWS]' for axis in axes)};",
+            f"{self.form.offset} base[ROWS]; bool there[ROWS];",
+            *(f"int h{axis}[ROWS];" for axis in axes),
             "#pragma unroll",
             "for (int p = 0; p < ROWS; p++) {",
             f"  u32 row = first_row + {row};",
             f"  there[p] = row < rows && {row} < BM;",
         ]
         for axis in reversed(axes):
-            start = f"+ {window.before[axis]}" if window.transposed else f"* {window.strides[axis]} - {window.before[axis]}"
+            start = (
+                f"+ {window.before[axis]}" if window.transposed else f"* {window.strides[axis]} - {window.before[axis]}"
+            )
             lines.append(
                 f"  {{ const u32 left = row / o{axis}; h{axis}[p] = (int)(row - left * o{axis}) {start}; row = left; }}"
             )
@@ -299,9 +303,13 @@ class ConvSpec:
         """`fetch(step)`: what a step needs, into registers."""
         window, kind = self.form.window, self.form.offset
         axes = range(len(window.taps))
-        decode = [f"int tap = k / CHANNELS; const int c = k - tap * CHANNELS; const bool real = k < TERMS; const {kind} at = c * sc;"]
+        decode = [
+            f"int tap = k / CHANNELS; const int c = k - tap * CHANNELS; const bool real = k < TERMS; const {kind} at = c * sc;"
+        ]
         for axis in reversed(axes):
-            decode.append(f"const int t{axis} = tap % {window.taps[axis]} * {window.dilations[axis]}; tap /= {window.taps[axis]};")
+            decode.append(
+                f"const int t{axis} = tap % {window.taps[axis]} * {window.dilations[axis]}; tap /= {window.taps[axis]};"
+            )
         read = [f"bool inside = there[p] && real; {kind} o = base[p] + at;"]
         for axis in axes:
             if window.transposed:
@@ -398,7 +406,7 @@ class FinishSpec:
                 f'extern "C" __global__ void __launch_bounds__({FINISHERS}) kernel({", ".join(parameters)}) {{',
                 "  LET_NEXT_START();",
                 f"  const u32 i = blockIdx.x * {FINISHERS}u + threadIdx.x, quads = packed / {LANES};",
-                f"  const u32 line = i / quads, group = line / rows, row = line - group * rows;",
+                "  const u32 line = i / quads, group = line / rows, row = line - group * rows;",
                 f"  const int column = (i - line * quads) * {LANES};",
                 "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",

@@ -66,6 +66,16 @@ class Operand:
             count *= d
         return count
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether its elements follow each other in the order of its axes."""
+        expected = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != expected:
+                return False
+            expected *= size
+        return True
+
     def reach(self) -> int:
         """The largest distance, in elements, between two of its elements."""
         return sum(abs(s) * (d - 1) for s, d in zip(self.strides, self.shape, strict=True) if d > 1)

@@ -6,9 +6,12 @@ A warp has 16 or 32 queries and every so many-th block of the keys; warps with t
 memory (Dao, FlashAttention-2; online softmax: Milakov and Gimelshein). What makes it possible is that the order of what a product sums
 over is free, and so is the order of a fragment's columns:
 
-- Terms of a score: thread t of the four that share a row has 8 neighbours of each 32 where `mma` counts 2 t, 2 t + 1, 2 t + 8, 2 t + 9.
+- Terms of a score: thread t of the four that share a row has 4 neighbours of each 16 words where `mma` counts t and t + 4 of each 8.
 - Keys: the scores of a thread are those of 2 * TILES neighbouring keys, which is how it reads the mask and the rows of v.
-- Columns of v and y: thread g of the eight has 8 neighbours of each 64, the n-th of which is its column of fragment n (but see `turned`).
+- Columns of v and y: thread g of the eight has 16 bytes of each 128, the n-th element of which is its column of fragment n (but see
+  `turned`).
+
+A word has two elements of 16 bits, or one of f32, which is multiplied as TF32: a fragment has as many words either way.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from itertools import groupby
 from math import e, log2
 
 from trtn.backend.providers.codegen import stem
-from trtn.backend.providers.codegen.attention_keys import LIBRARY, STAGING, Reads, Tile, direct, staged
+from trtn.backend.providers.codegen.attention_keys import LIBRARY, STAGING, TF32, Reads, Tile, direct, staged
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.dsl.dtypes import BY_NAME
 
 __all__ = ["LOG2E", "FlashAttentionSpec"]
 
@@ -74,25 +78,30 @@ class FlashAttentionSpec:
         return "scale" if self.late_scale else f"{LOG2E.hex()}f"
 
     @property
+    def packed(self) -> int:
+        """Elements of a word."""
+        return 4 // BY_NAME[self.dtype].itemsize
+
+    @property
     def turned(self) -> bool:
-        """Whether fragments of v come from shared memory as such. Warps that merge what they have go without, since threads then have
-        longer runs of columns."""
-        return self.tile.stages > 0 and self.tile.parts == 1
+        """Whether fragments of v come from shared memory as such, which takes 16 bits an element. Warps that merge what they have go
+        without, since threads then have longer runs of columns."""
+        return self.tile.stages > 0 and self.tile.parts == 1 and self.packed == 2
 
     @property
     def machine(self) -> str:
         """What depends on the machine beside `stem.LIBRARY`."""
-        return STAGING if self.tile.stages else ""
+        return (TF32 if self.packed == 1 else "") + (STAGING if self.tile.stages else "")
 
     @property
     def dynamic_shared(self) -> int:
         """Bytes of shared memory that a launch asks for."""
-        return self.tile.shared(self.width, self.out_width) if self.tile.stages else 0
+        return self.tile.shared(self.width, self.out_width, 4 // self.packed) if self.tile.stages else 0
 
     def source(self) -> str:
         stored, tile, reads = C_TYPES[self.dtype], self.tile, self._reads()
         mask = [f"const {C_TYPES[self.mask.dtype]}* __restrict__ mask"] if self.mask else []
-        pointers = [*(f"const {stored}* __restrict__ {n}" for n in "qkv"), *mask, f"{stored}* __restrict__ y"]
+        pointers = [*(f"const u32* __restrict__ {n}" for n in "qkv"), *mask, f"{stored}* __restrict__ y"]
         strides = [
             f"const {kind} {n}{axis}" for n in "qkvy" for kind, axis in (("i64", "n"), ("i64", "h"), ("u32", "s"))
         ]
@@ -107,7 +116,7 @@ class FlashAttentionSpec:
                 LIBRARY,
                 self.machine,
                 f'extern "C" __global__ void __launch_bounds__({tile.threads}) kernel({", ".join([*pointers, *numbers, *strides])}) {{',
-                f"  constexpr int D = {self.width}, E = {self.out_width}, M = {tile.fragments}, ROWS = {tile.rows}, PARTS = {tile.parts};",
+                f"  constexpr int E = {self.out_width}, PACKED = {self.packed}, K = {self.width} / PACKED, V = E / PACKED, M = {tile.fragments}, ROWS = {tile.rows}, PARTS = {tile.parts};",
                 f"  constexpr int TILES = {tile.octets}, KEYS = 8 * TILES, OWN = 2 * TILES, STAGES = {tile.stages}, THREADS = {tile.threads};",
                 "  LET_NEXT_START();",
                 "  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;",
@@ -116,9 +125,9 @@ class FlashAttentionSpec:
                 f"  const int start = ({block}) * (16 * M * ROWS), first = start + warp / PARTS * (16 * M), row = first + g;",
                 f"  const int head = blockIdx.x, other = head{' / sharing' if self.shared else ''};",
                 "  const i64 sample = blockIdx.z;",
-                "  q = further(q, sample * qn + head * qh) + 8 * t; y = further(y, sample * yn + head * yh);",
+                "  q = further(q, sample * qn + head * qh) + 4 * t; y = further(y, sample * yn + head * yh);",
                 "  k = further(k, sample * kn + other * kh); v = further(v, sample * vn + other * vh);",
-                "  u32 to_row[2 * M], terms[M][2][D / 8], key[TILES][D / 8];",
+                "  u32 to_row[2 * M], terms[M][2][K / 4], key[TILES][K / 4];",
                 "  #pragma unroll",
                 "  for (int n = 0; n < 2 * M; n++) to_row[n] = lower(row + 8 * n, queries - 1) * qs;",
                 *["  const int ahead = keys - queries;"] * self.causal,
@@ -127,7 +136,8 @@ class FlashAttentionSpec:
                 *reads.declared,
                 "  WAIT_FOR_INPUTS();",
                 "  #pragma unroll",
-                "  for (int n = 0; n < 2 * M; n++) fetch_terms<D>(further(q, to_row[n]), t, 0, terms[n / 2][n % 2]);",
+                "  for (int n = 0; n < 2 * M; n++) fetch_terms<K>(further(q, to_row[n]), t, 0, terms[n / 2][n % 2]);",
+                *self._centred("terms[n / 2][n % 2][i]", "n < 2 * M", "i < K / 4"),
                 *reads.begun,
                 "  float sums[M][E / 8][4] = {}, top[M][2], total[M][2] = {};",
                 "  #pragma unroll",
@@ -152,10 +162,18 @@ class FlashAttentionSpec:
         )
 
     def _reads(self) -> Reads:
-        stored, mask = C_TYPES[self.dtype], self.mask is not None
+        mask = self.mask is not None
         if not self.tile.stages:
-            return direct(stored, mask=mask)
-        return staged(stored, mask=mask, blocks=self._blocks("start + 16 * M * ROWS"), turned=self.turned)
+            return direct(self.packed, mask=mask)
+        return staged(self.packed, mask=mask, blocks=self._blocks("start + 16 * M * ROWS"), turned=self.turned)
+
+    def _centred(self, word: str, *bounds: str) -> list[str]:
+        """Words of f32 made ready for TF32."""
+        if self.packed == 2:
+            return []
+        loops = (f"for (int {bound[0]} = 0; {bound}; {bound[0]}++)" for bound in bounds)
+        lines = [line for loop in loops for line in ("#pragma unroll", loop)]
+        return [*(f"    {line}" for line in lines), f"      {word} = centred(__uint_as_float({word}));"]
 
     def _blocks(self, query: str) -> str:
         """How many blocks of keys the queries before one look at; less than 0 for none, too."""
@@ -208,9 +226,10 @@ class FlashAttentionSpec:
             "    #pragma unroll",
         ]
         return [
+            *self._centred("key[j][i]", "j < TILES", "i < K / 4"),
             "    float score[M][TILES][4] = {};",
             "    #pragma unroll",
-            "    for (int s = 0; s < D / 16; s++)",
+            "    for (int s = 0; s < K / 8; s++)",
             "      #pragma unroll",
             "      for (int m = 0; m < M; m++) {",
             "        const u32 a[4] = {terms[m][0][2 * s], terms[m][1][2 * s], terms[m][0][2 * s + 1], terms[m][1][2 * s + 1]};",
@@ -233,9 +252,14 @@ class FlashAttentionSpec:
 
     def _weights(self, stored: str, reads: Reads) -> list[str]:
         """Scores become weights relative to the greatest so far, which enter the sums."""
+        narrowed = f"weight[m][j / 2][j % 2 * 2 + h] = narrow2(score[m][j][2 * h], score[m][j][2 * h + 1], {stored}());"
+        value = reads.operands
+        if self.packed == 1:
+            value = (f"centred(__uint_as_float({value[0]}))", f"centred(__uint_as_float({value[1]}))")
+            narrowed = "{ weight[m][j][h] = centred(score[m][j][2 * h]); weight[m][j][2 + h] = centred(score[m][j][2 * h + 1]); }"
         return [
             f"    const float exponents = {self.exponents};",
-            "    u32 weight[M][TILES / 2][4];",
+            "    u32 weight[M][TILES / PACKED][4];",
             "    #pragma unroll",
             "    for (int m = 0; m < M; m++) {",
             "      float fade[2];",
@@ -268,15 +292,14 @@ class FlashAttentionSpec:
             "      #pragma unroll",
             "      for (int j = 0; j < TILES; j++)",
             "        #pragma unroll",
-            "        for (int h = 0; h < 2; h++)",
-            f"          weight[m][j / 2][j % 2 * 2 + h] = narrow2(score[m][j][2 * h], score[m][j][2 * h + 1], {stored}());",
+            f"        for (int h = 0; h < 2; h++) {narrowed}",
             "    }",
             "    #pragma unroll",
-            "    for (int s = 0; s < TILES / 2; s++) {",
+            "    for (int s = 0; s < TILES / PACKED; s++) {",
             *reads.step,
             "      #pragma unroll",
             "      for (int i = 0; i < E / 8; i++) {",
-            f"        const u32 b0 = {reads.operands[0]}, b1 = {reads.operands[1]};",
+            f"        const u32 b0 = {value[0]}, b1 = {value[1]};",
             "        #pragma unroll",
             f"        for (int m = 0; m < M; m++) multiply(sums[m][i], weight[m][s], b0, b1, {stored}());",
             "      }",
@@ -288,7 +311,8 @@ class FlashAttentionSpec:
             yield from (Columns(n, 1, 8 * n) for n in range(self.out_width // 8))
             return
         first = 0
-        for size in (*[64] * (self.out_width // 64), 32, 16):
+        widest = 32 * self.packed
+        for size in (*[widest] * (self.out_width // widest), 32, 16):
             if self.out_width - 8 * first >= size:
                 yield Columns(first, size // 8, 8 * first)
                 first += size // 8

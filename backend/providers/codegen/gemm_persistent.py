@@ -29,8 +29,9 @@ THREADS = MULTIPLYING + 128
 REGISTERS = {96: (512, 24, 176), 176: (THREADS, 40, 232), 192: (THREADS, 24, 240)}
 """By the most registers for sums: threads for which those of a multiprocessor would suffice at the start, and then the registers of a thread
 that fetches, and of one that multiplies. Where a block takes fewer than all, kernels before and after it have room to end and to start."""
-BARRIERS = 4 * 8
-"""Bytes of barriers beside those of the stages: of the groups' order, of sums that arrive or a tile that does, and of a tile that was read."""
+BARRIERS = 6 * 8
+"""Bytes of barriers beside those of the stages, for each group two: of their order, of the tile or the sums that arrive, of a tile that was
+read."""
 FREE = 56
 """Registers of a thread for all else than the sums and the operands of the epilogue that are read before the products."""
 
@@ -164,15 +165,26 @@ class PersistentSpec:
                 f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.sharers}, STAGES = {self.stages}, STAGE = {t.stage};",
                 f"  constexpr int MULTIPLYING = {MULTIPLYING}, TURNS = {1 if t.together else 2}, GROUPS = COLUMNS / {WIDTH}, BATCH = {self.batch}, PARTS = {t.parts};",
                 "  SHARED_MEMORY(memory);",
-                "  u8* const beside = memory + STAGES * STAGE;",
-                f"  u64 *full = (u64*)(beside + {self.beside - BARRIERS}), *empty = full + STAGES, *order = empty + STAGES, *there = order + 2, *read = there + 1;",
+                "  u8* const extra = memory + STAGES * STAGE;",
+                f"  u64 *full = (u64*)(extra + {self.beside - BARRIERS}), *empty = full + STAGES, *order = empty + STAGES, *there = order + 2, *read = there + 2;",
                 "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0), rank = blockIdx.z, part = rank % PARTS;",
                 "  if (tid == 0) {",
                 "    fetch_map(&x);",
                 f"    for (int s = 0; s < STAGES; s++) {{ start_barrier(full + s, 1); start_barrier(empty + s, {arrivals}); }}",
                 *([] if t.together else ["    start_barrier(order, 4); start_barrier(order + 1, 4);"]),
-                *(["    start_barrier(there, 1); start_barrier(read, 4);", f"    fetch_map(&{fetched});"] if fetched else []),
-                *([f"    expect_bytes(there, ({t.units} - part + PARTS - 1) / PARTS * (PARTS - 1) * {64 * t.rows});"] if t.split else []),
+                *(
+                    [
+                        "    for (int g = 0; g < 2; g++) { start_barrier(there + g, 1); start_barrier(read + g, 4); }",
+                        f"    fetch_map(&{fetched});",
+                    ]
+                    if fetched
+                    else []
+                ),
+                *(
+                    [f"    expect_bytes(there, ({t.units} - part + PARTS - 1) / PARTS * (PARTS - 1) * {64 * t.rows});"]
+                    if t.split
+                    else []
+                ),
                 "    publish_barriers();",
                 "  }",
                 f"  {meet}",
@@ -237,9 +249,9 @@ class PersistentSpec:
             "if (tid == MULTIPLYING + 32)",
             "  for (int unit = blockIdx.x, turn = 0; unit < units; unit += gridDim.x, turn++) {",
             "    place(unit, m, n);",
-            "    if (turn > 0) wait_at(read, turn - 1 & 1);",
-            f"    announce(there, GROUPS * ROWS * {2 * WIDTH});",
-            f"    for (int g = 0; g < GROUPS; g++) copy_tile(beside + g * ROWS * {2 * WIDTH}, &{self.fetched}, n + g * {WIDTH}, m, there);",
+            "    if (turn > 0) wait_at(read + (turn - 1) % 2, (turn - 1) / 2 & 1);",
+            f"    announce(there + turn % 2, GROUPS * ROWS * {2 * WIDTH});",
+            f"    for (int g = 0; g < GROUPS; g++) copy_tile(extra + g * ROWS * {2 * WIDTH}, &{self.fetched}, n + g * {WIDTH}, m, there + turn % 2);",
             "  }",
         ]
 
@@ -324,7 +336,7 @@ class PersistentSpec:
     def _share(self) -> list[str]:
         """Each block sends the sums that others finish, to where the same threads find them, and waits for those that it gets."""
         t = self.tile
-        at = f"(float*)beside + (({'{0}'} / PARTS * (PARTS - 1) + {'{1}'}) * 2 + h) * (MULTIPLYING * 4) + tid * 4"
+        at = f"(float*)extra + (({'{0}'} / PARTS * (PARTS - 1) + {'{1}'}) * 2 + h) * (MULTIPLYING * 4) + tid * 4"
         return [
             "  #pragma unroll",
             f"  for (int u = 0; u < {t.units}; u++) {{",
@@ -364,11 +376,14 @@ class PersistentSpec:
         fetched, arrived, done = [], [], []
         if self.fetched:
             kind = C_TYPES[self.tensors[self.fetched]]
-            own = f"(const {kind}*)beside + (((from + g) * ROWS + row_of(i) - m0) * 4 + lane % 4) * {LANES}"
+            own = f"(const {kind}*)extra + (((from + g) * ROWS + row_of(i) - m0) * 4 + lane % 4) * {LANES}"
             fetched = [
                 f"        Lanes<{kind}, {LANES}> {self.fetched}_l; fetch_lanes<{LANES}>({own}, {self.fetched}_l);"
             ]
-            arrived, done = ["  wait_at(there, turn & 1);"], ["  __syncwarp();", "  if (lane == 0) arrive_at(read);"]
+            arrived, done = (
+                ["  wait_at(there + turn % 2, turn / 2 & 1);"],
+                ["  __syncwarp();", "  if (lane == 0) arrive_at(read + turn % 2);"],
+            )
         return [
             *arrived,
             "  #pragma unroll",

@@ -195,7 +195,9 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     numbers = (product.rows, product.columns, _octets(product, True), product.stages, below, beside, band)
     blocks = below * beside if tile.split else min(below * beside, MULTIPROCESSORS // tile.cluster)
     grid = (blocks, 1, tile.cluster)
-    return Call(spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), spec.dynamic_shared)
+    return Call(
+        spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), spec.dynamic_shared
+    )
 
 
 def _axis(main: Layer) -> int:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trtn.backend.group import Group
-from trtn.backend.providers.base import Tactic
-from trtn.backend.providers.codegen import expressions
+from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.elementwise import elementwise_call
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program, Step
 from trtn.backend.providers.codegen.rows import ACCUMULATORS
-from trtn.backend.providers.codegen.walk import Geometry, Walk, join, vector_width
+from trtn.backend.providers.codegen.walk import Walk, join, vector_width
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Layer
 
@@ -44,7 +43,12 @@ class RangeSpec:
 
     def source(self) -> str:
         source = C_TYPES[self.source_dtype]
-        parameters = [f"const {source}* __restrict__ x", "float* __restrict__ parts", "const u32 count", *self.walk.parameters()]
+        parameters = [
+            f"const {source}* __restrict__ x",
+            "float* __restrict__ parts",
+            "const u32 count",
+            *self.walk.parameters(),
+        ]
         return "\n".join(
             [
                 PRELUDE,
@@ -128,9 +132,7 @@ def levels_calls(
     count = alone.count // vector
     blocks = min(-(-count // THREADS), PARTS)
     numbers = (np.uint32(count), *alone.arguments(walk, vector))
-    search = Call(
-        RangeSpec(source.dtype.name, walk, vector), (blocks, 1, 1), (THREADS, 1, 1), (x, parts, *numbers)
-    )
+    search = Call(RangeSpec(source.dtype.name, walk, vector), (blocks, 1, 1), (THREADS, 1, 1), (x, parts, *numbers))
     both = join(source.shape, [source.strides, target.strides], leader=1)
     vector = vector_width(both, [source.dtype.itemsize, 1], [source.align, target.align], 8)
     walk = both.walk()
@@ -159,7 +161,9 @@ class QuantizeFamily:
             return "not all of its results are asked for" if missing else ""
         if layer.attrs["block"]:
             return "a scale for each block"
-        levels, real = (layer.output, layer.inputs[0]) if layer.op.name == "quantize_linear" else (layer.inputs[0], layer.output)
+        levels, real = (
+            (layer.output, layer.inputs[0]) if layer.op.name == "quantize_linear" else (layer.inputs[0], layer.output)
+        )
         assert real is not None and levels is not None
         if real.dtype.name not in _REALS or levels.dtype.name not in _LEVELS:
             return f"between {real.dtype} and {levels.dtype}"
@@ -174,9 +178,9 @@ class QuantizeFamily:
         layer = group.layers[0]
         number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
         operands = [*inputs, *outputs]
-        if outputs[0].size == 0:
-            raise_empty(layer)
         if layer.op.name == "dynamic_quantize_linear":
+            if inputs[0].size == 0:
+                raise TacticError("no elements")
             x = number[id(layer.inputs[0])]
             y, scale, zero = (number[id(t)] for t in layer.outputs)
             parts = Slot(len(operands))
@@ -196,7 +200,9 @@ def _spread(parameter: Operand, rank: int, axis: int) -> Operand:
     if parameter.size == 1:
         return Operand((), (), parameter.dtype, parameter.align)
     after = rank - axis - 1
-    return Operand((*parameter.shape, *(1,) * after), (*parameter.strides, *(0,) * after), parameter.dtype, parameter.align)
+    return Operand(
+        (*parameter.shape, *(1,) * after), (*parameter.strides, *(0,) * after), parameter.dtype, parameter.align
+    )
 
 
 def _program(layer: Layer, dtypes: Sequence[str]) -> Program:
@@ -217,10 +223,12 @@ def _program(layer: Layer, dtypes: Sequence[str]) -> Program:
         value = add("round", [add("div", [cast(0, "f32"), cast(1, "f32")], "f32")], "f32")
         value = value if len(dtypes) < 3 else add("add", [value, cast(2, "f32")], "f32")
         value = add("clip", [value], "f32", min=float(low), max=float(low + (1 << levels.bits) - 1))
-        return Program(tuple(dtypes), tuple(steps), (cast(value, result),))
-    value = 0 if len(dtypes) < 3 else add("sub", [cast(0, "i32"), cast(2, "i32")], "i32")
-    value = add("mul", [cast(value, "f32"), cast(1, "f32")], "f32")
-    return Program(tuple(dtypes), tuple(steps), (cast(value, result),))
+    else:
+        # Differences of integers are made as integers: those of i32 are not exact in f32.
+        value = 0 if len(dtypes) < 3 else add("sub", [cast(0, "i32"), cast(2, "i32")], "i32")
+        value = add("mul", [cast(value, "f32"), cast(1, "f32")], "f32")
+    last = cast(value, result)
+    return Program(tuple(dtypes), tuple(steps), (last,))
 
 
 FAMILY = QuantizeFamily()

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
-from trtn.backend.providers.codegen.quantize import levels_calls
+from trtn.backend.providers.codegen.quantize import PARTS, levels_calls
 from trtn.backend.providers.codegen.recurrent_shape import SEQUENCES, Shape, shapes
 from trtn.backend.providers.codegen.recurrent_step import GATES, Activation, RecurrenceSpec
-from trtn.backend.providers.codegen.tile_product import LEVELS, Matrix, Scales, tile_product_call
+from trtn.backend.providers.codegen.tile_product import Matrix, Scales, tile_product_call
+from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Layer
 from trtn.dsl.ops.gates import FUNCTIONS
 
@@ -58,7 +58,7 @@ class RecurrentFamily:
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
         found = shapes(group.layers[0].attrs["hidden"], *_form(group.layers[0]))
-        return [Tactic(f"c{s.blocks}.l{s.lanes}", numerics="reassociated") for s in islice(found, OFFERED)]
+        return [Tactic(f"c{s.blocks}.l{s.lanes}", numerics="reassociated") for s in found[:OFFERED]]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
@@ -109,7 +109,7 @@ class _Planner:
         if 0 in (self.steps, self.batch, self.features):
             raise TacticError("no steps, sequences or features")
         for name in _DENSE:
-            if name in self.inputs and not _is_dense(self.inputs[name].operand):
+            if name in self.inputs and not self.inputs[name].operand.is_dense:
                 raise TacticError(f"`{name}` does not lie dense")
         shape = self._shape(tactic)
         before, projected = self._project()
@@ -150,8 +150,8 @@ class _Planner:
         shape, strides = (self.steps, self.batch, self.features), (self.by_step, self.by_row, x.operand.strides[2])
         source = Operand(shape, strides, x.operand.dtype, x.operand.align)
         a_scale, a_zero = numbers, Slot(numbers.index, 4)
-        parts = self._room(PARTS_BYTES)
-        before = levels_calls(source, x.slot, parts, levels, a_scale, a_zero)
+        target = Operand(shape, (self.batch * self.features, self.features, 1), BY_NAME["u8"])
+        before = levels_calls(source, x.slot, target, levels, a_scale, a_zero, self._room(8 * PARTS))
         a = Matrix(levels, 0, (self.batch * self.features, self.features, 1))
         b = Matrix(w.slot, side, (second, third))
         scale, zero = (self._by_column(n) for n in ("w_scale", "w_zero"))
@@ -225,15 +225,6 @@ class _Planner:
                 (name, 0.0 if alpha is None else next(alphas, alpha), 0.0 if beta is None else next(betas, beta))
             )
         return tuple(found)
-
-
-def _is_dense(operand: Operand) -> bool:
-    expected = 1
-    for size, stride in zip(reversed(operand.shape), reversed(operand.strides), strict=True):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 FAMILY = RecurrentFamily()

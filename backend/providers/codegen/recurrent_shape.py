@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 from trtn.backend.providers.codegen import cluster
 
@@ -17,12 +15,12 @@ LANES = (4, 8, 16, 32)
 MOST_THREADS = 512
 REGISTERS = 65536
 """Of a multiprocessor."""
+MOST_REGISTERS = 240
+"""Of a thread."""
 OTHERS = 56
 """Registers of a thread that hold neither weights nor sums."""
-EXCHANGE = 700
-"""Cycles until what one block of a cluster sends has arrived at all."""
-MEETING = 60
-"""The same inside of a block."""
+EXCHANGE, MEETING = 600, 60
+"""Cycles until what one block sends has arrived at all of a cluster, and at the threads of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Shape:
 
     @property
     def held(self) -> int:
-        room = min(255, REGISTERS // self.threads // 8 * 8) - OTHERS - self.gates * self.sequences
+        room = min(MOST_REGISTERS, REGISTERS // self.threads // 8 * 8) - OTHERS - self.gates * self.sequences
         return max(0, min(self.chunks, room // (4 * self.gates)))
 
     @property
@@ -76,16 +74,24 @@ class Shape:
 
     @property
     def cycles(self) -> float:
-        """Estimate of a step's time: instructions and what they read, then the waiting."""
-        warps, weights = self.threads / 32, 4 * self.gates * self.chunks
-        multiply = warps * weights * self.sequences / 4
-        read = warps * self.chunks * self.sequences * max(1, self.lanes / 8) + self.shared_weights / 128
+        """Estimate of a step's time: what the busiest quarter of a multiprocessor does, and what it waits for."""
+        warps, weights = -(-self.threads // 128), 4 * self.gates * self.chunks
+        multiply = warps * weights * self.sequences
+        read = 4 * warps * self.chunks * self.sequences * max(1, self.lanes / 8) + self.shared_weights / 128
         steps = self.lanes.bit_length() - 1
-        fold = warps * self.gates * (steps + self.sequences - 1) * 0.75
-        return max(multiply, read) + fold + 25 * steps + 350 + (EXCHANGE if self.blocks > 1 else MEETING)
+        fold = max(2 * warps * self.gates * (steps + self.sequences - 1), 25 * steps)
+        words = self.hidden * self.sequences / 2
+        return max(multiply, read) + fold + 350 + (EXCHANGE + words if self.blocks > 1 else MEETING)
 
 
-def shapes(hidden: int, gates: int, sequences: int, states: int) -> Iterator[Shape]:
-    """Those that fit, the quickest first."""
-    found = (Shape(hidden, gates, blocks, lanes, sequences) for blocks, lanes in product(BLOCKS, LANES))
-    yield from sorted((s for s in found if s.fits(states)), key=lambda s: (s.cycles, s.blocks))
+def shapes(hidden: int, gates: int, sequences: int, states: int) -> list[Shape]:
+    """The quickest that fits of each number of blocks, the quickest of these first."""
+    found: list[Shape] = []
+    for blocks in BLOCKS:
+        own = [Shape(hidden, gates, blocks, lanes, sequences) for lanes in LANES]
+        found += sorted((s for s in own if s.fits(states)), key=_cycles)[:1]
+    return sorted(found, key=_cycles)
+
+
+def _cycles(shape: Shape) -> float:
+    return shape.cycles

@@ -23,14 +23,14 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 MACHINE = r"""
 DEVICE void pin(float& x) { asm volatile("" : "+f"(x)); }
-DEVICE void meet_cluster() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
 // A barrier whose phases end with as many bytes as are announced, once in each.
 DEVICE void start_phases(u64* barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"((u32)__cvta_generic_to_shared(barrier)) : "memory");
 }
-DEVICE void publish_phases() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+// Once all threads of the cluster have come here, each sees the barriers and the memory of all.
+DEVICE void publish_phases() {
+  asm volatile("fence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
 DEVICE void announce_words(u64* barrier, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
                :: "r"((u32)__cvta_generic_to_shared(barrier)), "r"(bytes) : "memory");
@@ -277,10 +277,9 @@ class RecurrenceSpec:
             lines += [
                 "  if (t == 0) {",
                 "    for (int n = 0; n < 2; n++) { start_phases(&arrived[n]); announce_words(&arrived[n], BYTES); }",
-                "    publish_phases();",
                 "  }",
                 "  __syncthreads();",
-                "  meet_cluster();",
+                "  publish_phases();",
             ]
         else:
             lines.append("  __syncthreads();")
@@ -403,7 +402,9 @@ class RecurrenceSpec:
         """x plus biases plus products, of the gates but `without`."""
         lines = []
         for g in range(GATES[self.op]):
-            bias = (f" + (own_bias[{g}] + r_bias[{g}])" if g not in without else f" + own_bias[{g}]") if self.bias else ""
+            bias = (
+                (f" + (own_bias[{g}] + r_bias[{g}])" if g not in without else f" + own_bias[{g}]") if self.bias else ""
+            )
             product = "" if g in without else f" + {added.replace('[g]', f'[{g}]')}"
             lines.append(f"    float a{g} = x[{g}]{bias}{product};")
         return lines
@@ -469,7 +470,9 @@ class RecurrenceSpec:
         lines = []
         for name, asked in zip("hc", self.results[1:], strict=False):
             if asked:
-                place = f"{name}_last + direction * {name}_last_side + row * {name}_last_row + column * {name}_last_unit"
+                place = (
+                    f"{name}_last + direction * {name}_last_side + row * {name}_last_row + column * {name}_last_unit"
+                )
                 lines.append(f"  if (writes) store({place}, {name});")
         return lines
 

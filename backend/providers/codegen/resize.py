@@ -137,7 +137,9 @@ class ResizeSpec:
         tap = {a: f"{own[a]}.at[{f'k{a}' if sums else 0}]" for a in self.resized}
         place = " + ".join(f"({kind}){tap[a]} * xs{a}" for a in self.resized) or "0"
         each = "for (int j = 0; j < V; j++)"
-        lines = [f"E e[V]; {f'{each} e[j] = load(x + {place})' if last in self.resized else f'load<V>(x + {place}, e)'};"]
+        lines = [
+            f"E e[V]; {f'{each} e[j] = load(x + {place})' if last in self.resized else f'load<V>(x + {place}, e)'};"
+        ]
         name = "(C)e[j]"
         for a in sums:
             lines = [
@@ -207,7 +209,9 @@ class ResizeFamily:
         count = geometry.count // vector
         axes = (v for a in moved for v in _axis(attrs["coordinates"], x.shape[a], y.shape[a], scales[a]))
         numbers = (np.uint32(count), *(offset(x.strides[a]) for a in order), *axes, *geometry.arguments(walk, vector))
-        return Plan((Call(spec, grid_for(count, THREADS), (THREADS, 1, 1), (Slot(number), Slot(len(inputs)), *numbers)),))
+        return Plan(
+            (Call(spec, grid_for(count, THREADS), (THREADS, 1, 1), (Slot(number), Slot(len(inputs)), *numbers)),)
+        )
 
 
 FAMILY = ResizeFamily()

@@ -108,10 +108,10 @@ class TileProductSpec:
                 PRELUDE,
                 self.machine,
                 *self._words(),
+                "DEVICE void put(Quad* row, int at, Word word) { ((Word*)row)[at] = word; }",
                 f'extern "C" __global__ void __launch_bounds__({THREADS}) kernel({", ".join(parameters)}) {{',
                 f"  constexpr int TILE = {TILE}, WORDS = {WORDS}, PER = {self._per}, MINE = TILE * WORDS / {THREADS};",
-                "  __shared__ __align__(16) Word left[WORDS][TILE + 4];",
-                "  __shared__ __align__(16) Word right[WORDS][TILE + 4];",
+                "  __shared__ Quad left[WORDS][TILE / 4 + 1], right[WORDS][TILE / 4 + 1];",
                 "  LET_NEXT_START();",
                 "  const int t = threadIdx.x, row0 = blockIdx.y * TILE, column0 = blockIdx.x * TILE, batch = blockIdx.z;",
                 "  const int down = t / 16 * 4, along = t % 16 * 4;",
@@ -135,14 +135,14 @@ class TileProductSpec:
                 "    __syncthreads();",
                 "    #pragma unroll",
                 "    for (int i = 0; i < MINE; i++) {",
-                f"      left[t % WORDS][t / WORDS + i * {THREADS // WORDS}] = next_left[i];",
-                f"      {self._place_right} = next_right[i];",
+                f"      put(left[t % WORDS], t / WORDS + i * {THREADS // WORDS}, next_left[i]);",
+                f"      put({self._place_right}, next_right[i]);",
                 "    }",
                 "    __syncthreads();",
                 "    if (first + WORDS < words) fetch(first + WORDS);",
                 "    #pragma unroll",
                 "    for (int w = 0; w < WORDS; w++) {",
-                "      const Quad l = *(const Quad*)&left[w][down], r = *(const Quad*)&right[w][along];",
+                "      const Quad l = left[w][down / 4], r = right[w][along / 4];",
                 "      #pragma unroll",
                 "      for (int i = 0; i < 4; i++) {",
                 *self._extra_sums(),
@@ -173,11 +173,9 @@ class TileProductSpec:
 
     @property
     def _place_right(self) -> str:
-        return (
-            "right[t / TILE + i * 4][t % TILE]"
-            if self.b_across
-            else f"right[t % WORDS][t / WORDS + i * {THREADS // WORDS}]"
-        )
+        if self.b_across:
+            return "right[t / TILE + i * 4], t % TILE"
+        return f"right[t % WORDS], t / WORDS + i * {THREADS // WORDS}"
 
     def _fetch_right(self) -> list[str]:
         where = (

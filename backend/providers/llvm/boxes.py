@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -14,6 +13,7 @@ from trtn.backend.providers.llvm.emitter import I32, I64, Emitter
 from trtn.backend.providers.llvm.team import TeamEmitter
 from trtn.backend.providers.llvm.walk import Walk, walk
 from trtn.dsl.dtypes import DType
+from trtn.dsl.records import record
 
 __all__ = ["Box", "box_of", "copy_box", "emitter_for", "fill_box", "loops", "raw_type"]
 
@@ -25,7 +25,7 @@ SIDE = 8
 """Of the squares that are transposed: as many elements of 4 bytes as a register of AVX2 has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Box:
     """Part of array number `array`: from element `start` on, `shape` elements at distances of `strides`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -13,6 +12,7 @@ from trtn.backend.providers.llvm.gemm.blocks import heights
 from trtn.backend.providers.llvm.gemm.epilogue import Epilogue
 from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
 from trtn.backend.providers.llvm.gemm.tile import Tile
+from trtn.dsl.records import record
 
 __all__ = ["Cut", "Work", "least"]
 
@@ -26,7 +26,7 @@ UNEVEN = 0.1
 """What it costs where tiles of the products are lower than they could be."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Cut:
     """Units of a block of rows times a part of the columns. It has to do with the number of threads, but changes no
     result: each is computed alike in any block."""

@@ -7,7 +7,6 @@ written, and left out; rows of the filter that lie beyond it are skipped.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -21,9 +20,10 @@ from trtn.backend.providers.llvm.conv_epilogue import epilogue_of, pixel_stride,
 from trtn.backend.providers.llvm.emitter import F32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Room, Unfit, Written
 from trtn.backend.providers.llvm.gemm.microkernel import Spot
-from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region, share
+from trtn.backend.providers.llvm.gemm.threads import cores, parallel_for, parallel_region, share
 from trtn.backend.providers.llvm.gemm.tile import host_tile
 from trtn.dsl.ops.windows import actual_pads
+from trtn.dsl.records import record
 
 __all__ = ["write_depthwise"]
 
@@ -31,11 +31,13 @@ NARROWEST, WIDEST = 4, 8
 """Pixels of a tile, whose sums are in registers."""
 CHUNK = 1 << 18
 """Floating-point operations of a piece of work: some 5 us."""
+WRITTEN = 25
+"""Elements of a filter whose rows are written out one after another."""
 TAPS = 7
 """Elements of a row of the filter, which are in registers, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Span:
     """A tile of `pixels` results side by side; of what it reads, `before` and `after` pixels are not there."""
 
@@ -44,7 +46,7 @@ class Span:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Segment:
     """`count` tiles of a span, from result `start` on."""
 
@@ -53,7 +55,7 @@ class Segment:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Shape:
     """[height, width] each."""
 
@@ -107,6 +109,8 @@ class _Writer:
         self.image = problem.inputs[self.x]
         if self.image.shape[1] % lanes:
             raise Unfit("channels that don't fill vectors")
+        self.strips, self.parts = self._pieces(cores())
+        self.is_short = prod(self.shape.kernel) <= WRITTEN
 
     def written(self) -> Written:
         shape = self.shape
@@ -114,9 +118,9 @@ class _Writer:
             self.text,
             [*self._numbers().values(), *(o.stride for o in self.epilogue.operands), parallel_region()],
             [(self.weight, f"depthwise:{self.lanes}", partial(pack_filters, self.lanes))],
-            recipe=f"depthwise {self.lanes} {[s.span for s in self.segments]} {shape.kernel[1]} {shape.strides[1]} "
-            f"{self.x} {self.weight}\n{self.epilogue.recipe}",
-            shared=self._chunks() > 1,
+            recipe=f"depthwise {self.lanes} {[s.span for s in self.segments]} {shape.kernel if self.is_short else shape.kernel[1]} "
+            f"{shape.strides[1]} {self.x} {self.weight}\n{self.epilogue.recipe}",
+            shared=self.strips * self.parts > 1,
             is_final=True,
         )
 
@@ -125,7 +129,9 @@ class _Writer:
         shape, image = self.shape, self.image
         segments = list(enumerate(self.segments))
         return {
-            "chunks": self._chunks(),
+            "chunks": self.strips * self.parts,
+            "parts": self.parts,
+            "strips": self.strips,
             "rows": image.shape[0] * shape.out[0],
             "image": image.strides[0],
             "row": image.strides[2],
@@ -147,7 +153,10 @@ class _Writer:
         arrays = len(self.problem.inputs) + len(self.problem.outputs)
         e = self.e = Emitter(arrays + 1)
         spans = dict.fromkeys(segment.span for segment in self.segments)
-        self.tiles = {span: self._write_tile(n, span) for n, span in enumerate(spans)}
+        self.tiles = {span: self._write_tile(n, span, 0) for n, span in enumerate(spans)}
+        self.whole = self.tiles
+        if self.is_short:
+            self.whole = {span: self._write_tile(n, span, self.shape.kernel[0]) for n, span in enumerate(spans)}
         numbers = {name: e.given(value) for name, value in self._numbers().items()}
         context = write_context(e, self.epilogue)
         pointers = {"x": e.pointers[self.x], "y": e.pointers[arrays - 1], "packed": e.pointers[arrays]}
@@ -155,21 +164,29 @@ class _Writer:
         parallel_for(e, numbers["chunks"], list(values.values()), partial(self._chunk, list(values)))
         return e.text()
 
-    def _chunks(self) -> int:
-        """How many pieces of work there are: threads take one after the other."""
+    def _pieces(self, threads: int) -> tuple[int, int]:
+        """Into how many strips of rows, and parts of the channels, the work is cut: the same for all threads, if there is
+        enough. Channels of small images: their strips would read many rows twice."""
         (y,) = self.problem.outputs
-        operations = 2 * y.size * prod(self.shape.kernel)
-        return max(min(operations // CHUNK, y.shape[0] * y.shape[2]), 1)
+        most = min(2 * y.size * prod(self.shape.kernel) // CHUNK, 4 * threads)
+        pieces = most // threads * threads or most
+        rows, vectors = y.shape[0] * y.shape[2], y.shape[1] // self.lanes
+        if pieces < 2:
+            return 1, 1
+        if rows < 4 * pieces and vectors >= pieces:
+            return 1, pieces
+        return min(pieces, rows), 1
 
     def _chunk(self, names: Sequence[str], number: Any, given: Sequence[Any]) -> None:
         e, b = self.e, self.e.b
         v = dict(zip(names, given, strict=True))
-        first, end = share(e, v["rows"], number, v["chunks"])
+        first, end = share(e, v["rows"], b.udiv(number, v["parts"]), v["strips"])
+        begin, stop = share(e, v["vectors"], b.urem(number, v["parts"]), v["parts"])
         with e.loop(b.sub(end, first)) as each:
-            self._row(v, b.add(first, each.index))
+            self._row(v, b.add(first, each.index), begin, b.sub(stop, begin))
 
-    def _row(self, v: Mapping[str, Any], row: Any) -> None:
-        """A row of results."""
+    def _row(self, v: Mapping[str, Any], row: Any, begin: Any, count: Any) -> None:
+        """`count` vectors of channels from `begin` on of a row of results."""
         e, b = self.e, self.e.b
         image, down = b.udiv(row, v["out_height"]), b.urem(row, v["out_height"])
         top = b.sub(b.mul(down, v["step"]), v["top"])
@@ -188,27 +205,34 @@ class _Writer:
                 pixel = b.add(b.mul(row, v["out_width"]), column)
                 weights = e.at(v["packed"], skipped, F32)
                 sizes = [v["row"], v["column"], b.sub(end, first), weights, taps]
-                target = [v["y"], v["out_stride"], pixel, v["context"], v["vectors"]]
-                b.call(self.tiles[segment.span], [source, *sizes, *target])
+                target = [v["y"], v["out_stride"], pixel, v["context"], begin, count]
+                given = [source, *sizes, *target]
+                with b.if_else(b.icmp_unsigned("==", b.sub(end, first), v["kernel"])) as (whole, part):
+                    with whole:
+                        b.call(self.whole[segment.span], given)
+                    with part:
+                        b.call(self.tiles[segment.span], given)
 
-    def _write_tile(self, number: int, span: Span) -> Any:
-        """A function (x, row, column, height, weights, taps, y, stride, pixel, context, vectors): results of a tile from
-        `pixel` on, for `height` rows of the filter, whose vectors of channels are `taps` apart."""
+    def _write_tile(self, number: int, span: Span, lines: int) -> Any:
+        """A function (x, row, column, height, weights, taps, y, stride, pixel, context, begin, count): results of a tile
+        from `pixel` on, `count` vectors of channels from `begin` on, for `height` rows of the filter, whose vectors of
+        channels are `taps` apart. `lines` is what `height` is, if that is known."""
         e, lanes, kernel, step = self.e, self.lanes, self.shape.kernel[1], self.shape.strides[1]
-        kinds = [POINTER, I64, I64, I64, POINTER, I64, POINTER, I64, I64, POINTER, I64]
-        with e.function(f"tile{number}", kinds, ir.VoidType()) as made:
-            x, row, column, height, weights, taps, y, stride, first, context, vectors = made.args
+        kinds = [POINTER, I64, I64, I64, POINTER, I64, POINTER, I64, I64, POINTER, I64, I64]
+        with e.function(f"tile{number}_{lines}", kinds, ir.VoidType()) as made:
+            x, row, column, height, weights, taps, y, stride, first, context, begin, count = made.args
             b = e.b
             zero = e.number(0.0, ir.VectorType(F32, lanes))
             there = range(span.before, (span.pixels - 1) * step + kernel - span.after)
             offsets = {j: b.mul(column, I64(j)) for j in there}
-            with e.loop(vectors) as vector:
-                channel = b.mul(vector.index, I64(lanes))
-                source, filters = e.at(x, channel, F32), e.at(weights, b.mul(vector.index, taps), F32)
-                with e.loop(height, [zero] * span.pixels) as line:
-                    sums = list(line.carried)
-                    start = e.at(source, b.mul(line.index, row), F32)
-                    own = e.at(filters, b.mul(line.index, I64(kernel * lanes)), F32)
+            with e.loop(count) as each:
+                vector = b.add(begin, each.index)
+                channel = b.mul(vector, I64(lanes))
+                source, filters = e.at(x, channel, F32), e.at(weights, b.mul(vector, taps), F32)
+
+                def add(line: Any, sums: list[Any], source: Any = source, filters: Any = filters) -> list[Any]:
+                    start = e.at(source, b.mul(line, row), F32)
+                    own = e.at(filters, b.mul(line, I64(kernel * lanes)), F32)
                     factors = [e.load_vector(own, I64(t * lanes), F32, lanes) for t in range(kernel)]
                     for j in there:
                         value = e.load_vector(start, offsets[j], F32, lanes)
@@ -216,8 +240,17 @@ class _Writer:
                             pixel, rest = divmod(j - t, step)
                             if rest == 0 and 0 <= pixel < span.pixels:
                                 sums[pixel] = e.intrinsic("fma", value, factor, sums[pixel])
-                    line.carried = sums
-                self._finish(line.carried, y, stride, first, context, channel)
+                    return sums
+
+                sums = [zero] * span.pixels
+                if lines:
+                    for n in range(lines):
+                        sums = add(I64(n), sums)
+                else:
+                    with e.loop(height, sums) as line:
+                        line.carried = add(line.index, list(line.carried))
+                    sums = line.carried
+                self._finish(sums, y, stride, first, context, channel)
             b.ret_void()
         return made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import ceil, floor, inf, sqrt
 from typing import Any
 
@@ -13,13 +12,14 @@ from trtn.backend.providers.llvm import functions as f
 from trtn.backend.providers.llvm.emitter import I1, I64, Emitter, memory_type
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer
+from trtn.dsl.records import record
 
 __all__ = ["EXPRESSIONS", "Site", "convert", "refusal", "value_type"]
 
 _TYPES = frozenset({"f32", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool"})
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Site:
     """A layer where it is written: its arguments, their dtypes (those of the first count), its attributes."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from trtn.backend.blocking import Blocking
+from trtn.dsl.records import record
 
 __all__ = ["Pack", "Packing", "Room", "Unfit", "Written"]
 
@@ -28,7 +28,7 @@ class Unfit(Exception):
     """A problem that a family writes nothing for; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Written:
     """A module's text over a problem's inputs, outputs, packed inputs, workspace (where there is any) and numbers, in
     this order."""

@@ -7,7 +7,6 @@ another: [tiles, pairs, 16, 2]. Four tiles make a block, to which the columns ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from llvmlite import ir
 from trtn.backend.machine_code import has_feature
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I16, I32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.family import Pack, Room
+from trtn.dsl.records import record
 
 __all__ = ["BLOCK", "blocks_of", "pack_columns", "pack_numbers", "pairs_of", "write_product", "write_quantize"]
 
@@ -66,7 +66,7 @@ def _placed(array: Any, room: Room) -> Any:
     return copy
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Operands:
     """What the product's function is given."""
 

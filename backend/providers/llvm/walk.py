@@ -4,12 +4,13 @@ innermost."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from trtn.dsl.records import record
 
 __all__ = ["Walk", "walk"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Walk:
     """Counts of the loops, outermost first, and for each array its strides along them, in elements."""
 

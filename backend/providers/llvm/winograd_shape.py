@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import Problem
 from trtn.backend.providers.llvm.family import Unfit
 from trtn.dsl.ops.windows import actual_pads
+from trtn.dsl.records import record
 
 __all__ = ["FILTER", "TILES", "WinogradShape", "best_tile", "shape_of"]
 
@@ -32,7 +31,7 @@ MARGIN = 1.15
 memory, than smaller ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class WinogradShape:
     """A 3x3 convolution with stride 1; [height, width] each."""
 

@@ -6,16 +6,16 @@ oneDNN does not hand NaN on everywhere: relu, clip and max give a bound, exp giv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trtn.backend.providers.onednn.enums import Alg
 from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.records import record
 
 __all__ = ["Eltwise", "eltwise", "scalar"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Eltwise:
     """An algorithm with its two numbers, as oneDNN's documentation of eltwise has them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from trtn.backend.evaluate import bind_layers
 from trtn.backend.group import Group
@@ -14,6 +13,7 @@ from trtn.backend.providers.onednn.memory import MemoryDesc
 from trtn.backend.providers.onednn.primitive import Attributes
 from trtn.backend.providers.onednn.program import Lookup, Program, Value
 from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.records import record
 
 __all__ = [
     "POST_OPS_LIMIT",
@@ -40,7 +40,7 @@ _BINARY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Binary:
     """value op `operand`, which is of the value's shape or broadcasts to it."""
 
@@ -48,7 +48,7 @@ class Binary:
     operand: Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Prelu:
     """value where it is not negative, value * `slope` elsewhere; the slope is by channel."""
 
@@ -59,7 +59,7 @@ Step = Eltwise | Binary | Prelu
 View = Callable[[MemoryDesc], MemoryDesc]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Epilogue:
     """`steps` become post-ops; `rest` are the layers after them, which read `last` and what is no result of theirs."""
 

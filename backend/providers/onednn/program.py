@@ -6,7 +6,7 @@ Families write programs; `Program.bind` turns one into a call for arrays at fixe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from trtn.backend.providers.onednn.primitive import Primitive
 from trtn.backend.providers.onednn.work import is_small
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Tensor
+from trtn.dsl.records import record
 
 __all__ = ["Lookup", "Program", "Unfit", "Value"]
 
@@ -31,7 +32,7 @@ class Unfit(Exception):
     """A problem that a family has no program for; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Value:
     """Bytes that a primitive reads or writes: of `inputs + outputs` number `array` (packed where `packed`), of an array
     that the program holds, or of the scratch memory from `offset` on."""
@@ -50,13 +51,13 @@ class Value:
 Lookup = Callable[[Value], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Step:
     primitive: Primitive
     operands: Mapping[int, Value]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Packing:
     """How a weight gets into another form: a reorder from the array as it is, or as `first` has made it."""
 

@@ -136,3 +136,30 @@ def test_patches_are_rows_of_a_product(half: bool) -> None:
 def test_other_windows_stay_convolutions(change: dict[str, Any]) -> None:
     network = run_passes(tokens(Net(), **change), device=GPU, verify=True)
     assert "conv" in ops(network)
+
+
+@pytest.mark.parametrize(
+    ("equation", "left", "right", "expected"),
+    [
+        ("btgi,gih->btgh", (N, 5, 3, 8), (3, 8, 4), ["transpose", "reshape", "matmul", "reshape", "transpose"]),
+        ("bhsd,bhld->bhsl", (N, 2, 3, 4), (N, 2, 5, 4), ["transpose", "matmul"]),
+        ("bij,bjk->bik", (N, 3, 4), (N, 4, 5), ["matmul"]),
+        ("b...ij,b...jk->bk...i", (N, 2, 3, 4), (N, 2, 4, 5), ["matmul", "transpose"]),
+    ],
+)
+def test_einsum_of_two_is_a_product(
+    equation: str, left: tuple[int, ...], right: tuple[int, ...], expected: list[str]
+) -> None:
+    b = Net()
+    x = b.x(*left[1:])
+    other = b.x(*right[1:], name="other") if right[0] is N else b.c(*right)
+    network = rewritten(b.done(b.of("einsum", x, other, equation=equation)), device=GPU, rtol=1e-5, atol=1e-5)
+    assert ops(network) == expected
+
+
+@pytest.mark.parametrize("equation", ["bii,bij->bj", "bij,bjk->bk", "bij,bjk->bijk", "bij,bij->b", "bij->bi"])
+def test_other_einsums_stay(equation: str) -> None:
+    b = Net()
+    inputs = [b.x(4, 4, name=name) for name in "xz"[: equation.count(",") + 1]]
+    network = rewritten(b.done(b.of("einsum", *inputs, equation=equation)), device=GPU, rtol=1e-5, atol=1e-5)
+    assert "einsum" in ops(network)

@@ -71,6 +71,7 @@ static int __any_sync(unsigned, int some) {
   return some;
 }
 template <typename T> static T __shfl_sync(unsigned, T value, int lane) { return exchange(value, lane); }
+template <typename T> static T atomicAdd(T* to, T value) { const T before = *to; *to += value; return before; }
 static unsigned __ballot_sync(unsigned, int some) {
   unsigned all = (some != 0 ? 1u : 0u) << current % 32;
   for (int mask = 16; mask; mask /= 2) all |= __shfl_xor_sync(~0u, all, mask);
@@ -177,6 +178,18 @@ template <typename T> static void multiply(float (&d)[4], const u32 (&a)[4], u32
   const u32 b[2] = {b0, b1};
   multiply_with(d, a, b, kind);
 }
+static float cut_tf32(u32 x) { return __uint_as_float(x & ~0x1fffu); }
+static void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, float) {
+  Fiber* own = fibers[current];
+  for (int k = 0; k < 4; k++) own->fragment[k] = a[k];
+  own->fragment[4] = b0; own->fragment[5] = b1;
+  __syncwarp();
+  const int base = current / 32 * 32, g = current % 32 / 4, t = current % 4;
+  for (int r = 0; r < 4; r++) for (int k = 0; k < 8; k++)
+    d[r] += cut_tf32(fibers[base + g * 4 + k % 4]->fragment[k / 4 * 2 + r / 2])
+          * cut_tf32(fibers[base + (2 * t + r % 2) * 4 + k % 4]->fragment[4 + k / 4]);
+  __syncwarp();
+}
 template <typename T> static void multiply(float (&d)[4], const u32 (&a)[2], u32 b0, T kind) {
   const u32 b[1] = {b0};
   multiply_with(d, a, b, kind);
@@ -250,6 +263,27 @@ static void wait_for_bytes(u64* barrier) { while (*(volatile u64*)barrier) yield
 static void send(float* own, u32 rank, const float (&x)[4], u64* barrier) {
   std::memcpy(at_block(own, rank), x, 16);
   *at_block(barrier, rank) -= 16;
+}
+// Phases that end with as many bytes as are announced, once in each.
+struct Phases { int bytes; u16 announced, phase; };
+static void start_phases(u64* barrier) { *(Phases*)barrier = {0, 0, 0}; }
+static void publish_phases() { cluster_arrive(); cluster_wait(); }
+static void count_words(u64* barrier, int bytes, int announced) {
+  Phases* p = (Phases*)barrier;
+  p->bytes += bytes; p->announced |= announced;
+  if (p->announced && p->bytes == 0) { p->announced = 0; p->phase ^= 1; }
+}
+static void announce_words(u64* barrier, u32 bytes) { count_words(barrier, bytes, 1); }
+static void await_words(u64* barrier, u32 parity) { while (((volatile Phases*)barrier)->phase == parity) yield_fiber(); }
+static void send_word(float* own, u32 rank, float x, u64* barrier) {
+  *at_block(own, rank) = x;
+  count_words(at_block(barrier, rank), -4, 0);
+}
+static void pin(float&) {}
+// Four products of bytes.
+template <bool A, bool B> static int dot4(u32 a, u32 b, int c) {
+  for (int k = 0; k < 32; k += 8) c += (A ? (int)(i8)(a >> k) : (int)(u8)(a >> k)) * (B ? (int)(i8)(b >> k) : (int)(u8)(b >> k));
+  return c;
 }
 static void copies_done() {}
 static void close_copies() {}

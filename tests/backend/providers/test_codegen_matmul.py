@@ -80,11 +80,11 @@ def test_tiles_fit_and_are_told_by_their_names(product: Product) -> None:
     assert len(set(tiles)) == len(tiles) >= len(SHAPES)
     for tile in tiles:
         assert parse_tile(str(tile)) == tile
-        assert tile.parts <= product.stages and tile.shared <= cluster.SHARED
         part = -(-product.stages // tile.parts)
         if isinstance(tile, PersistentTile):
-            assert tile.stages >= 3
+            assert tile.parts <= product.stages
         else:
+            assert tile.parts <= product.stages and tile.shared <= cluster.SHARED
             assert tile.threads <= 1024 and tile.stages <= part and (tile.stages >= 2 or part == 1)
 
 
@@ -159,10 +159,18 @@ def test_blocks_finish_one_tile_after_another(tile: str, rows: int, inner: int, 
     arrays = [*wanted.inputs, *outputs]
     made = wanted.plan("matmul", tile, arrays)
     (call,) = made.calls
-    assert call.spec.tile.stages * call.spec.tile.parts < -(-inner // 64)
+    assert call.spec.stages * call.spec.tile.parts < -(-inner // 64)
     made = replace(made, calls=(replace(call, grid=(1, *call.grid[1:])),))
     emulator.Emulator([c.spec for c in (*made.once, *made.calls)], tmp_path).run(made, arrays)
     check(wanted, outputs)
+
+
+@pytest.mark.parametrize("tile", PERSISTENT, ids=str)
+def test_enough_stages_fit_beside_what_else_a_block_holds(tile: PersistentTile) -> None:
+    (call,) = plan(BY_CASE["matmul_residual"], str(tile)).calls
+    assert isinstance(call.spec, PersistentSpec)
+    assert call.shared == call.spec.dynamic_shared <= cluster.SHARED and call.spec.stages >= 4
+    assert isinstance(call.arguments[3], MatrixMap) == (not tile.together), "a residual that is fetched"
 
 
 def test_registers_change_hands_within_what_a_block_has() -> None:

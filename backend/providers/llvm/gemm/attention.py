@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
@@ -20,6 +19,7 @@ from trtn.backend.providers.llvm.gemm.packing import write_packing
 from trtn.backend.providers.llvm.gemm.schedule import RUN
 from trtn.backend.providers.llvm.gemm.threads import parallel_for, parallel_region
 from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
+from trtn.dsl.records import record
 
 __all__ = ["write_attention"]
 
@@ -31,7 +31,7 @@ STACK = 1 << 20
 """Bytes of a thread's stack that packed keys, packed values and scores may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Sizes:
     """Sizes, and strides by batch, head and row; those of a mask are 0 where it is the same for all."""
 
@@ -121,7 +121,7 @@ def _walk(layout: ArrayLayout) -> tuple[int, ...]:
     return (*[0] * (3 - len(strides)), *strides)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Attention:
     """What the text follows from."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -13,13 +12,14 @@ from trtn.backend.providers.llvm.expressions import EXPRESSIONS, Site, refusal
 from trtn.backend.providers.llvm.family import Unfit
 from trtn.backend.providers.llvm.gemm.microkernel import Spot, load
 from trtn.dsl.network import Layer, Tensor
+from trtn.dsl.records import record
 
 __all__ = ["Epilogue", "Operand"]
 
 LIGHT = frozenset({"abs", "add", "clip", "leaky_relu", "max", "min", "mul", "neg", "relu", "sub"})
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Operand:
     """Something that the epilogue reads beside the sums: input `number` of the group, an element of it for each row
     (every one `stride` elements on) and, where `by_column`, for each column."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llvmlite import ir
 
 from trtn.backend.providers.llvm.emitter import BYTE, F32, I32, I64, POINTER, Emitter
 from trtn.backend.providers.llvm.gemm.tile import Tile
+from trtn.dsl.records import record
 
 __all__ = ["FIRST", "LAST", "UNROLLED", "Finish", "Spot", "load", "store", "write_microkernel"]
 
@@ -20,7 +20,7 @@ UNROLLED = 4
 """Terms that are written out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Spot:
     """Where a vector of sums belongs: for what is to be done to it."""
 

@@ -17,7 +17,7 @@ from trtn.backend.providers.llvm.gemm.packing import pack_panels
 from trtn.backend.providers.llvm.gemm.product import Product, write_product
 from trtn.backend.providers.llvm.gemm.schedule import is_expected, schedule
 from trtn.backend.providers.llvm.gemm.threads import cores, parallel_region
-from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
+from trtn.backend.providers.llvm.gemm.tile import Tile, tile_for
 from trtn.dsl.network import Layer, Tensor
 from trtn.dsl.ops.windows import actual_pads
 
@@ -71,8 +71,9 @@ def _write(
     problem: Problem, rows: tuple[tuple[int, ...], tuple[int, ...]], tensors: Sequence[Tensor | None], axis: int
 ) -> Written:
     """The kernel for a group whose channels are axis `axis` of its result."""
-    tile, group, (x, weight, bias) = host_tile(), problem.group, tensors
+    group, (x, weight, bias) = problem.group, tensors
     assert x is not None and weight is not None
+    tile = tile_for(problem.outputs[0].shape[axis])
     if tile is None:
         raise Unfit("no fused multiply-adds over vectors here")
     if len(group.outputs) != 1 or weight.weight is None:
@@ -107,7 +108,7 @@ def _write(
     )
     by_row = group.kind == "conv"
     form = _panels(matrix, tile, by_row=by_row)
-    pack = partial(_pack, by_row=by_row)
+    pack = partial(_pack, tile, by_row=by_row)
 
     def text() -> str:
         e = Emitter(inputs + 2)
@@ -162,9 +163,7 @@ def _panels(matrix: ArrayLayout, tile: Tile, *, by_row: bool) -> Blocking | str:
     return form or f"llvm:panels{tile.columns}:{matrix.shape}/{matrix.strides}".replace(" ", "")
 
 
-def _pack(weight: Any, room: Room, *, by_row: bool) -> Any:
+def _pack(tile: Tile, weight: Any, *, room: Room, by_row: bool) -> Any:
     """[K, N], or the filters of a convolution, [N, K, 1, ..], as panels."""
-    tile = host_tile()
-    assert tile is not None
     matrix = weight.reshape(weight.shape[0], prod(weight.shape[1:])).T if by_row else weight
     return pack_panels(matrix, tile, room)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -13,11 +12,12 @@ from trtn.backend.providers.llvm.gemm.epilogue import Epilogue
 from trtn.backend.providers.llvm.gemm.schedule import Schedule
 from trtn.backend.providers.llvm.gemm.threads import parallel_for, share
 from trtn.backend.providers.llvm.gemm.tile import Tile
+from trtn.dsl.records import record
 
 __all__ = ["Product", "write_product"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Product:
     """Arrays by their numbers among the kernel's; strides in elements. Chunks of rows come before those of columns: what
     is read of the packed matrix serves all rows while it is in a cache."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trtn.backend.providers.llvm.gemm.tile import Tile
+from trtn.dsl.records import record
 
 __all__ = ["Schedule", "is_expected", "schedule"]
 
@@ -24,7 +23,7 @@ LATE = 0.1
 """Of a chunk: how long threads wait for the last one where they have the same to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Schedule:
     """Chunks are the same, but for one row, and one panel."""
 

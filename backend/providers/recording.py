@@ -1,0 +1,55 @@
+"""Launches that are recorded as a CUDA graph once they have run, for steps that the host decides on in each run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtn.backend.providers.base import Launch
+
+__all__ = ["recorded"]
+
+
+def recorded(launch: Launch, xp: Any) -> Launch:
+    """What enqueues the same work on CuPy's current stream: as it is the first time, which may compile and take memory,
+    then as a graph, where it can be recorded as one."""
+    pool = xp.cuda.MemoryPool()  # what launches take of it inside of a recording belongs to the graph
+    graph: Any = None
+    refused, ran = False, False
+
+    def run() -> None:
+        nonlocal ran
+        with xp.cuda.using_allocator(pool.malloc):
+            launch()
+        ran = True
+
+    def enqueue() -> None:
+        nonlocal graph, refused
+        stream = xp.cuda.get_current_stream()
+        if graph is None and ran and not refused and stream.ptr != xp.cuda.Stream.null.ptr:
+            graph = _record(run, stream)
+            refused = graph is None
+        run() if graph is None else graph.launch(stream)
+
+    return enqueue
+
+
+def _record(launch: Launch, stream: Any) -> Any:
+    """The graph of a launch, None where it waits for the GPU."""
+    if stream.is_capturing():
+        return None
+    stream.begin_capture()
+    try:
+        launch()
+        return stream.end_capture()
+    except Exception:  # CUDA and CuPy have several for what a recording does not take
+        if stream.is_capturing():
+            _abandon(stream)
+        return None
+
+
+def _abandon(stream: Any) -> None:
+    """End a recording that has failed; CUDA reports the failure once more, which says nothing new."""
+    try:
+        stream.end_capture()
+    except Exception:  # whatever it is, the stream is out of the recording
+        return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Plugin", "find", "in_order", "scan"]
+__all__ = ["Plugin", "find", "in_order", "later", "scan"]
 
 
 class Plugin(Protocol):
@@ -31,6 +31,16 @@ def find(package: ModuleType, constant: str, name: str) -> Any:
     """What the module `name` of `package` binds to `constant`, None where there is none. No other module of the package
     is imported, and `name` may come from anywhere."""
     return _load(package, constant, name) if name in _modules(package) else None
+
+
+def later(package: str, module: str, name: str) -> Callable[..., Any]:
+    """A function of a module of `package`, which is imported when it is first called: of many ways to do something a
+    process needs few."""
+
+    def call(*args: Any) -> Any:
+        return getattr(importlib.import_module(f"{package}.{module}"), name)(*args)
+
+    return call
 
 
 def _modules(package: ModuleType) -> list[str]:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.harness import time_calls
-
 __all__ = ["prepare", "run_contexts", "run_onnxruntime", "run_openvino", "run_trtn"]
 
 LENGTH = 128
@@ -130,4 +128,6 @@ def _feeds(folder: str) -> list[Any]:
 
 
 def _timed(call: Callable[[], object], runs: int) -> dict[str, Any]:
+    from bench.harness import time_calls
+
     return time_calls(call, runs=runs, warmup=2, budget=_BUDGET).to_json()

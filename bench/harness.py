@@ -23,7 +23,6 @@ __all__ = [
     "Isolated",
     "Sample",
     "isolated",
-    "peak_memory",
     "time_calls",
     "time_process",
 ]
@@ -134,18 +133,6 @@ def _environment() -> dict[str, str]:
 def _thread_environment(threads: int) -> dict[str, str]:
     """The environment that holds the BLAS libraries of a process to a number of threads."""
     return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-
-
-def peak_memory() -> int:
-    """The most memory, in bytes, that this process has held. 0 where the system does not tell.
-
-    `getrusage` would count the parent's memory too: a child starts as a copy of it.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    return int(lines["VmHWM"].split()[0]) * 1024
 
 
 def _last_line(text: str) -> str:

@@ -53,7 +53,9 @@ class Engine:
         self.points = tuple(points)
         """The tuned points: each group's choice for the sizes that were tuned for."""
         self.provenance = dict(provenance)
-        self.storage = storage_on(self.device, network, self.groups, _names(self.provenance.get("providers")))
+        chosen = sorted({c.provider for p in self.points for c in p.choices})  # those have to be imported anyway
+        providers = [*chosen, *_names(self.provenance.get("providers"))]
+        self.storage = storage_on(self.device, network, self.groups, providers)
         self._hardware = hardware
         self._threads = threads
         self.compiled = compiled

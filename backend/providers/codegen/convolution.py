@@ -183,7 +183,9 @@ def _as_rows(operand: Operand) -> Operand:
     *shape, channels = operand.shape
     *strides, step = operand.strides
     joined = join(shape, [strides])
-    if len(joined.sizes) != 1 or any(a < b for (a, b) in pairwise(s for s, d in zip(strides, shape, strict=True) if d > 1)):
+    if len(joined.sizes) != 1 or any(
+        a < b for (a, b) in pairwise(s for s, d in zip(strides, shape, strict=True) if d > 1)
+    ):
         raise TacticError("its rows are not at equal distances")
     return Operand((joined.sizes[0], channels), (joined.strides[0][0], step), operand.dtype, operand.align)
 
@@ -251,11 +253,10 @@ def _vector(x: Operand, channels: int) -> int:
     """Channels that lie side by side, in reach of one access everywhere."""
     others = [s for a, (s, d) in enumerate(zip(x.strides, x.shape, strict=True)) if a != 1 and d > 1]
     size = x.dtype.itemsize
-    for vector in (4, 2):
-        if x.strides[1] == 1 and channels % vector == 0 and x.align >= vector * size:
-            if all(s % vector == 0 for s in others):
-                return vector
-    return 1
+    if x.strides[1] != 1:
+        return 1
+    fitting = (v for v in (4, 2) if x.align >= v * size and all(n % v == 0 for n in (channels, *others)))
+    return next(fitting, 1)
 
 
 def _results(epilogue: Epilogue, bias: bool, dtype: str, columns: int, spread: Sequence[Operand]) -> Results:

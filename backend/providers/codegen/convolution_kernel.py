@@ -303,13 +303,12 @@ class ConvSpec:
         """`fetch(step)`: what a step needs, into registers."""
         window, kind = self.form.window, self.form.offset
         axes = range(len(window.taps))
+        last_first = reversed(list(zip(axes, window.taps, window.dilations, strict=True)))
         decode = [
-            f"int tap = k / CHANNELS; const int c = k - tap * CHANNELS; const bool real = k < TERMS; const {kind} at = c * sc;"
+            "int tap = k / CHANNELS; const int c = k - tap * CHANNELS; const bool real = k < TERMS;",
+            f"const {kind} at = c * sc;",
+            *(f"const int t{axis} = tap % {taps} * {dilation}; tap /= {taps};" for axis, taps, dilation in last_first),
         ]
-        for axis in reversed(axes):
-            decode.append(
-                f"const int t{axis} = tap % {window.taps[axis]} * {window.dilations[axis]}; tap /= {window.taps[axis]};"
-            )
         read = [f"bool inside = there[p] && real; {kind} o = base[p] + at;"]
         for axis in axes:
             if window.transposed:

@@ -40,17 +40,23 @@ _NAME = re.compile(r"(\d+)x(\d+)\.c(\d+)\.s(\d+)\.f(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The sizes of a product: rows, columns, channels of x, taps, and the stages of K that they make."""
+    """The sizes of a product: rows, columns, channels of x, taps, bytes of an element, and the stages of K that they make."""
 
     rows: int
     columns: int
     channels: int
     taps: int
+    itemsize: int = 2
+
+    @property
+    def depth(self) -> int:
+        """Elements of K in a stage."""
+        return 2 * DEPTH // self.itemsize
 
     @property
     def steps(self) -> int:
         """Stages of a tap."""
-        return -(-self.channels // DEPTH)
+        return -(-self.channels // self.depth)
 
     @property
     def stages(self) -> int:
@@ -58,7 +64,7 @@ class Product:
 
     @property
     def work(self) -> int:
-        """Multiplications."""
+        """Multiplications, those of f32 counted twice: they take twice as long."""
         return self.rows * self.columns * self.stages * DEPTH
 
     @property
@@ -82,9 +88,9 @@ def parse_tile(name: str) -> Tile | PersistentTile:
 
 
 def tiles_for(product: Product, window: bool = False) -> list[Tile | PersistentTile]:
-    """Tiles for a product, the likeliest first. With a window, rows of x must be gathered."""
+    """Tiles for a product, the likeliest first. With a window, rows of x must be gathered, which is not done for f32."""
     found: list[tuple[float, Tile | PersistentTile]] = []
-    if product.work <= MOST_WORK:
+    if product.work <= MOST_WORK and product.itemsize == 2:
         found += [(_time(product, tile), tile) for tile in _candidates(product)]
     if product.rows >= FEWEST_ROWS and not window:
         found += [(_persistent_time(product, tile), tile) for tile in PERSISTENT if tile.parts <= product.stages]
@@ -127,7 +133,7 @@ def _persistent_time(product: Product, tile: PersistentTile) -> float:
     stage = max(area / 48500, (tile.rows + tile.columns / tile.sharers) / 700) * (
         1.022 if turns > 1 and tile.sharers > 1 else 1
     )
-    products, finished = 0.44 + -(-product.stages // tile.parts) * stage, area / 10300
+    products, finished = 0.44 + -(-product.stages // tile.parts) * stage, area / tile.parts / 10300
     met = 0.4 + area / 31000 if tile.split else 0.0
     if tile.together:
         return 1.05 + turns * (products + finished) + met

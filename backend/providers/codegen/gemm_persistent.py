@@ -17,6 +17,7 @@ from trtn.backend.providers.codegen import cluster, expressions, gemm_wgmma
 from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, WIDTH, PersistentTile
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
+from trtn.backend.providers.codegen.tensor_map import COPIES
 from trtn.dsl.dtypes import BY_NAME
 
 __all__ = ["MULTIPLYING", "REGISTERS", "THREADS", "PersistentSpec"]
@@ -32,24 +33,16 @@ that fetches, and of one that multiplies. Where a block takes fewer than all, ke
 BARRIERS = 6 * 8
 """Bytes of barriers beside those of the stages, for each group two: of their order, of the tile or the sums that arrive, of a tile that was
 read."""
+BUSY = 32
+"""Registers of a thread for all else than the sums and what the epilogue reads at once."""
 FREE = 56
-"""Registers of a thread for all else than the sums and the operands of the epilogue that are read before the products."""
+"""The same where that is read before the products."""
+FEWEST_FREE = 32
+"""The same where they are read after the products."""
 
 LIBRARY = r"""
-struct __align__(64) TensorMap { u64 at[16]; };
-#define CONSTANT_ARGUMENT const __grid_constant__
 template <int N> DEVICE void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
 template <int N> DEVICE void leave_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
-DEVICE void fetch_map(const TensorMap* map) { asm volatile("prefetch.tensormap [%0];" :: "l"(map) : "memory"); }
-// Arrives with the announcement of bytes that copies will bring.
-DEVICE void announce(u64* barrier, u32 bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(shared_address(barrier)), "r"(bytes) : "memory");
-}
-// A tile of the matrix, from this column and row on.
-DEVICE void copy_tile(void* to, const TensorMap* map, int column, int row, u64* barrier) {
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
-      :: "r"(shared_address(to)), "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)) : "memory");
-}
 // Bytes for the first BLOCKS blocks of the cluster, each of which gets them at the same place, and is told.
 template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32 bytes, u64* barrier) {
   if (BLOCKS == 1)
@@ -88,7 +81,7 @@ class PersistentSpec:
     @property
     def machine(self) -> str:
         """What of the source depends on the machine: the emulator of the tests has its own."""
-        return gemm_wgmma.LIBRARY + LIBRARY + gemm_wgmma.product(self.tile.columns, self.dtype)
+        return gemm_wgmma.LIBRARY + COPIES + LIBRARY + gemm_wgmma.product(self.tile.columns, self.dtype)
 
     @property
     def channels(self) -> dict[str, str]:
@@ -107,17 +100,27 @@ class PersistentSpec:
         return {n: d for n, d in self.tensors.items() if n != self.fetched}
 
     @property
+    def _each(self) -> int:
+        """Registers for what a thread reads of a group of columns."""
+        rows = 2 * self.tile.blocks
+        each = sum(2 * BY_NAME[d].itemsize for d in self.channels.values())
+        return each + sum(2 * rows * BY_NAME[d].itemsize for d in self._read.values())
+
+    @property
     def registers(self) -> tuple[int, int, int]:
         """Threads that registers would suffice for, registers of a thread that fetches, and of one that multiplies."""
-        return next(registers for most, registers in REGISTERS.items() if self.tile.sums <= most)
+        t = self.tile
+        fitting = (r for most, r in REGISTERS.items() if t.sums <= most)
+        few = next(fitting)
+        return (
+            few if t.sums + min(t.columns // WIDTH, 4 // t.blocks) * self._each <= few[2] - BUSY else next(fitting, few)
+        )
 
     @property
     def batch(self) -> int:
         """Groups of columns whose operands are read at once: all of them before the products, where registers allow it."""
-        groups, rows = self.tile.columns // WIDTH, 2 * self.tile.blocks
-        each = sum(2 * BY_NAME[d].itemsize for d in self.channels.values())
-        each += sum(2 * rows * BY_NAME[d].itemsize for d in self._read.values())
-        if self.tile.sums + groups * each <= self.registers[2] - FREE:
+        groups = self.tile.columns // WIDTH
+        if self.tile.sums + groups * self._each <= self.registers[2] - FREE:
             return groups
         return 1 if self.tile.sums > 128 else min(groups, 4 // self.tile.blocks)
 
@@ -234,7 +237,7 @@ class PersistentSpec:
             "      const int slot = index % STAGES;",
             "      if (index >= STAGES) wait_at(empty + slot, index / STAGES - 1 & 1);",
             "      if (index >= early) fetch_weight(slot, k);",
-            f"      copy_tile(memory + slot * STAGE, &x, (first + k) * {DEPTH}, m, full + slot);",
+            f"      copy_tile(memory + slot * STAGE, &x, (first + k) * {2 * DEPTH // BY_NAME[self.dtype].itemsize}, m, full + slot);",
             "    }",
             "  }",
             # The block must not end while those that share its weight have yet to arrive at its barriers.

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from trtn.backend.providers.base import TacticError
 from trtn.backend.providers.codegen import cluster
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.dsl.dtypes import BY_NAME
 
 __all__ = ["DEPTH", "LANES", "OCTETS", "WIDTH", "PackSpec", "PersistentTile", "Taps", "Tile"]
 
 DEPTH = 64
-"""Elements of K in a stage: 128 bytes of a row."""
-ATOM = 8 * DEPTH
-"""Elements of 8 packed columns of the weight in a stage."""
+"""16-bit elements of K in a stage: 128 bytes of a row. There are half as many of f32."""
 LANES = 4
 """Columns that a thread finishes at a time."""
 OCTETS = 4
@@ -172,7 +171,9 @@ class PackSpec:
     """Whether the columns of each 32 are permuted, such that a thread's sums of four products of 8 columns are 8 neighbours."""
 
     def source(self) -> str:
-        stored = C_TYPES[self.dtype]
+        stored, chunk = C_TYPES[self.dtype], 16 // BY_NAME[self.dtype].itemsize
+        # In TF32 to the nearest; what comes in by tensor maps is rounded on its way.
+        nearest = ["  if (value - value == 0.0f) value = __uint_as_float(__float_as_uint(value) + 0x1000 & ~0x1fff);"]
         column = "octet / 4 * 32 + row / 2 * 8 + octet % 4 * 2 + row % 2" if self.permuted else "octet * 8 + row"
         return "\n".join(
             [
@@ -184,10 +185,11 @@ class PackSpec:
                 "  const u32 i = blockIdx.x * 256u + threadIdx.x;",
                 "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",
-                f"  const int row = i / {DEPTH} % 8, chunk = i / 8 % 8 ^ row, atom = i / {ATOM}, stage = atom / octets, tap = stage / steps;",
-                f"  const int octet = atom % octets, n = {column}, c = stage % steps * {DEPTH} + chunk * 8 + i % 8;",
+                f"  const int row = i / {8 * chunk} % 8, chunk = i / {chunk} % 8 ^ row, atom = i / {64 * chunk}, stage = atom / octets, tap = stage / steps;",
+                f"  const int octet = atom % octets, n = {column}, c = (stage % steps * 8 + chunk) * {chunk} + i % {chunk};",
                 f"  {stored} value = {{}};",
                 f"  if (n < N && c < C) value = w[n * sn + c * sc + tap / {self.across} * sh + tap % {self.across} * sw];",
+                *(nearest if self.dtype == "f32" else []),
                 "  packed[i] = value;",
                 "}",
                 "",

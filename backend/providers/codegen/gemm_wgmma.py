@@ -17,6 +17,8 @@ from trtn.backend.providers.codegen.program import Program
 
 __all__ = ["LIBRARY", "GemmSpec", "product"]
 
+INSTRUCTIONS = {"f16": ("f16", 16, ", 0, 0"), "bf16": ("bf16", 16, ", 0, 0"), "f32": ("tf32", 8, "")}
+"""By dtype: what products multiply, over how many elements, and that no operand is turned, where one could be."""
 EARLY = 16
 """Elements of other operands that a thread reads before it multiplies; more would take registers from the sums."""
 
@@ -64,13 +66,13 @@ template <int N> DEVICE void wait_products() { asm volatile("wgmma.wait_group.sy
 
 
 def product(columns: int, dtype: str) -> str:
-    """`multiply_rows`: 64 rows of a times `columns` rows of b, over the 16 elements of one step, added to the sums."""
-    sums = columns // 2
+    """`multiply_rows`: 64 rows of a times `columns` rows of b, over the 32 bytes of one step, added to the sums."""
+    sums, (kind, depth, turned) = columns // 2, INSTRUCTIONS[dtype]
     registers = ", ".join(f"%{n}" for n in range(sums))
     operands = ", ".join(f'"+f"(d[{n // 4}][{n % 4}])' for n in range(sums))
     return f"""
-DEVICE void multiply_rows(float (&d)[{columns // 8}][4], const void* a, const void* b, int step, {dtype}) {{
-  asm volatile("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{dtype}.{dtype} {{{registers}}}, %{sums}, %{sums + 1}, 1, 1, 1, 0, 0;"
+DEVICE void multiply_rows(float (&d)[{columns // 8}][4], const void* a, const void* b, int step, {C_TYPES[dtype]}) {{
+  asm volatile("wgmma.mma_async.sync.aligned.m64n{columns}k{depth}.f32.{kind}.{kind} {{{registers}}}, %{sums}, %{sums + 1}, 1, 1, 1{turned};"
       : {operands} : "l"(describe(a) + 2 * step), "l"(describe(b) + 2 * step));
 }}
 """

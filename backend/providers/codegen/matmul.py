@@ -14,7 +14,7 @@ from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilo
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.gemm_choice import PARTS, PERSISTENT, SHAPES, Product, parse_tile, tiles_for
 from trtn.backend.providers.codegen.gemm_persistent import THREADS, PersistentSpec
-from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, WIDTH, PackSpec, PersistentTile, Taps, Tile
+from trtn.backend.providers.codegen.gemm_tile import OCTETS, WIDTH, PackSpec, PersistentTile, Taps, Tile
 from trtn.backend.providers.codegen.gemm_wgmma import GemmSpec
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS
 from trtn.backend.providers.codegen.tensor_map import MatrixMap
@@ -60,7 +60,7 @@ class Ready:
 
 
 class MatmulFamily:
-    """linear and two-dimensional conv with their epilogues, in 16-bit floats."""
+    """linear and two-dimensional conv with their epilogues, in 16-bit floats; those of f32 that gather nothing also as TF32."""
 
     name = "matmul"
 
@@ -71,8 +71,10 @@ class MatmulFamily:
         if any(t is not None and t.weight is None for t in main.inputs[1:]):
             return "its weight or bias is not a constant"
         dtype = main.output.dtype
-        if dtype.name not in ("f16", "bf16") or any(t is not None and t.dtype is not dtype for t in main.inputs):
+        if dtype.name not in ("f16", "bf16", "f32") or any(t is not None and t.dtype is not dtype for t in main.inputs):
             return f"generated products don't take {dtype}"
+        if _in_tf32(main) and _gathers(main):
+            return f"generated convolutions with a window don't take {dtype}"
         if main.op.name == "conv" and (main.attrs["groups"] != 1 or main.output.rank != 4):
             return "it is a convolution in groups, or not of images"
         columns, channels, _ = _weight_sizes(main)
@@ -85,15 +87,17 @@ class MatmulFamily:
     def tactics(self, group: Group) -> Sequence[Tactic]:
         """One of each shape, with other numbers of parts, stages and warps."""
         main = group.layers[0]
-        stages = Product(1, *_weight_sizes(main)).stages
+        stages = _product(main, 0).stages
         parts = [n for n in PARTS if n <= stages]
-        tiles: list[Tile | PersistentTile] = [
-            Tile(*shape, parts[n % len(parts)], 2 + n % 3, 8 if shape[0] == 64 and n % 2 else 4)
-            for n, shape in enumerate(SHAPES)
-        ]
+        tiles: list[Tile | PersistentTile] = []
+        if not _in_tf32(main):
+            tiles += (
+                Tile(*shape, parts[n % len(parts)], 2 + n % 3, 8 if shape[0] == 64 and n % 2 else 4)
+                for n, shape in enumerate(SHAPES)
+            )
         if not _gathers(main):
             tiles += (tile for tile in PERSISTENT if tile.parts <= stages)
-        return [Tactic(str(t), numerics="reassociated") for t in tiles]
+        return _tactics(main, tiles)
 
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
         """The likeliest ways, by a model of their times."""
@@ -105,12 +109,13 @@ class MatmulFamily:
             return ()
         tiles = tiles_for(product, window=_gathers(main))
         offered = FEW_OFFERED if any(isinstance(t, PersistentTile) for t in tiles) else OFFERED
-        return [Tactic(str(t), numerics="reassociated") for t in tiles[: max(1, offered * effort // 3)]]
+        return _tactics(main, tiles[: max(1, offered * effort // 3)])
 
     def leads(self, problem: Problem) -> bool:
-        """Libraries' tiles leave most of the GPU idle at small products."""
-        product = _product(problem.group.layers[0], problem.outputs[0].size)
-        return product.rows >= FEWEST_ROWS and product.work <= SMALL
+        """Libraries' tiles leave most of the GPU idle at small products. TF32 may not be allowed."""
+        main = problem.group.layers[0]
+        product = _product(main, problem.outputs[0].size)
+        return not _in_tf32(main) and product.rows >= FEWEST_ROWS and product.work <= SMALL
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
@@ -125,7 +130,7 @@ class MatmulFamily:
             call = _shared_call(tile, ready, inputs, outputs[0], Slot(packed))
         permuted = isinstance(tile, PersistentTile)
         pack, count = _pack(group.layers[0], ready, inputs[ready.weight], Slot(packed), permuted)
-        return Plan((call,), (2 * count,), (pack,))
+        return Plan((call,), (inputs[ready.weight].dtype.itemsize * count,), (pack,))
 
 
 FAMILY = MatmulFamily()
@@ -183,10 +188,9 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     epilogue = ready.epilogue
     spec = PersistentSpec(x.dtype.name, tile, bool(ready.bias), epilogue.program, len(epilogue.channels))
     below, beside = -(-product.rows // (tile.rows * tile.sharers)), -(-product.columns // tile.columns)
-    band = max(1, min(beside, BAND // (2 * tile.columns * product.channels)))
-    rows = MatrixMap(
-        Slot(ready.x), x.dtype.name, product.rows, product.channels, max(distance, product.channels), tile.rows
-    )
+    band = max(1, min(beside, BAND // (product.itemsize * tile.columns * product.channels)))
+    matrix = (x.dtype.name, product.rows, product.channels, max(distance, product.channels))
+    rows = MatrixMap(Slot(ready.x), *matrix, tile.rows, product.depth)
     slots: list[Any] = [rows, packed, *map(Slot, (*ready.read, len(inputs)))]
     if spec.fetched:
         number, own = epilogue.tensors[int(spec.fetched[1:])], ready.distances[int(spec.fetched[1:])]
@@ -198,6 +202,14 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     return Call(
         spec, grid, (THREADS, 1, 1), (*slots, *map(np.int32, (*numbers, *ready.distances))), spec.dynamic_shared
     )
+
+
+def _in_tf32(main: Layer) -> bool:
+    return main.output.dtype.name == "f32"
+
+
+def _tactics(main: Layer, tiles: Sequence[Tile | PersistentTile]) -> list[Tactic]:
+    return [Tactic(str(t), numerics="reduced" if _in_tf32(main) else "reassociated") for t in tiles]
 
 
 def _axis(main: Layer) -> int:
@@ -214,7 +226,7 @@ def _weight_sizes(main: Layer) -> tuple[int, int, int]:
 
 def _product(main: Layer, results: int) -> Product:
     columns, channels, taps = _weight_sizes(main)
-    return Product(results // columns, columns, channels, taps)
+    return Product(results // columns, columns, channels, taps, main.output.dtype.itemsize)
 
 
 def _matrix(operand: Operand, axis: int) -> int:
@@ -277,7 +289,7 @@ def _pack(main: Layer, ready: Ready, weight: Operand, target: Slot, permuted: bo
     import numpy as np
 
     product, octets = ready.product, _octets(ready.product, permuted)
-    count = product.stages * octets * 8 * DEPTH
+    count = product.stages * octets * 8 * product.depth
     conv = main.op.name == "conv"
     strides: tuple[Any, ...] = weight.strides if conv else (*weight.strides[::-1], 0, 0)
     spec = PackSpec(weight.dtype.name, weight.shape[3] if conv else 1, permuted)

@@ -20,7 +20,8 @@ from trtn.dsl.network import Layer, Tensor
 
 __all__ = ["FAMILY", "NormalisationFamily", "NormalisationSpec"]
 
-TEAMS = (32, 64, 96, 128, 192, 256)
+TEAMS = (32, 64, 128, 256)
+"""Threads of a row. Between other kernels, blocks of 96 or 192 take longer than their own time says."""
 AHEAD = 16
 """Elements of a row that a thread has, at most, for it to keep their scale and bias in registers."""
 LOOKUPS = ("embedding", "gather")

@@ -114,12 +114,13 @@ class _Writer:
 
     def written(self) -> Written:
         shape = self.shape
+        rows = shape.kernel if self.is_short else shape.kernel[1]
         return Written(
             self.text,
             [*self._numbers().values(), *(o.stride for o in self.epilogue.operands), parallel_region()],
             [(self.weight, f"depthwise:{self.lanes}", partial(pack_filters, self.lanes))],
-            recipe=f"depthwise {self.lanes} {[s.span for s in self.segments]} {shape.kernel if self.is_short else shape.kernel[1]} "
-            f"{shape.strides[1]} {self.x} {self.weight}\n{self.epilogue.recipe}",
+            recipe=f"depthwise {self.lanes} {[s.span for s in self.segments]} {rows} {shape.strides[1]} "
+            f"{self.x} {self.weight}\n{self.epilogue.recipe}",
             shared=self.strips * self.parts > 1,
             is_final=True,
         )
@@ -154,9 +155,8 @@ class _Writer:
         e = self.e = Emitter(arrays + 1)
         spans = dict.fromkeys(segment.span for segment in self.segments)
         self.tiles = {span: self._write_tile(n, span, 0) for n, span in enumerate(spans)}
-        self.whole = self.tiles
-        if self.is_short:
-            self.whole = {span: self._write_tile(n, span, self.shape.kernel[0]) for n, span in enumerate(spans)}
+        lines = self.shape.kernel[0]
+        self.whole = {span: self._write_tile(n, span, lines) for n, span in enumerate(spans) if self.is_short}
         numbers = {name: e.given(value) for name, value in self._numbers().items()}
         context = write_context(e, self.epilogue)
         pointers = {"x": e.pointers[self.x], "y": e.pointers[arrays - 1], "packed": e.pointers[arrays]}
@@ -207,6 +207,9 @@ class _Writer:
                 sizes = [v["row"], v["column"], b.sub(end, first), weights, taps]
                 target = [v["y"], v["out_stride"], pixel, v["context"], begin, count]
                 given = [source, *sizes, *target]
+                if not self.whole:
+                    b.call(self.tiles[segment.span], given)
+                    continue
                 with b.if_else(b.icmp_unsigned("==", b.sub(end, first), v["kernel"])) as (whole, part):
                     with whole:
                         b.call(self.whole[segment.span], given)

@@ -43,7 +43,8 @@ class LlvmKernel:
         self.workspace = written.workspace
         self._device = device
         self._packings = written.packings
-        self._shared = written.shared
+        self.is_shared = written.shared
+        """As `ForeignCall.shared`."""
         self.blockings = {n: form for n, form, _ in written.packings if isinstance(form, Blocking)}
         self._numbers = np.array(written.numbers, np.int64)
         self._key = binary_key(written.text if isinstance(written.text, str) else f"{sources()} {written.recipe}")
@@ -75,7 +76,7 @@ class LlvmKernel:
                 raise IndexError("an index is outside its axis")
 
         launch.held = (arrays, addresses, self._function)  # type: ignore[attr-defined]  # the addresses must stay
-        launch.calls = [ForeignCall(self._function.address, (where, 0), shared=self._shared)]  # type: ignore[attr-defined]
+        launch.calls = [ForeignCall(self._function.address, (where, 0), shared=self.is_shared)]  # type: ignore[attr-defined]
         return launch
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trtn.backend import machine_code
 from trtn.backend.devices import Device
+from trtn.backend.discovery import later
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
@@ -36,6 +37,7 @@ OPS: Mapping[str, frozenset[str] | None] = {
 }
 """The ops that there are kernels for, by kind of group; None for all of them that turn out to have instructions."""
 Writer = Callable[[Problem], "Written"]
+_later = partial(later, __package__)
 
 
 class LlvmProvider:
@@ -102,30 +104,23 @@ def _written(problem: Problem, write: Writer) -> Written:
 
 @cache
 def _writers() -> Mapping[str, Mapping[str, Writer]]:
-    """What writes the kernels of each kind of group, by tactic, the best guess first. These modules need llvmlite."""
-    from trtn.backend.providers.llvm.cells import write_cells
-    from trtn.backend.providers.llvm.copies import write_copy, write_view
-    from trtn.backend.providers.llvm.depthwise import write_depthwise
-    from trtn.backend.providers.llvm.gemm.attention import write_attention
-    from trtn.backend.providers.llvm.gemm.problems import write_pixels, write_rows
-    from trtn.backend.providers.llvm.integers import write_integer_product
-    from trtn.backend.providers.llvm.pointwise import write_pointwise
-    from trtn.backend.providers.llvm.quantize import write_quantization
-    from trtn.backend.providers.llvm.recurrent import write_dynamic_lstm
-    from trtn.backend.providers.llvm.winograd import write_winograd
+    """What writes the kernels of each kind of group, by tactic, the best guess first."""
     from trtn.backend.providers.llvm.winograd_shape import TILES
 
     return {
-        "attention": {"fused": write_attention},
+        "attention": {"fused": _later("gemm.attention", "write_attention")},
         "conv": {
-            "pixels": write_pixels,
-            "depthwise": write_depthwise,
-            **{f"winograd{m}": partial(write_winograd, m) for m in TILES},
+            "pixels": _later("gemm.problems", "write_pixels"),
+            "depthwise": _later("depthwise", "write_depthwise"),
+            **{f"winograd{m}": partial(_later("winograd", "write_winograd"), m) for m in TILES},
         },
-        "copy": {"loops": write_copy},
-        "gemm": {"panels": write_rows},
-        "pointwise": {"loops": write_pointwise},
-        "recurrent": {"cells": write_cells, "loops": write_dynamic_lstm},
-        "reference": {"rows": write_integer_product, "loops": write_quantization},
-        "view": {"loops": write_view},
+        "copy": {"loops": _later("copies", "write_copy")},
+        "gemm": {"panels": _later("gemm.problems", "write_rows")},
+        "pointwise": {"loops": _later("pointwise", "write_pointwise")},
+        "recurrent": {"cells": _later("cells", "write_cells"), "loops": _later("recurrent", "write_dynamic_lstm")},
+        "reference": {
+            "rows": _later("integers", "write_integer_product"),
+            "loops": _later("quantize", "write_quantization"),
+        },
+        "view": {"loops": _later("copies", "write_view")},
     }

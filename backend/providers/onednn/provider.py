@@ -6,27 +6,17 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 from trtn.backend.devices import Device
 from trtn.backend.devices.openmp import one_thread
+from trtn.backend.discovery import later
 from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.onednn import library
-from trtn.backend.providers.onednn.attention import plan_attention
-from trtn.backend.providers.onednn.conv import plan_conv
-from trtn.backend.providers.onednn.copies import is_cast, plan_cast, plan_copy
-from trtn.backend.providers.onednn.einsum import plan_einsum
-from trtn.backend.providers.onednn.gemm import plan_inner_product, plan_matmul, plan_pixels
-from trtn.backend.providers.onednn.integers import plan_integers
 from trtn.backend.providers.onednn.library import OneDnnError
-from trtn.backend.providers.onednn.pointwise import plan_pointwise
-from trtn.backend.providers.onednn.pooling import plan_pooling
 from trtn.backend.providers.onednn.program import Program, Unfit
-from trtn.backend.providers.onednn.recurrent import plan_recurrent
-from trtn.backend.providers.onednn.reduction import plan_reduction, plan_reduction_by_windows, plan_reduction_of_few
-from trtn.backend.providers.onednn.resampling import plan_resampling
-from trtn.backend.providers.onednn.rows import plan_normalisation, plan_softmax
 from trtn.dsl.dtypes import DType
 from trtn.dsl.network import Layer
 
@@ -42,33 +32,41 @@ ONE_RESULT = ("attention", "conv", "gemm")
 
 SMALL = 1 << 16
 """Bytes of a problem that fewer calls are guessed to help more than better kernels."""
+_later = partial(later, __package__)
 
 
 def _plan_pointwise(program: Program) -> None:
+    from trtn.backend.providers.onednn.copies import is_cast, plan_cast
+    from trtn.backend.providers.onednn.pointwise import plan_pointwise
+
     (plan_cast if is_cast(program.problem.group) else plan_pointwise)(program)
 
 
 def _plan_single(program: Program) -> None:
-    plans = {"resize": plan_resampling, "einsum": plan_einsum}
-    plans.get(program.problem.group.layers[0].op.name, plan_integers)(program)
+    plans = {"resize": _later("resampling", "plan_resampling"), "einsum": _later("einsum", "plan_einsum")}
+    plans.get(program.problem.group.layers[0].op.name, _later("integers", "plan_integers"))(program)
 
 
 TACTICS: Mapping[str, Mapping[str, Callable[[Program], None]]] = {
-    "attention": {"products": plan_attention},
-    "conv": {"direct": plan_conv},
-    "copy": {"parts": plan_copy},
-    "gemm": {"inner_product": plan_inner_product, "matmul": plan_matmul, "pixels": plan_pixels},
-    "normalisation": {"rows": plan_normalisation},
+    "attention": {"products": _later("attention", "plan_attention")},
+    "conv": {"direct": _later("conv", "plan_conv")},
+    "copy": {"parts": _later("copies", "plan_copy")},
+    "gemm": {
+        "inner_product": _later("gemm", "plan_inner_product"),
+        "matmul": _later("gemm", "plan_matmul"),
+        "pixels": _later("gemm", "plan_pixels"),
+    },
+    "normalisation": {"rows": _later("rows", "plan_normalisation")},
     "pointwise": {"chains": _plan_pointwise},
-    "pooling": {"windows": plan_pooling},
-    "recurrent": {"cells": plan_recurrent},
+    "pooling": {"windows": _later("pooling", "plan_pooling")},
+    "recurrent": {"cells": _later("recurrent", "plan_recurrent")},
     "reduction": {
-        "few": plan_reduction_of_few,
-        "axes": plan_reduction,
-        "windows": plan_reduction_by_windows,
+        "few": _later("reduction", "plan_reduction_of_few"),
+        "axes": _later("reduction", "plan_reduction"),
+        "windows": _later("reduction", "plan_reduction_by_windows"),
     },
     "reference": {"primitive": _plan_single},
-    "softmax": {"rows": plan_softmax},
+    "softmax": {"rows": _later("rows", "plan_softmax")},
 }
 """What writes the program of each tactic, by kind of group; the best guess first."""
 _OPS = {

@@ -841,6 +841,10 @@ def _products() -> Iterator[Case]:
     yield case("matmul_gelu", linear("bf16", 64, 40, "gelu", bias=False), sizes={"N": 33}, **settings)
     yield case("matmul_residual", linear("f16", 584, 136, "residual"), sizes={"N": 130}, **settings)
     yield case("matmul_residual_gelu", linear("bf16", 320, 208, "residual gelu"), sizes={"N": 49}, **settings)
+    # Both operands are rounded to TF32: products are off by 2^-10, that is by 2^14 roundings of f32, in whichever direction.
+    in_tf32: dict[str, Any] = {"family": "matmul", "accumulated": 2.0**13}
+    yield case("matmul_f32", linear("f32", 200, 72), sizes={"N": 70}, **in_tf32)
+    yield case("matmul_f32_gelu", linear("f32", 136, 40, "residual gelu"), sizes={"N": 133}, **in_tf32)
     last = dict.fromkeys("xry", "last")
     for name, make in (
         ("point", conv(40, 48, 1, (7, 9), residual=True)),

@@ -1,4 +1,4 @@
-"""Cases of kernels whose work is to find which elements count: resize, top_k."""
+"""Cases of kernels whose work is to find which elements count: resize, top_k, running sums, scattering."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from tests.backend.providers.codegen_harness import Array, Case
 from tests.backend.providers.codegen_net import Net, case
-from trtn.dsl.dtypes import DType
+from trtn.dsl.dims import symbol
+from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Tensor
 
 __all__ = ["CASES"]
@@ -27,7 +28,7 @@ def _resizes() -> Iterator[Case]:
         return make
 
     last = dict.fromkeys("xy", "last")
-    settings = {"accumulated": 20, "family": "resize"}
+    settings = {"accumulated": 20}
     for mode in ("nearest", "linear", "cubic"):
         for coordinates in (
             "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric",
@@ -119,4 +120,151 @@ def _with_ties(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.G
     return values
 
 
-CASES: list[Case] = [*_resizes(), *_ranks()]
+def _running() -> Iterator[Case]:
+    def along(op: str, dtype: str, *shape: int, axis: int = -1, **attrs: Any) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            y: Tensor = n.op(op, n.x(dtype, *shape), name="y", axis=axis, **attrs)
+            return y
+
+        return make
+
+    settings = {"accumulated": 60}
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64", "u8", "i8"):
+        yield case(f"cumsum_{dtype}", along("cumsum", dtype, 3, 70), **settings)
+    for exclusive in (False, True):
+        for reverse in (False, True):
+            attrs = {"exclusive": exclusive, "reverse": reverse}
+            yield case(f"cumsum_{exclusive}_{reverse}", along("cumsum", "f32", 2, 2500, **attrs), **settings)
+            yield case(f"cumsum_{exclusive}_{reverse}_outer", along("cumsum", "f16", 3, 9, 40, axis=1, **attrs))
+            yield case(f"cumprod_{exclusive}_{reverse}", along("cumprod", "i32", 2, 1100, **attrs))
+    yield case("cumprod", along("cumprod", "f32", 4, 33), data=_near_one, accumulated=120)
+    yield case("cumsum_last", along("cumsum", "f32", 2, 24, 3, 5, axis=2), layouts=dict.fromkeys("xy", "last"))
+    yield case("cumsum_mixed", along("cumsum", "f32", 2, 24, 3, 5, axis=1), layouts={"x": "last"})
+    yield case("cumsum_one", along("cumsum", "i64", 5))
+
+
+def _near_one(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    return rng.uniform(0.9, 1.1, shape)
+
+
+def _picks() -> Iterator[Case]:
+    """By several indices a place, and the other way around, to places that don't repeat."""
+
+    def gather(x: tuple[int, ...], at: tuple[int, ...], **attrs: Any) -> Callable[[Net], Tensor]:
+        return lambda n: n.gather_nd(n.x("f16", *x), n.x("i64", *at, name="ids"), name="y", **attrs)  # type: ignore[no-any-return]
+
+    def scatter(
+        op: str, dtype: str, *shapes: tuple[int, ...], index: str = "i64", **attrs: Any
+    ) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            x, at, updates = shapes
+            y: Tensor = n.op(
+                op, n.x(dtype, *x), n.x(index, *at, name="ids"), n.x(dtype, *updates, name="u"), name="y", **attrs
+            )
+            return y
+
+        return make
+
+    def places(*sizes: int) -> Callable[[str, DType, tuple[int, ...], np.random.Generator], Array | None]:
+        """Places [.., M] of an array of such sizes, no two alike where there are enough, half counted from the end."""
+
+        def make(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+            if name != "ids":
+                return None
+            chosen = np.resize(rng.permutation(int(np.prod(sizes))), int(np.prod(shape[:-1])))
+            found = np.stack(np.unravel_index(chosen, sizes), axis=-1).reshape(shape)
+            return np.where(rng.random(shape) < 0.5, found, found - sizes)
+
+        return make
+
+    yield case("gather_nd", gather((6, 5, 16), (3, 4, 2)), data=places(6, 5))
+    yield case("gather_nd_whole", gather((6, 5), (9, 2)), data=places(6, 5))
+    yield case("gather_nd_batch", gather((3, 7, 4, 5), (3, 6, 1), batch_dims=1), data=places(7))
+    yield case("scatter_nd", scatter("scatter_nd", "f16", (6, 5, 16), (3, 4, 2), (3, 4, 16)), data=places(6, 5))
+    yield case("scatter_nd_rows", scatter("scatter_nd", "f32", (9, 21), (4, 1), (4, 21)), data=places(9))
+    yield case("scatter_nd_whole", scatter("scatter_nd", "i8", (6, 5), (9, 2), (9, 2)[:1]), data=places(6, 5))
+    yield case("scatter_nd_nothing", scatter("scatter_nd", "f16", (6, 5), (0, 1), (0, 5)))
+    yield case(
+        "scatter_elements",
+        scatter("scatter_elements", "f16", (5, 12, 4), (5, 3, 4), (5, 3, 4), index="i32", axis=1),
+        data=_some_of_twelve,
+    )
+
+
+def _some_of_twelve(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    """For each column other places of an axis of 12."""
+    if name != "ids":
+        return None
+    ranked = np.argsort(rng.random((shape[0], 12, shape[2])), axis=1)[:, : shape[1]]
+    return np.where(rng.random(shape) < 0.5, ranked, ranked - 12)
+
+
+def _generated() -> Iterator[Case]:
+    for dtype in ("i64", "f32", "f16"):
+        yield case(
+            f"range_{dtype}", lambda n, dtype=dtype: n.range(first=3, end=300, step=2, dtype=BY_NAME[dtype], name="y")
+        )
+        yield case(
+            f"fill_{dtype}", lambda n, dtype=dtype: n.fill(shape=(3, 7, 5), value=2.0, dtype=BY_NAME[dtype], name="y")
+        )
+    yield case("range_down", lambda n: n.range(first=5, end=-6, step=-3, dtype=BY_NAME["i32"], name="y"))
+    yield case(
+        "range_of_dim", lambda n: n.add(n.range(end=symbol("N"), dtype=BY_NAME["f32"]), n.x("f32", "N"), name="y"),
+        sizes={"N": 9}, beside="pointwise",
+    )  # fmt: skip
+    for k in (-1, 0, 2):
+        yield case(f"eye_like_{k}", lambda n, k=k: n.eye_like(n.x("f16", 6, 9), k=k, dtype=BY_NAME["i32"], name="y"))
+        for upper in (False, True):
+            yield case(
+                f"trilu_{k}_{upper}",
+                lambda n, k=k, upper=upper: n.trilu(n.x("f16", 2, 6, 9), k=k, upper=upper, name="y"),
+            )
+    yield case("trilu_last", lambda n: n.trilu(n.x("bool", 2, 3, 9, 6), name="y"), layouts={"x": "last", "y": "last"})
+    for axis in (0, 1, -1):
+        for dtype in ("i64", "f32"):
+            hot = lambda n, axis=axis, dtype=dtype: n.one_hot(  # noqa: E731
+                n.x(dtype, 5, 8), None, n.x("f16", 2, name="values"), size=5, axis=axis, name="y"
+            )
+            yield case(f"one_hot_{axis}_{dtype}", hot, data=_whole)
+
+
+def _whole(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    """Indices, some of which are outside of -5 .. 4."""
+    return None if name == "values" else rng.integers(-7, 7, shape)
+
+
+def _samples() -> Iterator[Case]:
+    def sample(dtype: str, x: tuple[int, ...], out: tuple[int, ...], **attrs: Any) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            grid = n.x("f32", x[0], *out, len(out), name="grid")
+            y: Tensor = n.grid_sample(n.x(dtype, *x), grid, name="y", **attrs)
+            return y
+
+        return make
+
+    last = dict.fromkeys("xy", "last")
+    settings: dict[str, Any] = {"accumulated": 20, "data": _around}
+    for mode in ("nearest", "linear", "cubic"):
+        for padding in ("zeros", "border", "reflection"):
+            for align in (False, True):
+                attrs = {"mode": mode, "padding": padding, "align_corners": align}
+                make = sample("f32", (2, 3, 5, 6), (4, 7), **attrs)
+                yield case(f"grid_sample_{mode}_{padding}_{align}", make, **settings)
+        yield case(
+            f"grid_sample_{mode}_last", sample("f16", (2, 16, 5, 6), (4, 7), mode=mode), layouts=last, **settings
+        )
+        yield case(f"grid_sample_{mode}_volume", sample("bf16", (1, 2, 3, 4, 5), (2, 3, 4), mode=mode), **settings)
+        one = sample("f64", (1, 2, 1, 5), (3, 3), mode=mode, padding="reflection")
+        yield case(
+            f"grid_sample_{mode}_one", one, data=_around, accumulated=20 * 2.0**29
+        )  # weights are f32 all the same
+
+
+def _around(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    """Places inside and outside, at the edges, and in the middle of elements."""
+    if name != "grid":
+        return None
+    return np.where(rng.random(shape) < 0.3, rng.integers(-4, 5, shape) / 2, rng.uniform(-1.5, 1.5, shape))
+
+
+CASES: list[Case] = [*_resizes(), *_ranks(), *_running(), *_picks(), *_generated(), *_samples()]

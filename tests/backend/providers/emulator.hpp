@@ -151,6 +151,7 @@ template <typename T> static u32 maximum2(u32 x, u32 y, T) {
   for (int k = 0; k < 2; k++) { a.bits = x >> (16 * k); b.bits = y >> (16 * k); high[k] = maximum(widen(a), widen(b)); }
   return narrow2(high[0], high[1], T());
 }
+static float __fmul_rn(float x, float y) { return x * y; }
 DEVICE float quick_exp(float x) { return std::exp(x); }
 DEVICE float quick_exp2(float x) { return std::exp2(x); }
 DEVICE float quick_div(float x, float y) { return x / y; }
@@ -247,14 +248,18 @@ template <int BLOCKS> static void copy_to_blocks(void* to, const void* from, u32
 #define CONSTANT_ARGUMENT const
 struct TensorMap { u64 at[16]; };
 static void fetch_map(const TensorMap*) {}
-static void copy_tile(void* to, const TensorMap* map, int column, int row, u64* barrier) {
-  const u16* from = (const u16*)map->at[0];
-  const int columns = map->at[1], rows = map->at[2], box = map->at[4], width = map->at[5];
+template <typename T> static void copy_elements(T* to, const TensorMap* map, int column, int row, u64* barrier, T (*made)(T)) {
+  const T* from = (const T*)map->at[0];
+  const int columns = map->at[1], rows = map->at[2], box = map->at[4], width = map->at[5], each = 16 / sizeof(T);
   for (int r = 0; r < box; r++) for (int k = 0; k < width; k++) {
-    const int place = width == 64 ? (k / 8 ^ r % 8) * 8 | k % 8 : k;
-    ((u16*)to)[r * width + place] = row + r < rows && column + k < columns ? from[(row + r) * map->at[3] + column + k] : 0;
+    const int place = width == 8 * each ? (k / each ^ r % 8) * each | k % each : k;
+    to[r * width + place] = row + r < rows && column + k < columns ? made(from[(row + r) * map->at[3] + column + k]) : 0;
   }
-  count_down(barrier, 0, box * width * 2);
+  count_down(barrier, 0, box * width * sizeof(T));
+}
+static void copy_tile(void* to, const TensorMap* map, int column, int row, u64* barrier) {
+  if (map->at[6] == 2) copy_elements<u16>((u16*)to, map, column, row, barrier, [](u16 x) { return x; });
+  else copy_elements<u32>((u32*)to, map, column, row, barrier, [](u32 x) { return x + 0x1000 & ~0x1fffu; });
 }
 template <int N> static void take_registers() {}
 template <int N> static void leave_registers() {}
@@ -302,12 +307,15 @@ static void begin_products() {}
 static void end_products() {}
 template <int N> static void wait_products() {}
 // wgmma, from shared memory: a warp has 16 of the 64 rows.
+template <typename T> static float factor(T x) { return widen(x); }
+static float factor(float x) { return cut_tf32(__float_as_uint(x)); }
 template <typename T, int N> static void multiply_rows(float (&d)[N][4], const void* a, const void* b, int step, T) {
+  constexpr int each = 16 / sizeof(T);
   const auto at = [step](const void* tile, int row, int k) {
-    return widen(((const T*)tile)[row * 64 + ((step * 2 + k / 8) ^ row % 8) * 8 + k % 8]);
+    return factor(((const T*)tile)[row * 8 * each + ((step * 2 + k / each) ^ row % 8) * each + k % each]);
   };
   const int lane = current % 32, first = current / 32 % 4 * 16;
-  for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 16; k++)
+  for (int n = 0; n < N; n++) for (int r = 0; r < 4; r++) for (int k = 0; k < 2 * each; k++)
     d[n][r] += at(a, first + lane / 4 + r / 2 * 8, k) * at(b, n * 8 + lane % 4 * 2 + r % 2, k);
 }
 template <typename T, int N> static void multiply_rows(float (&d)[N][4], const void* a, const void* b, int step, bool add, T kind) {

@@ -63,7 +63,8 @@ class Emulator:
 def _scalar(argument: Any, addresses: Sequence[int]) -> np.ndarray[Any, Any]:
     if isinstance(argument, MatrixMap):
         address = addresses[argument.slot.index] + argument.slot.offset
-        fields = [address, argument.columns, argument.rows, argument.distance, argument.box, argument.width]
+        sizes = [argument.columns, argument.rows, argument.distance, argument.box, argument.width, argument.itemsize]
+        fields = [address, *sizes]
         return np.array(fields + [0] * (16 - len(fields)), np.uint64)
     value = np.uint64(addresses[argument.index] + argument.offset) if isinstance(argument, Slot) else argument
     return np.array([value])

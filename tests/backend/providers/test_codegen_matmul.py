@@ -260,7 +260,9 @@ def test_groups_that_are_no_such_product_are_refused() -> None:
         return FAMILY.refusal(case("refused", make).group)
 
     assert "neither" in reason(lambda n: n.relu(n.x("f16", 4, 8)))
-    assert "f32" in reason(lambda n: n.linear(n.x("f32", 4, 8), n.random("f32", 8, 8)))
+    assert "f64" in reason(lambda n: n.linear(n.x("f64", 4, 8), n.random("f64", 8, 8)))
+    window = lambda n: n.conv(n.x("f32", 1, 8, 4, 4), n.random("f32", 8, 8, 3, 3))  # noqa: E731
+    assert "window" in reason(window)
     assert "multiples of 8" in reason(lambda n: n.linear(n.x("f16", 4, 12), n.random("f16", 12, 8)))
     assert "constant" in reason(lambda n: n.linear(n.x("f16", 4, 8), n.x("f16", 8, 8, name="w")))
     grouped = lambda n: n.conv(n.x("f16", 1, 32, 4, 4), n.random("f16", 32, 16, 1, 1), groups=2)  # noqa: E731

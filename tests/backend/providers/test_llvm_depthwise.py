@@ -99,6 +99,27 @@ def test_shapes(name: str) -> None:
     check(conv(x, kernel, lambda n, y: n.relu(y), **attrs))
 
 
+@pytest.mark.parametrize("shape", [(2, 48, 7, 9), (1, 16, 40, 9)], ids=["parts of the channels", "strips of the rows"])
+def test_pieces(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the work is cut, each result is computed alike."""
+    from trtn.backend.providers.llvm import depthwise
+
+    group = group_of(conv(shape, (3, 3), EPILOGUES["clip"], pads=1))
+    found = []
+    for threads, chunk in ((1, 1 << 30), (2, 1 << 11), (3, 1 << 11)):
+        monkeypatch.setattr(depthwise, "CHUNK", chunk)
+        monkeypatch.setattr(depthwise, "cores", lambda count=threads: count)
+        inputs, outputs = arrays_of(group)
+        problem = problem_for(group, inputs, outputs, {})
+        assert (PROVIDER.prepare(problem, DEPTHWISE, CPU()).is_shared) == (threads > 1)
+        run(PROVIDER, DEPTHWISE, problem, inputs, outputs)
+        wanted = exact(group, inputs)
+        assert np.abs(outputs[0] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+        found.append(outputs[0])
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
+
+
 def test_segments() -> None:
     """Every result is in a tile, and a tile reads what is there of its windows and nothing else, whatever the width."""
     from trtn.backend.providers.llvm.depthwise import Shape

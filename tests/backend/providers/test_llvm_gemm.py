@@ -28,7 +28,7 @@ if machine_code.unavailable() is None:
     from trtn.backend.providers.llvm.gemm import problems, schedule
     from trtn.backend.providers.llvm.gemm.packing import pack_panels
     from trtn.backend.providers.llvm.gemm.schedule import Schedule
-    from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile
+    from trtn.backend.providers.llvm.gemm.tile import Tile, host_tile, tile_for
 
     pytestmark = [pytestmark, pytest.mark.skipif(host_tile() is None, reason="no AVX2 here")]
 
@@ -101,7 +101,7 @@ def linear(rows: Sequence[int], terms: int, columns: int, bias: bool = True) -> 
     return group_of(make)
 
 
-@pytest.mark.parametrize("columns", [1, 7, 16, 37, 64])
+@pytest.mark.parametrize("columns", [1, 7, 16, 24, 37, 64])
 @pytest.mark.parametrize("rows", [(1,), (2,), (5,), (6,), (7,), (13,), (49,), (197,), (3, 5, 4)], ids=str)
 def test_linear(rows: tuple[int, ...], columns: int) -> None:
     check(linear(rows, 24, columns))
@@ -324,3 +324,13 @@ def test_two_threads_have_the_same_to_do(rows: int, terms: int, columns: int) ->
     tile = Tile(6, 8, 2)
     cut = schedule.schedule(tile, rows, terms, columns, 2)
     assert cut.across * cut.groups % 2 == 0
+
+
+def test_panels_are_as_full_as_they_can_be() -> None:
+    usual = host_tile()
+    assert usual is not None
+    wide = usual.columns + usual.lanes
+    assert tile_for(usual.columns) == tile_for(3 * usual.columns) == tile_for(10**4) == usual
+    found = tile_for(wide)
+    assert found is not None and found.columns == wide
+    assert found.rows * found.vectors <= usual.rows * usual.vectors  # the registers for its sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -228,3 +229,41 @@ def test_an_output_that_does_not_fit_into_memory() -> None:
     with refused("out of memory"):
         context.run({"x": np.zeros(40_000_000, np.bool_)})
     assert context.run({"x": np.zeros(1, np.bool_)})["y"].shape == (1, 1)
+
+
+# arrays of the caller's that steps are bound to
+
+
+LARGE = """
+network n {
+  dim N in 1..4
+  input x: f32[N, 80000]
+  output y: f32[N, 80000]
+  y = softmax(relu(x))
+}
+"""
+
+
+def exact(x: Any) -> Any:
+    positive = np.exp(np.maximum(x, 0) - np.maximum(x, 0).max(-1, keepdims=True))
+    return positive / positive.sum(-1, keepdims=True)
+
+
+def test_feeds_that_lie_where_the_last_ones_did() -> None:
+    """Steps are bound anew only where arrays lie elsewhere; what is read is what is there now."""
+    context = build(network(LARGE)).create_context()
+    first, second = floats(1, 80000, seed=1), floats(1, 80000, seed=2)
+    for x in (first, first, second, first, floats(2, 80000, seed=3), second):
+        for _ in range(3):
+            x += 0.5
+            np.testing.assert_allclose(context.run({"x": x})["y"], exact(x), 1e-4)
+
+
+def test_feeds_are_not_held_after_a_run() -> None:
+    context = build(network(LARGE)).create_context()
+    for _ in range(5):
+        x = floats(1, 80000)
+        result = context.run({"x": x})
+        gone = [weakref.ref(x), weakref.ref(result["y"])]
+        del x, result
+        assert [ref() for ref in gone] == [None, None]

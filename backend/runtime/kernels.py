@@ -208,8 +208,9 @@ class Kernels:
         group, device = problem.group, self._engine.hardware
         provider = self._provider(choice.provider, problem)
         if not provider.refusal(group):
-            for tactic in provider.tactics(problem, device):
-                if tactic.name == choice.tactic:
+            offered = provider.tactics(problem, device)
+            for tactic in offered:
+                if tactic.name == choice.tactic or (tactic.numerics == "reduced" and not _reduces(choice, offered)):
                     continue
                 try:
                     prepared = provider.prepare(problem, tactic, device)
@@ -234,6 +235,12 @@ class Kernels:
 
 def _no_bench(problem: Problem, device: Device) -> NoReturn:
     raise AssertionError("nothing is timed at effort 0")
+
+
+def _reduces(choice: Choice, offered: Sequence[Tactic]) -> bool:
+    """Whether what was chosen computes in less precision than the dtypes promise, which is allowed then."""
+    chosen = [t for t in offered if t.name == choice.tactic]
+    return all(t.numerics == "reduced" for t in chosen or offered)
 
 
 def _key(problem: Problem, choice: Choice) -> Key:

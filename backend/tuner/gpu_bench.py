@@ -15,6 +15,7 @@ from typing import Any
 from trtn.backend.devices import Device
 from trtn.backend.problem import Problem
 from trtn.backend.providers import Launch, Prepared, Tactic, TacticError
+from trtn.backend.providers.recording import record
 from trtn.backend.tuner.bench import DeviceLostError
 from trtn.backend.tuner.oracle import Oracle, allocate, fill, poison
 
@@ -90,7 +91,8 @@ class GpuBench:
             self._sets.append(self._copy_constants())
         launches = [launch, *(prepared.bind(s, self._outputs, workspace) for s in self._sets[1:count])]
         with self._xp.cuda.using_allocator(pool.malloc):
-            return GpuTrial(self.stream, launches, count, (pool, workspace))
+            waits = any(layer.regions for layer in self._problem.group.layers)
+            return GpuTrial(self.stream, launches, count, (pool, workspace), waits)
 
     def _launched(self, prepared: Prepared, tactic: Tactic, workspace: Any, pool: Any) -> Launch:
         """A launch that was made once and gave what it has to. Raises TacticError."""
@@ -128,28 +130,35 @@ class GpuBench:
 
 
 class GpuTrial:
-    """A graph of launches."""
+    """A graph of launches; launches of the host's where they wait for the GPU, which is then a part of their time."""
 
-    def __init__(self, stream: Any, launches: Sequence[Launch], count: int, held: object) -> None:
+    def __init__(self, stream: Any, launches: Sequence[Launch], count: int, held: object, waits: bool) -> None:
+        """`waits`: they may wait for the GPU."""
         self._stream = stream
         self._count = count
         self._held = (launches, held)
-        stream.begin_capture()
-        try:
+        self._run: Launch
+
+        def enqueue() -> None:
             for n in range(count):
                 launches[n % len(launches)]()
-        except BaseException:
-            stream.end_capture()
-            raise
-        self._graph = stream.end_capture()
-        self._graph.upload(stream)
+
+        try:
+            graph = record(enqueue, stream)
+        except RuntimeError:
+            if not waits:
+                raise
+            self._run = enqueue
+        else:
+            graph.upload(stream)
+            self._run = lambda: graph.launch(stream)
 
     def sample(self) -> float:
         return median(self._once() for _ in range(REPEATS)) / self._count
 
     def _once(self) -> float:
-        self._graph.launch(self._stream)  # the events wait behind it, so the host is ahead
-        return _time(self._stream, lambda: self._graph.launch(self._stream))
+        self._run()  # the events wait behind it, so the host is ahead
+        return _time(self._stream, self._run)
 
 
 _HOLD_SOURCE = r"""

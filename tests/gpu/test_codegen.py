@@ -93,7 +93,9 @@ def test_tactics_pack_weights_for_themselves(name: str, compiled: None) -> None:
         check(case, [m.fetch() for m in outputs])
 
 
-@pytest.mark.parametrize("name", ["layer_norm_768", "group_norm_f16", "reduce_long", "to_last_f16"])
+@pytest.mark.parametrize(
+    "name", ["layer_norm_768", "group_norm_f16", "reduce_long", "to_last_f16", "recurrent_lstm_cluster"]
+)
 def test_launches_are_recorded(name: str, compiled: None) -> None:
     """Binding may compile and allocate, launches only launch: so they can be captured and replayed."""
     import cupy

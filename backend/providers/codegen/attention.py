@@ -33,10 +33,8 @@ TILES = tuple(
     )
 )  # fmt: skip
 """Each was, or was near, the best for some sizes. The last ones go through shared memory: for many keys, or many queries."""
-WIDE_TILES = tuple(
-    Tile(*numbers) for numbers in ((2, 4, 1, 2, 4), (2, 2, 2, 2, 3), (2, 2, 1, 2, 4), (1, 8, 1, 4, 3), (1, 4, 1, 2, 4))
-)
-"""More of them, for f32: few keys at a time leave registers to more queries."""
+WIDE_TILES = tuple(Tile(*numbers) for numbers in ((2, 4, 1, 2, 4), (2, 2, 2, 2, 3), (1, 4, 1, 2, 4)))
+"""More of them, for f32: few keys at a time leave registers to many queries, or to wide heads."""
 LARGE_TILES = tuple(
     AttentionTile(*numbers)
     for numbers in ((1, 64), (1, 112), (1, 128), (2, 64), (2, 96), (2, 112), (2, 128), (3, 64), (3, 96), (3, 128))

@@ -19,9 +19,6 @@ RESERVED = 1024
 SHARED_IN_ALL = 228 * 1024
 
 LIBRARY = r"""
-// A warp group gives registers back, or waits until it has so many a thread.
-template <int N> DEVICE void lower_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
-template <int N> DEVICE void raise_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
 // Groups of warps take turns: each lets the next one go.
 DEVICE void await_turn(int group) { asm volatile("bar.sync %0, 256;" :: "r"(group + 1) : "memory"); }
 DEVICE void give_turn(int group) { asm volatile("bar.arrive %0, 256;" :: "r"(group + 1) : "memory"); }

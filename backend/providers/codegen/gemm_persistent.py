@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trtn.backend.providers.codegen import cluster, expressions, gemm_wgmma
+from trtn.backend.providers.codegen import cluster, expressions, gemm_share, gemm_wgmma
 from trtn.backend.providers.codegen.gemm_tile import DEPTH, OCTETS, WIDTH, PersistentTile
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
@@ -30,28 +30,16 @@ THREADS = MULTIPLYING + 128
 REGISTERS = {96: (512, 24, 176), 176: (THREADS, 40, 232), 192: (THREADS, 24, 240)}
 """By the most registers for sums: threads for which those of a multiprocessor would suffice at the start, and then the registers of a thread
 that fetches, and of one that multiplies. Where a block takes fewer than all, kernels before and after it have room to end and to start."""
-BARRIERS = 6 * 8
-"""Bytes of barriers beside those of the stages, for each group two: of their order, of the tile or the sums that arrive, of a tile that was
-read."""
+BARRIERS = 5 * 8
+"""Bytes of barriers that each block has: of the order of products and of epilogues of the two groups, and of the sums that arrive."""
+PATCH = 2 * 64 * WIDTH
+"""Bytes of 64 rows of 32 columns of a 16-bit tensor."""
 BUSY = 32
 """Registers of a thread for all else than the sums and what the epilogue reads at once."""
 FREE = 56
 """The same where that is read before the products."""
-FEWEST_FREE = 32
-"""The same where they are read after the products."""
 
 LIBRARY = r"""
-template <int N> DEVICE void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
-template <int N> DEVICE void leave_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
-// Bytes for the first BLOCKS blocks of the cluster, each of which gets them at the same place, and is told.
-template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32 bytes, u64* barrier) {
-  if (BLOCKS == 1)
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-        :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)) : "memory");
-  else
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
-        :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
-}
 // Arrives at the barrier that block `rank` has where this one has its own.
 DEVICE void arrive_at_block(u64* barrier, u32 rank) {
   u32 there;
@@ -102,19 +90,15 @@ class PersistentSpec:
     @property
     def _each(self) -> int:
         """Registers for what a thread reads of a group of columns."""
-        rows = 2 * self.tile.blocks
-        each = sum(2 * BY_NAME[d].itemsize for d in self.channels.values())
-        return each + sum(2 * rows * BY_NAME[d].itemsize for d in self._read.values())
+        kinds = (*self.channels.values(), *(2 * self.tile.blocks * tuple(self._read.values())))
+        return sum(2 * BY_NAME[d].itemsize for d in kinds)
 
     @property
     def registers(self) -> tuple[int, int, int]:
         """Threads that registers would suffice for, registers of a thread that fetches, and of one that multiplies."""
-        t = self.tile
-        fitting = (r for most, r in REGISTERS.items() if t.sums <= most)
-        few = next(fitting)
-        return (
-            few if t.sums + min(t.columns // WIDTH, 4 // t.blocks) * self._each <= few[2] - BUSY else next(fitting, few)
-        )
+        sums, at_once = self.tile.sums, min(self.tile.columns // WIDTH, 4 // self.tile.blocks) * self._each
+        fitting = [r for most, r in REGISTERS.items() if sums <= most]
+        return next((r for r in fitting if sums + at_once + BUSY <= r[2]), fitting[-1])
 
     @property
     def batch(self) -> int:
@@ -131,9 +115,21 @@ class PersistentSpec:
         return None if self.tile.together else next(fitting, None)
 
     @property
+    def patches(self) -> int:
+        """Patches of a tile of what is fetched."""
+        return self.tile.columns // WIDTH * self.tile.blocks if self.fetched else 0
+
+    @property
+    def ring(self) -> int:
+        """Patches that shared memory holds: at least half of a tile's, for some come only when others were read."""
+        least = self.tile.stages(BARRIERS + -(-self.patches // 2) * (PATCH + 16))
+        room = cluster.SHARED - BARRIERS - least * (self.tile.stage + 16)
+        return min(self.patches, room // (PATCH + 16))
+
+    @property
     def beside(self) -> int:
-        """Bytes of shared memory beside the stages: a fetched tile or the sums of others, and barriers."""
-        return (2 * self.tile.rows * self.tile.columns if self.fetched else self.tile.received) + BARRIERS
+        """Bytes of shared memory beside the stages: patches with two barriers each or the sums of others, and barriers."""
+        return self.ring * (PATCH + 16) + gemm_share.received(self.tile) + BARRIERS
 
     @property
     def stages(self) -> int:
@@ -164,30 +160,30 @@ class PersistentSpec:
                 expressions.LIBRARY,
                 cluster.LIBRARY,
                 self.machine,
+                *([gemm_share.LIBRARY] if t.split else []),
                 f'extern "C" __global__ void CLUSTER({t.cluster}) __launch_bounds__({self.registers[0]}, 1) kernel({self.parameters()}) {{',
                 f"  constexpr int ROWS = {t.rows}, COLUMNS = {t.columns}, BLOCKS = {t.sharers}, STAGES = {self.stages}, STAGE = {t.stage};",
                 f"  constexpr int MULTIPLYING = {MULTIPLYING}, TURNS = {1 if t.together else 2}, GROUPS = COLUMNS / {WIDTH}, BATCH = {self.batch}, PARTS = {t.parts};",
                 "  SHARED_MEMORY(memory);",
                 "  u8* const extra = memory + STAGES * STAGE;",
-                f"  u64 *full = (u64*)(extra + {self.beside - BARRIERS}), *empty = full + STAGES, *order = empty + STAGES, *there = order + 2, *read = there + 2;",
+                f"  u64 *full = (u64*)(extra + {self.ring * PATCH + gemm_share.received(t)}), *empty = full + STAGES, *order = empty + STAGES, *met = order + 4;",
+                *(
+                    [f"  constexpr int RING = {self.ring};", "  u64 *there = met + 1, *read = there + RING;"]
+                    if fetched
+                    else []
+                ),
                 "  const int tid = threadIdx.x, lane = tid % 32, warp = __shfl_sync(~0u, tid / 32, 0), rank = blockIdx.z, part = rank % PARTS;",
                 "  if (tid == 0) {",
                 "    fetch_map(&x);",
                 f"    for (int s = 0; s < STAGES; s++) {{ start_barrier(full + s, 1); start_barrier(empty + s, {arrivals}); }}",
-                *([] if t.together else ["    start_barrier(order, 4); start_barrier(order + 1, 4);"]),
+                *([] if t.together else ["    for (int n = 0; n < 4; n++) start_barrier(order + n, 4);"]),
                 *(
-                    [
-                        "    for (int g = 0; g < 2; g++) { start_barrier(there + g, 1); start_barrier(read + g, 4); }",
-                        f"    fetch_map(&{fetched});",
-                    ]
+                    ["    for (int n = 0; n < RING; n++) { start_barrier(there + n, 1); start_barrier(read + n, 4); }"]
                     if fetched
                     else []
                 ),
-                *(
-                    [f"    expect_bytes(there, ({t.units} - part + PARTS - 1) / PARTS * (PARTS - 1) * {64 * t.rows});"]
-                    if t.split
-                    else []
-                ),
+                *([f"    fetch_map(&{fetched});"] if fetched else []),
+                *([f"    expect_bytes(met, {gemm_share.expected(t)});"] if t.split else []),
                 "    publish_barriers();",
                 "  }",
                 f"  {meet}",
@@ -212,7 +208,7 @@ class PersistentSpec:
     def _fetch(self) -> list[str]:
         """What the fetching thread does: the weight's first stages before x is there."""
         return [
-            f"leave_registers<{self.registers[1]}>();",
+            f"lower_registers<{self.registers[1]}>();",
             "const int early = lower(STAGES, count);",
             "int m, n;",
             "auto fetch_weight = [&](int slot, int k) {",
@@ -243,18 +239,21 @@ class PersistentSpec:
             # The block must not end while those that share its weight have yet to arrive at its barriers.
             "  for (int k = lower(index, STAGES); k > 0; k--) wait_at(empty + (index - k) % STAGES, (index - k) / STAGES & 1);",
             "}",
-            *(self._fetch_tiles() if self.fetched else []),
+            *(self._fetch_patches() if self.fetched else []),
         ]
 
-    def _fetch_tiles(self) -> list[str]:
-        """Another thread fetches tiles of an operand of the epilogue, each when the one before it was read."""
+    def _fetch_patches(self) -> list[str]:
+        """Another thread fetches patches of an operand of the epilogue, in the order in which they are read."""
         return [
             "if (tid == MULTIPLYING + 32)",
-            "  for (int unit = blockIdx.x, turn = 0; unit < units; unit += gridDim.x, turn++) {",
+            "  for (int unit = blockIdx.x, index = 0; unit < units; unit += gridDim.x) {",
             "    place(unit, m, n);",
-            "    if (turn > 0) wait_at(read + (turn - 1) % 2, (turn - 1) / 2 & 1);",
-            f"    announce(there + turn % 2, GROUPS * ROWS * {2 * WIDTH});",
-            f"    for (int g = 0; g < GROUPS; g++) copy_tile(extra + g * ROWS * {2 * WIDTH}, &{self.fetched}, n + g * {WIDTH}, m, there + turn % 2);",
+            f"    for (int p = 0; p < {self.patches}; p++, index++) {{",
+            "      const int slot = index % RING;",
+            "      if (index >= RING) wait_at(read + slot, index / RING - 1 & 1);",
+            f"      announce(there + slot, {PATCH});",
+            f"      copy_tile(extra + slot * {PATCH}, &{self.fetched}, n + p / {self.tile.blocks} * {WIDTH}, m + p % {self.tile.blocks} * 64, there + slot);",
+            "    }",
             "  }",
         ]
 
@@ -267,7 +266,7 @@ class PersistentSpec:
         own, shared = "lane == 0) arrive_at(empty + last);", "lane < BLOCKS) arrive_at_block(empty + last, lane);"
         release = shared if t.sharers > 1 else own
         return [
-            f"take_registers<{self.registers[2]}>();",
+            f"raise_registers<{self.registers[2]}>();",
             "WAIT_FOR_INPUTS();",
             "LET_NEXT_START();",
             f"const int beyond = {rows} + warp % 4 * 16 + lane / 4, aside = lane % 4 * {LANES};",
@@ -300,7 +299,7 @@ class PersistentSpec:
             *([] if t.together else ["  if (lane == 0) arrive_at(order + (turn + 1) % 2);"]),
             "  wait_products<0>();",
             f"  if ({release}",
-            *(self._share() if t.split else []),
+            *(["  share_sums<PARTS>(sums[0], (float*)extra, part, tid, MULTIPLYING, met);"] if t.split else []),
             *self._finish(early),
             "}",
         ]
@@ -336,38 +335,6 @@ class PersistentSpec:
             *(f"  {line}" for line in reading if self.channels or read),
         ]
 
-    def _share(self) -> list[str]:
-        """Each block sends the sums that others finish, to where the same threads find them, and waits for those that it gets."""
-        t = self.tile
-        at = f"(float*)extra + (({'{0}'} / PARTS * (PARTS - 1) + {'{1}'}) * 2 + h) * (MULTIPLYING * 4) + tid * 4"
-        return [
-            "  #pragma unroll",
-            f"  for (int u = 0; u < {t.units}; u++) {{",
-            "    const int to = u % PARTS;",
-            "    if (to == part) continue;",
-            "    #pragma unroll",
-            "    for (int h = 0; h < 2; h++) {",
-            "      const float (&a)[4] = sums[0][u / 2 * 4 + 2 * h], (&b)[4] = sums[0][u / 2 * 4 + 2 * h + 1];",
-            "      const float four[4] = {a[u % 2 * 2], a[u % 2 * 2 + 1], b[u % 2 * 2], b[u % 2 * 2 + 1]};",
-            f"      send({at.format('u', '(part + PARTS - 1 - to) % PARTS')}, to, four, there);",
-            "    }",
-            "  }",
-            "  wait_for_bytes(there);",
-            "  #pragma unroll",
-            f"  for (int u = 0; u < {t.units}; u++) {{",
-            "    if (u % PARTS != part) continue;",
-            "    #pragma unroll",
-            "    for (int p = 0; p < PARTS - 1; p++)",
-            "      #pragma unroll",
-            "      for (int h = 0; h < 2; h++) {",
-            "        float four[4];",
-            f"        load<4>({at.format('u', 'p')}, four);",
-            "        #pragma unroll",
-            "        for (int j = 0; j < 4; j++) sums[0][u / 2 * 4 + 2 * h + j / 2][u % 2 * 2 + j % 2] += four[j];",
-            "      }",
-            "  }",
-        ]
-
     def _finish(self, early: bool) -> list[str]:
         """Results from the sums, 8 neighbours at a time."""
         values = [f"widen({n}_l[g].at[j])" for n in self.channels if n != "bias"]
@@ -376,39 +343,48 @@ class PersistentSpec:
         result = C_TYPES[self.epilogue.dtype(self.epilogue.results[0])]
         bias = " + widen(bias_l[g].at[j])" if self.bias else ""
         read = [] if early or not (self.channels or self._read) else ["    read_operands(from);"]
-        fetched, arrived, done = [], [], []
-        if self.fetched:
-            kind = C_TYPES[self.tensors[self.fetched]]
-            own = f"(const {kind}*)extra + (((from + g) * ROWS + row_of(i) - m0) * 4 + lane % 4) * {LANES}"
-            fetched = [
-                f"        Lanes<{kind}, {LANES}> {self.fetched}_l; fetch_lanes<{LANES}>({own}, {self.fetched}_l);"
-            ]
-            arrived, done = (
-                ["  wait_at(there + turn % 2, turn / 2 & 1);"],
-                ["  __syncwarp();", "  if (lane == 0) arrive_at(read + turn % 2);"],
-            )
+        take, own, give, begin, end = self._patches() if self.fetched else ([],) * 5
         return [
-            *arrived,
+            *begin,
             "  #pragma unroll",
             "  for (int from = 0; from < GROUPS; from += BATCH) {",
             *read,
             "    #pragma unroll",
             "    for (int g = 0; g < BATCH; g++) {",
             f"      const int at = n0 + (from + g) * {WIDTH} + aside;",
+            "      if (from + g >= GROUPS) continue;",
             "      #pragma unroll",
             f"      for (int i = 0; i < {2 * self.tile.blocks}; i++) {{",
-            "        if (from + g >= GROUPS || ((from + g) * 2 + i) % PARTS != part || at >= N || row_of(i) >= M) continue;",
-            *fetched,
-            f"        float finished[{LANES}];",
-            "        #pragma unroll",
-            f"        for (int j = 0; j < {LANES}; j++) {{",
-            f"          const float total = sums[i / 2][(from + g) % GROUPS * {OCTETS} + j / 2][i % 2 * 2 + j % 2]{bias};",
-            *(f"          {line}" for line in statements),
-            f"          finished[j] = {value};",
+            *take,
+            "        if (((from + g) * 2 + i) % PARTS == part && at < N && row_of(i) < M) {",
+            *own,
+            f"          float finished[{LANES}];",
+            "          #pragma unroll",
+            f"          for (int j = 0; j < {LANES}; j++) {{",
+            f"            const float total = sums[i / 2][(from + g) % GROUPS * {OCTETS} + j / 2][i % 2 * 2 + j % 2]{bias};",
+            *(f"            {line}" for line in statements),
+            f"            finished[j] = {value};",
+            "          }",
+            f"          store<{LANES}, {result}>(y + (i64)row_of(i) * ym + at, finished);",
             "        }",
-            f"        store<{LANES}, {result}>(y + (i64)row_of(i) * ym + at, finished);",
+            *give,
             "      }",
             "    }",
             "  }",
-            *done,
+            *end,
         ]
+
+    def _patches(self) -> tuple[list[str], ...]:
+        """What is done for a patch before its first and after its last row, and in a row; and at the start and the end of an epilogue, of
+        which there is one at a time: who waits for a round of a barrier has to know that all rounds before it are over."""
+        assert self.fetched is not None
+        kind = C_TYPES[self.tensors[self.fetched]]
+        index = f"const int index = turn * {self.patches} + (from + g) * {self.tile.blocks} + i / 2;"
+        place = f"(const {kind}*)(extra + index % RING * {PATCH}) + ((row_of(i) - m0) % 64 * 4 + lane % 4) * {LANES}"
+        return (
+            [f"        {index}", "        if (i % 2 == 0) wait_at(there + index % RING, index / RING & 1);"],
+            [f"          Lanes<{kind}, {LANES}> {self.fetched}_l; fetch_lanes<{LANES}>({place}, {self.fetched}_l);"],
+            ["        if (i % 2) { __syncwarp(); if (lane == 0) arrive_at(read + index % RING); }"],
+            ["  if (turn > 0) wait_at(order + 2 + (turn - 1) % 2, (turn - 1) / 2 & 1);"],
+            ["  if (lane == 0) arrive_at(order + 2 + turn % 2);"],
+        )

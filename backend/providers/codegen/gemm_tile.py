@@ -136,16 +136,6 @@ class PersistentTile:
         """Bytes of a stage."""
         return 2 * DEPTH * (self.rows + self.columns)
 
-    @property
-    def units(self) -> int:
-        """Sums are shared by halves of each 32 columns: those of rows 0..7 of each 16, and those of the others."""
-        return 2 * (self.columns // WIDTH)
-
-    @property
-    def received(self) -> int:
-        """Bytes of the sums that a block gets of the others it shares a tile with."""
-        return 64 * self.rows * -(-self.units // self.parts) * (self.parts - 1)
-
     def stages(self, beside: int) -> int:
         """Stages in shared memory, with two barriers each, where so many bytes are taken by other things."""
         return min((cluster.SHARED - beside) // (self.stage + 16), MOST_STAGES)

@@ -54,6 +54,9 @@ DEVICE void read_other(const float* from, u32 rank, float (&to)[4]) {
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(from)), "r"(rank));
   asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3]) : "r"(there));
 }
+// A warp group gives registers back, or waits until it has so many a thread.
+template <int N> DEVICE void lower_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N)); }
+template <int N> DEVICE void raise_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N)); }
 // Operands of products in shared memory: rows of 128 bytes, chunks permuted by the row's number, 8 rows every 1024 bytes.
 DEVICE u64 describe(const void* tile) {
   return (u64)(shared_address(tile) >> 4 & 0x3fff) | (u64)1 << 16 | (u64)64 << 32 | (u64)1 << 62;

@@ -195,7 +195,7 @@ def _persistent_call(tile: PersistentTile, ready: Ready, inputs: Sequence[Operan
     if spec.fetched:
         number, own = epilogue.tensors[int(spec.fetched[1:])], ready.distances[int(spec.fetched[1:])]
         matrix = (inputs[number].dtype.name, product.rows, product.columns, max(own, product.columns))
-        slots[slots.index(Slot(number))] = MatrixMap(Slot(number), *matrix, tile.rows, WIDTH)
+        slots[slots.index(Slot(number))] = MatrixMap(Slot(number), *matrix, 64, WIDTH)
     numbers = (product.rows, product.columns, _octets(product, True), product.stages, below, beside, band)
     blocks = below * beside if tile.split else min(below * beside, MULTIPROCESSORS // tile.cluster)
     grid = (blocks, 1, tile.cluster)

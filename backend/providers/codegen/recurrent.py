@@ -12,7 +12,7 @@ from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.quantize import PARTS, levels_calls
 from trtn.backend.providers.codegen.recurrent_shape import SEQUENCES, Shape, shapes
-from trtn.backend.providers.codegen.recurrent_step import GATES, Activation, RecurrenceSpec
+from trtn.backend.providers.codegen.recurrent_step import GATES, STATES, Activation, RecurrenceSpec
 from trtn.backend.providers.codegen.tile_product import Matrix, Scales, tile_product_call
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Layer
@@ -22,7 +22,8 @@ __all__ = ["FAMILY", "RecurrentFamily"]
 
 OFFERED = 4
 """Ways to spread a layer that the tuner is shown."""
-MULTIPROCESSORS = 132
+MULTIPROCESSORS = 112
+"""So many are surely there for clusters, which take those of one part of the GPU."""
 _OPS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn", "dynamic_quantize_lstm": "lstm"}
 _INPUTS = {
     "lstm": ("x", "w", "r", "bias", "lengths", "h0", "c0", "peephole"),
@@ -68,7 +69,7 @@ class RecurrentFamily:
 
 def _form(layer: Layer) -> tuple[int, int, int]:
     """Gates, the least sequences, and arrays of a state."""
-    return GATES[_OPS[layer.op.name]], 1, 3 if layer.op.name == "dynamic_quantize_lstm" else 2
+    return GATES[_OPS[layer.op.name]], 1, STATES[layer.op.name == "dynamic_quantize_lstm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,8 @@ class _Planner:
     def _shape(self, tactic: str) -> Shape:
         """The tactic's, with as few sequences to a cluster as still have multiprocessors of their own."""
         blocks, _, lanes = tactic.removeprefix("c").partition(".l")
-        states = 3 if self.quantized else 2
         found = [Shape(self.hidden, self.gates, int(blocks), int(lanes), m) for m in SEQUENCES]
-        found = [s for s in found if s.fits(states)]
+        found = [s for s in found if s.fits(STATES[self.quantized])]
         if self.quantized:
             found = [s for s in found if s.sequences >= self.batch]
         if not found:

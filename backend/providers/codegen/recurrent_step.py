@@ -15,11 +15,13 @@ from trtn.backend.providers.codegen.expressions import literal
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
 from trtn.backend.providers.codegen.recurrent_shape import Shape
 
-__all__ = ["Activation", "RecurrenceSpec"]
+__all__ = ["GATES", "STATES", "Activation", "RecurrenceSpec"]
 
 Activation = tuple[str, float, float]
 """A name of dsl.ops.gates, its alpha and its beta."""
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+STATES = {False: 2, True: 4}
+"""Arrays of a state in shared memory: two in turns, and two of its levels where these are what is multiplied."""
 
 MACHINE = r"""
 DEVICE void pin(float& x) { asm volatile("" : "+f"(x)); }
@@ -113,7 +115,7 @@ class RecurrenceSpec:
     @property
     def states(self) -> int:
         """Arrays of a state in shared memory."""
-        return 3 if self.quantized else 2
+        return STATES[self.quantized]
 
     @property
     def shared(self) -> int:
@@ -147,7 +149,6 @@ class RecurrenceSpec:
                 "  SHARED_MEMORY(memory);",
                 "  u64* arrived = (u64*)memory;",
                 "  float (*held)[M][WIDTH] = (float (*)[M][WIDTH])(memory + 16);",
-                *(["  float (&levels)[M][WIDTH] = held[2];"] if self.quantized else []),
                 *([f"  Four (*rest)[G][THREADS] = (Four (*)[G][THREADS])&held[{self.states}];"] if more else []),
                 f"  const int t = threadIdx.x, lane = t % L, rank = {'cluster_rank()' if s.blocks > 1 else '0'};",
                 "  const int own = t / L, unit = rank * U + own, direction = blockIdx.y, first = blockIdx.x * M;",
@@ -275,11 +276,10 @@ class RecurrenceSpec:
         ]
         if s.blocks > 1:
             lines += [
-                "  if (t == 0) {",
-                "    for (int n = 0; n < 2; n++) { start_phases(&arrived[n]); announce_words(&arrived[n], BYTES); }",
-                "  }",
+                "  if (t == 0) { start_phases(&arrived[0]); start_phases(&arrived[1]); }",
                 "  __syncthreads();",
                 "  publish_phases();",
+                "  if (t == 0) { announce_words(&arrived[0], BYTES); announce_words(&arrived[1], BYTES); }",
             ]
         else:
             lines.append("  __syncthreads();")
@@ -356,6 +356,7 @@ class RecurrenceSpec:
     def _levels(self) -> list[str]:
         """The state less its zero point as levels of its own range, by dsl.ops.quantization's `dynamic_levels`."""
         return [
+            "    float (&levels)[M][WIDTH] = held[2 + (step & 1)];",
             "    float low = 0.0f, high = 0.0f;",
             "    for (int at = t % 32; at < M * WIDTH; at += 32) {",
             "      const float x = (&held[step & 1][0][0])[at];",

@@ -37,8 +37,17 @@ DEVICE void copy_tile(void* to, const TensorMap* map, int column, int row, u64* 
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
       :: "r"(shared_address(to)), "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)) : "memory");
 }
+// Bytes for the first BLOCKS blocks of the cluster, each of which gets them at the same place, and is told.
+template <int BLOCKS> DEVICE void copy_to_blocks(void* to, const void* from, u32 bytes, u64* barrier) {
+  if (BLOCKS == 1)
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+        :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)) : "memory");
+  else
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;"
+        :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"((u16)((1 << BLOCKS) - 1)) : "memory");
+}
 """
-"""What kernels do with maps, by barriers of `gemm_wgmma.LIBRARY`."""
+"""What the copy engine does, with barriers of `gemm_wgmma.LIBRARY`."""
 
 
 @dataclass(frozen=True, slots=True)

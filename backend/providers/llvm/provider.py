@@ -23,7 +23,7 @@ __all__ = ["PROVIDER", "LlvmProvider"]
 
 _log = logging.getLogger(__name__)
 
-REVISION = 2
+REVISION = 3
 """Goes up with every change of what a tactic's name stands for."""
 OPS: Mapping[str, frozenset[str] | None] = {
     "attention": None,
@@ -112,6 +112,7 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
         "conv": {
             "pixels": _later("gemm.problems", "write_pixels"),
             "depthwise": _later("depthwise", "write_depthwise"),
+            "planes": _later("planes", "write_planes"),
             **{f"winograd{m}": partial(_later("winograd", "write_winograd"), m) for m in TILES},
         },
         "copy": {"loops": _later("copies", "write_copy")},

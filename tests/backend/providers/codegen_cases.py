@@ -1065,6 +1065,21 @@ def _levels() -> Iterator[Case]:
     turned = {"layouts": {"x": "odd", "w": "slice"}}
     yield case("integers_odd", product(("u8", (5, 2, 300)), ("i8", (300, 17)), ((), None)), **turned, **kinds)
 
+    def conv(x: str, w: str, size: tuple[int, ...], zeros: bool, **attrs: Any) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            out, taps = 9, (3,) * len(size)
+            levels = np.random.default_rng(1).integers(0, 120, (out, 5, *taps))
+            low = n.w(np.arange(out) if attrs.get("pads") else 3, w) if zeros else None
+            given = [n.x(x, name="u") if zeros else None, low]
+            return n.conv_integer(n.x(x, 2, 5, *size), n.w(levels, w), *given, name="y", **attrs)  # type: ignore[no-any-return]
+
+        return make
+
+    kinds = {"data": some, "family": "integers_conv"}
+    yield case("integers_conv", conv("u8", "i8", (9, 8), True, pads=(1, 0, 2, 1), strides=(2, 1)), **kinds)
+    yield case("integers_conv_line", conv("i8", "u8", (21,), False, dilations=(2,), auto_pad="same_upper"), **kinds)
+    yield case("integers_conv_last", conv("u8", "u8", (7, 9), True), layouts={"x": "last"}, **kinds)
+
     def rounded(n: Net) -> list[Tensor]:
         return list(n.op("dynamic_quantize_linear", n.x("f32", 3, "N", 24), name="y"))
 

@@ -267,4 +267,70 @@ def _around(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Gene
     return np.where(rng.random(shape) < 0.3, rng.integers(-4, 5, shape) / 2, rng.uniform(-1.5, 1.5, shape))
 
 
-CASES: list[Case] = [*_resizes(), *_ranks(), *_running(), *_picks(), *_generated(), *_samples()]
+def _windows() -> Iterator[Case]:
+    """Of channels."""
+
+    def lrn(dtype: str, *shape: int, size: int = 5) -> Callable[[Net], Tensor]:
+        return lambda n: n.lrn(n.x(dtype, *shape), size=size, alpha=0.3, beta=0.75, bias=1.5, name="y")  # type: ignore[no-any-return]
+
+    for dtype in ("f16", "bf16", "f32", "f64"):
+        yield case(f"lrn_{dtype}", lrn(dtype, 2, 9, 4, 8), accumulated=20)
+        yield case(f"lrn_last_{dtype}", lrn(dtype, 2, 9, 3, 5), layouts=dict.fromkeys("xy", "last"), accumulated=20)
+    yield case("lrn_even", lrn("f32", 2, 3, 7, size=4), accumulated=20)
+    yield case("lrn_wide", lrn("f32", 3, 4, size=11), accumulated=20)
+
+
+def _attention() -> Iterator[Case]:
+    def attention(
+        dtype: str,
+        width: int,
+        heads: int = 2,
+        shared: int = 2,
+        out: int = 0,
+        mask: str = "",
+        at: Any = (),
+        **attrs: Any,
+    ) -> Callable[[Net], Tensor]:
+        def make(n: Net) -> Tensor:
+            q = n.x(dtype, 2, heads, 13, width, name="q")
+            k, v = n.x(dtype, 2, shared, 40, width, name="k"), n.x(dtype, 2, shared, 40, out or width, name="v")
+            masks = [n.x(mask, *at, name="mask")] if mask else []
+            y: Tensor = n.attention(q, k, v, *masks, name="y", **attrs)
+            return y
+
+        return make
+
+    settings: dict[str, Any] = {"family": "attention_any", "accumulated": 60}
+    inside = dict.fromkeys("qkvy", "inside slice")
+    for dtype in ("f16", "bf16", "f32", "f64"):
+        yield case(f"attention_any_{dtype}", attention(dtype, 15), **settings)
+    yield case("attention_any_inside", attention("f16", 40, out=24), layouts=inside, **settings)
+    yield case("attention_any_wide", attention("f32", 160, 6, 2, 100, scale=0.3), layouts=inside, **settings)
+    yield case("attention_any_causal", attention("f32", 32, 4, 1, causal=True), **settings)
+    hidden = attention("f32", 8, mask="bool", at=(2, 1, 13, 40))
+    yield case("attention_any_hidden", hidden, data=_hidden, **settings)
+    added = attention("f16", 12, 4, 2, mask="f16", at=(4, 1, 40), causal=True)
+    yield case("attention_any_added", added, **settings)
+    flat = lambda n: n.attention(*(n.x("f32", 3, 9, 5, name=name) for name in "qkv"), name="y")  # noqa: E731
+    yield case("attention_any_flat", flat, **settings)
+
+
+def _hidden(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
+    """A mask that hides some keys, and all of them from the first query."""
+    if name != "mask":
+        return None
+    mask = rng.random(shape) < 0.6
+    mask[:, :, 0] = False
+    return mask
+
+
+CASES: list[Case] = [
+    *_resizes(),
+    *_ranks(),
+    *_running(),
+    *_picks(),
+    *_generated(),
+    *_samples(),
+    *_windows(),
+    *_attention(),
+]

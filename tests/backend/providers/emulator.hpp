@@ -261,8 +261,6 @@ static void copy_tile(void* to, const TensorMap* map, int column, int row, u64* 
   if (map->at[6] == 2) copy_elements<u16>((u16*)to, map, column, row, barrier, [](u16 x) { return x; });
   else copy_elements<u32>((u32*)to, map, column, row, barrier, [](u32 x) { return x + 0x1000 & ~0x1fffu; });
 }
-template <int N> static void take_registers() {}
-template <int N> static void leave_registers() {}
 static void expect_bytes(u64* barrier, u32 bytes) { *barrier = bytes; }
 static void wait_for_bytes(u64* barrier) { while (*(volatile u64*)barrier) yield_fiber(); }
 static void send(float* own, u32 rank, const float (&x)[4], u64* barrier) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ from tests.backend.providers.codegen_harness import Case, check
 from trtn.backend.problem import ArrayLayout, Problem, make_problem
 from trtn.backend.providers.codegen import modules
 from trtn.backend.providers.codegen.attention import FAMILY
+from trtn.backend.providers.codegen.attention_keys import Tile
 from trtn.backend.providers.codegen.attention_wgmma import WarpGroupAttentionSpec
 from trtn.backend.providers.codegen.attention_wgmma_tile import AttentionTile
-from trtn.backend.providers.codegen.flash_attention import MaskRead
+from trtn.backend.providers.codegen.flash_attention import FlashAttentionSpec, MaskRead
 from trtn.dsl.dtypes import BY_NAME
 from trtn.dsl.network import Tensor
 
@@ -30,9 +32,9 @@ STAYING = (
 )  # fmt: skip
 
 
-def attention(width: int, heads: int = 12, scale: float | None = None) -> Case:
+def attention(width: int, heads: int = 12, scale: float | None = None, dtype: str = "f16") -> Case:
     def make(n: Net) -> Tensor:
-        q, k, v = (n.x("f16", "B", heads, "S", width, name=name) for name in "qkv")
+        q, k, v = (n.x(dtype, "B", heads, "S", width, name=name) for name in "qkv")
         return n.attention(q, k, v, name="y", scale=scale)  # type: ignore[no-any-return]
 
     return case("attention", make, sizes={"B": 1, "S": 4})
@@ -60,6 +62,14 @@ def test_what_takes_far_longer_is_not_offered() -> None:
     assert len(offered(64, 32, 2048)) < len(offered(64, 1, 128))
 
 
+@pytest.mark.parametrize("width", [16, 48, 64, 80, 128])
+def test_f32_is_multiplied_in_tf32(width: int) -> None:
+    """Which must be allowed; 16-bit kernels for many queries have no form of it."""
+    tactics = FAMILY.tactics(attention(width, dtype="f32").group)
+    assert tactics and all(t.numerics == "reduced" and t.name.startswith("q") for t in tactics)
+    assert all(t.numerics == "reassociated" for t in FAMILY.tactics(attention(width).group))
+
+
 @pytest.mark.parametrize("scale", [-0.2, 0.0])
 def test_large_tiles_compare_scores_before_they_are_scaled(scale: float) -> None:
     assert all(t.name.startswith("q") for t in FAMILY.tactics(attention(64, scale=scale).group))
@@ -80,6 +90,29 @@ def test_blocks_stay_for_one_tile_after_the_other(tmp_path: Path) -> None:
         assert call.grid[0] > 1, wanted.name
         machine.run(replace(plan, calls=(replace(call, grid=(1, 1, 1)),)), [*wanted.inputs, *result])
         check(wanted, result)
+
+
+@pytest.mark.parametrize(
+    ("width", "tile", "mask"),
+    [
+        (64, Tile(1, 4, 1, 4, 4), None),
+        (64, Tile(2, 4, 1, 2, 4), MaskRead("bool", False, True)),
+        (64, Tile(2, 2, 2, 2, 3), None),
+        (128, Tile(1, 4, 1, 2, 4), None),
+        (32, Tile(1, 2, 4, 4), MaskRead("f32", True, True)),
+    ],
+    ids=str,
+)
+def test_fragments_of_f32_stay_in_registers(width: int, tile: Tile, mask: MaskRead | None) -> None:
+    """But for an address or two."""
+    reason = modules.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    assert tile.fits(width, width, 4, mask is not None and mask.by_query)
+    spec = FlashAttentionSpec("f32", width, width, tile, False, mask, False, True)
+    _, log = modules.compile_cubin(spec.source(), "sm_90a", ("--ptxas-options=-v",))
+    spilled = re.search(r"(\d+) bytes spill stores", log)
+    assert spilled is not None and int(spilled[1]) <= 16, log
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_plan_is_what_the_build_does(net: Network, tmp_path: Path) -> None:
 def test_no_device_is_needed(net: Network) -> None:
     plan = plan_build(net, device="cuda:sm_90", precision="f16")
     assert plan.device == "cuda:sm_90"
-    assert {p.name for p in plan.libraries} == {"codegen", "cublaslt", "cudnn", "reference"}
+    assert {p.name for p in plan.libraries} == {"codegen", "control_flow", "cublaslt", "cudnn", "reference"}
     assert plan.effort == 3 and plan.problems["timing"] > 0
     product = group_of(plan, "mid.f16")
     assert {"cudnn", "cublaslt", "reference"} <= set(product.providers)

@@ -105,6 +105,15 @@ def test_a_tactic_that_does_not_fit_is_replaced(monkeypatch: pytest.MonkeyPatch)
     assert any("another kind" in why for why in engine.kernels.fallbacks.values())
 
 
+@pytest.mark.parametrize(("numerics", "taken"), [("reduced", "t1"), ("exact", "t2")])
+def test_what_replaces_a_tactic_is_no_less_precise(monkeypatch: pytest.MonkeyPatch, numerics: str, taken: str) -> None:
+    offered = [Tactic("t0", numerics=numerics), Tactic("t1", numerics="reduced"), Tactic("t2")]
+    provider = FakeProvider(tactics_=offered, broken=["t0"])
+    engine = engine_of(monkeypatch, provider, (4, "t0"))
+    engine.run({"x": floats(4, 16)})
+    assert list(provider.prepared) == [taken]
+
+
 def test_a_provider_that_is_not_there_is_replaced_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the reference, which runs every plan; the engine tells why."""
     provider = FakeProvider(tactics_=tactics("t"))

@@ -65,6 +65,8 @@ def test_top_k_takes_nan_for_the_greatest() -> None:
     assert indices.tolist() == [7, 99, 98]
     assert np.isnan(values[0])
     assert run_ours("top_k", x, k=3, largest=False)[1].tolist() == [0, 1, 2]
+    x = np.where(np.isnan(x), x, np.float32(0))
+    assert run_ours("top_k", x, k=3)[1].tolist() == [7, 0, 1], "beside equal elements, too"
 
 
 @pytest.mark.parametrize(("shape", "k"), [((3, 4), 0), ((0, 4), 2), ((2, 0), 0)])

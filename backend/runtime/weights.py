@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from trtn.backend.blocking import Blocking
@@ -40,7 +40,7 @@ class Weights:
     def arrays(self, kernels: Sequence[Prepared | None]) -> dict[int, Any]:
         """Read-only arrays by tensor id for the kernels of a shape. Those of a loaded engine are mapped, not copied. An
         array of which all kernels read another form has no elements of meaning where the engine's file has that."""
-        read = blockings_read(self._engine, [kernels])
+        read = blockings_read(self._engine, kernels)
         return {id(t): self._array(t, read.get(id(t))) for t in self._engine.weights}
 
     def value(self, tensor: Tensor) -> Any:
@@ -60,17 +60,15 @@ class Weights:
             return self._plain[id(tensor)]
 
 
-def blockings_read(engine: Engine, shapes: Iterable[Sequence[Prepared | None]]) -> Mapping[int, Blocking]:
-    """The weights, by tensor id, that all who read them, kernels of one or several shapes, read in the same other
-    order."""
+def blockings_read(engine: Engine, kernels: Sequence[Prepared | None]) -> Mapping[int, Blocking]:
+    """The weights, by tensor id, that all who read them, the kernels of a shape, read in the same other order."""
     found: dict[int, Blocking | None] = {id(t): None for t in engine.network.outputs}
-    for kernels in shapes:
-        for group, kernel in zip(engine.groups, kernels, strict=True):
-            blockings: Mapping[int, Blocking] = kernel.blockings if isinstance(kernel, Repacking) else {}
-            for n, t in enumerate(group.inputs):
-                if t.weight is not None:
-                    blocking = blockings.get(n)
-                    found[id(t)] = blocking if found.setdefault(id(t), blocking) == blocking else None
+    for group, kernel in zip(engine.groups, kernels, strict=True):
+        blockings: Mapping[int, Blocking] = kernel.blockings if isinstance(kernel, Repacking) else {}
+        for n, t in enumerate(group.inputs):
+            if t.weight is not None:
+                blocking = blockings.get(n)
+                found[id(t)] = blocking if found.setdefault(id(t), blocking) == blocking else None
     return {key: blocking for key, blocking in found.items() if blocking is not None}
 
 

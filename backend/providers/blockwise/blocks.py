@@ -20,9 +20,9 @@ GRAIN = 16
 """What the sizes of blocks are multiples of: a register tile of a matrix product."""
 
 
-SHARE = 1 << 21
-"""Multiplications of a matrix product, some 40 us of them, that a thread is worth waking for: threads that make calls
-this short wait for each other at the interpreter's lock."""
+SHARE = 1 << 22
+"""Multiplications of a matrix product, some 80 us of them, that a thread is worth waking for: threads that make calls
+shorter than this wait for each other at the interpreter's lock."""
 ELEMENTARY = 8
 """How many of them an element takes in a pass over an array, about."""
 

@@ -22,8 +22,6 @@ from trtn.dsl.records import record
 
 __all__ = ["ConvolutionKernel", "Window", "read_window"]
 
-SHORT = 8
-"""Channels of an image that are few."""
 NEAR = 4 << 20
 """Bytes of gathered windows for one product: they are read again from the last cache."""
 
@@ -39,17 +37,21 @@ class Axis:
     before: int
     dilation: int
 
-    def reach(self, tap: int, places: slice) -> tuple[slice, slice]:
-        """Of some places of the result those whose window has this tap inside of the image, counted from the first of
-        them, and the elements of the image there."""
-        shift = tap * self.dilation - self.before
-        first = max(places.start, -(shift // self.stride) if shift < 0 else 0)
-        end = min(places.stop, (self.size - 1 - shift) // self.stride + 1)
-        if end <= first:
-            return slice(0, 0), slice(0, 0)
-        start = first * self.stride + shift
-        stop = (end - 1) * self.stride + shift + 1
-        return slice(first - places.start, end - places.start), slice(start, stop, self.stride)
+    def span(self, places: int) -> int:
+        """How many elements of the image, padding included, the windows of so many neighbouring places reach over."""
+        return (places - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
+
+    @property
+    def is_padded(self) -> bool:
+        return self.before > 0 or self.span(self.out) > self.size
+
+    def inside(self, first: int, count: int) -> tuple[slice, slice]:
+        """Of what the windows of some places reach over, the part that is no padding, and which elements of the image
+        these are."""
+        start = first * self.stride - self.before
+        begin = min(max(0, -start), self.span(count))
+        end = max(begin, min(self.span(count), self.size - start))
+        return slice(begin, end), slice(start + begin, start + end)
 
 
 @record()
@@ -59,10 +61,6 @@ class Window:
     rows: Axis
     columns: Axis
     groups: int
-
-    @property
-    def taps(self) -> Iterator[tuple[int, int]]:
-        return ((i, j) for i in range(self.rows.kernel) for j in range(self.columns.kernel))
 
     @property
     def is_pixel(self) -> bool:
@@ -131,13 +129,13 @@ class ConvolutionKernel:
         shape, strides = ([values[a] for a in (0, 2, 3, 1)] for values in (source.shape, source.strides))
         is_last = strides[-1] == 1 or shape[-1] == 1
         self._gathers = not (window.is_pixel and is_last and row_stride(shape, strides) is not None)
-        # Short runs of channels are slow to gather: then lines of pixels are, and the matrix is the other way round.
-        self._by_lines = self._gathers and (not is_last or self._channels < SHORT)
+        self._copies = not is_last or window.rows.is_padded or window.columns.is_padded
         lines, width = self._batch * window.rows.out, window.columns.out
         outputs = problem.outputs[0].shape[1]
         threads = threads_for(lines * width * outputs * self._depth, workers.count)
         blocks = cut(lines * width, outputs, threads)
         self._by_channels = len(blocks) > 1 and blocks[0].rows == slice(0, lines * width)
+        self._bands: Sequence[slice] = ()
         if self._gathers:
             if self._by_channels:
                 self._bands = spans(lines, threads)
@@ -147,43 +145,65 @@ class ConvolutionKernel:
                 self._bands = spans(lines, min(lines, pieces + -pieces % threads))
                 blocks = [Block(slice(b.start * width, b.stop * width), slice(0, outputs)) for b in self._bands]
         self._blocks = blocks
-        self._room = 0
-        if self._gathers:
-            longest = lines if self._by_channels else max(b.stop - b.start for b in self._bands)
-            self._room = longest * width * self._depth
-        self.workspace = 4 * self._room * (1 if self._by_channels else min(workers.count, len(blocks)))
+        longest = max((band.stop - band.start for band in self._bands), default=0)
+        self._copy_size = (
+            window.rows.span(min(longest, window.rows.out)) * window.columns.span(width) * self._channels
+            if longest and self._copies
+            else 0
+        )
+        self._windows_size = (lines if self._by_channels else longest) * width * self._depth
+        slots = min(workers.count, len(self._bands))
+        self.workspace = 4 * (
+            slots * self._copy_size + (1 if self._by_channels else slots) * self._windows_size if slots else 0
+        )
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))
         x, filters = (arrays[key] for key in self._keys)
         y, finish = matrix(pixels(outputs[0])), self._chain.bind(arrays)
-        blocks, workers = self._blocks, self._workers
+        blocks, bands, workers = self._blocks, self._bands, self._workers
         weight = self._matrix_of(filters)
         if not self._gathers:
             whole = matrix(pixels(x))
             calls = [multiplied(whole, weight, y, where, finish) for where in blocks]
             return lambda: workers.run(calls)
         room = workspace[: self.workspace].view(np.float32)
-        bands = self._bands
-        if self._by_channels:
-            gathered = self._windows(room, bands[-1].stop)
+        images = pixels(x)
 
-            gathers = [self._gathering(x, gathered, band, band.start) for band in bands]
-            products = [multiplied(self._rows(gathered), weight, y, where, finish) for where in blocks]
+        @cache
+        def gathering(number: int, slot: int) -> Sequence[Call]:
+            """Into the windows of all, or of this thread."""
+            copy = room[slot * self._copy_size : (slot + 1) * self._copy_size]
+            band = bands[number]
+            into = windows_of(slot)[band.start if self._by_channels else 0 :][: band.stop - band.start]
+            return list(self._gathering(images, into, copy, band))
+
+        def windows_of(slot: int) -> Any:
+            """[lines, width, *kernel, channels]"""
+            kept = room[len(room) - (1 if self._by_channels else slot + 1) * self._windows_size :]
+            kernel = self._window.rows.kernel, self._window.columns.kernel
+            return kept[: self._windows_size].reshape(-1, self._window.columns.out, *kernel, self._channels)
+
+        if self._by_channels:
+            rows = windows_of(0).reshape(-1, self._depth)
+            products = [multiplied(rows, weight, y, where, finish) for where in blocks]
+
+            def gather(number: int, slot: int) -> None:
+                for call in gathering(number, slot):
+                    call()
 
             def launch() -> None:
-                workers.run(gathers)
+                workers.share(gather, len(bands))
                 workers.run(products)
 
             return launch
 
         @cache
         def calls_of(number: int, slot: int) -> Sequence[Call]:
-            band, where = bands[number], blocks[number]
-            gathered = self._windows(room[slot * self._room :], band.stop - band.start)
-            block = y[where.rows]
-            product = partial(np.matmul, self._rows(gathered), weight, block)
-            return [*self._gathering(x, gathered, band, 0), product, *finish(block, where)]
+            block = y[blocks[number].rows]
+            rows = windows_of(slot).reshape(-1, self._depth)[: len(block)]
+            product = partial(np.matmul, rows, weight, block)
+            return [*gathering(number, slot), product, *finish(block, blocks[number])]
 
         def work(number: int, slot: int) -> None:
             for call in calls_of(number, slot):
@@ -192,53 +212,42 @@ class ConvolutionKernel:
         return lambda: workers.share(work, len(blocks))
 
     def _matrix_of(self, filters: Any) -> Any:
-        """The weights as [depth, outputs]. Where a window's channels are gathered together they lie so, too."""
-        outputs = filters.shape[0]
-        if self._by_lines or self._window.rows.kernel * self._window.columns.kernel == 1:
-            return filters.reshape(outputs, -1).T
+        """The weights as [depth, outputs], a window's channels together."""
+        if self._window.rows.kernel * self._window.columns.kernel == 1:
+            return filters.reshape(len(filters), -1).T
         return self._device.packed(
             filters, "blockwise:ohwi", lambda f: _copied(self._device, f.transpose(0, 2, 3, 1))
         ).T
 
-    def _windows(self, room: Any, lines: int) -> Any:
-        """[lines, width, taps, channels], or [channels, taps, lines, width], over scratch memory."""
-        taps = self._window.rows.kernel * self._window.columns.kernel
-        width = self._window.columns.out
-        if self._by_lines:
-            return room[: lines * width * self._depth].reshape(self._channels, taps, lines, width)
-        return room[: lines * width * self._depth].reshape(lines, width, taps, self._channels)
-
-    def _rows(self, gathered: Any) -> Any:
-        """The windows as the rows of a matrix."""
-        return gathered.reshape(self._depth, -1).T if self._by_lines else gathered.reshape(-1, self._depth)
-
-    def _gathering(self, x: Any, gathered: Any, band: slice, start: int) -> list[Call]:
-        """Copies of the windows of a band of lines, to be put from line `start` of `gathered` on. The lines of all images are
-        counted one behind the other."""
-        window = self._window
-        height = window.rows.out
+    def _gathering(self, images: Any, into: Any, copy: Any, band: slice) -> Iterator[Call]:
+        """Copies of the windows of a band of lines. The lines of all images are counted one behind the other."""
+        height = self._window.rows.out
         line = band.start
-        calls: list[Call] = []
         while line < band.stop:
             image, top = divmod(line, height)
             count = min(height - top, band.stop - line)
-            at = start + line - band.start
-            part = gathered[:, :, at : at + count] if self._by_lines else gathered[at : at + count]
-            calls += self._gathering_image(x[image], part, slice(top, top + count))
+            at = line - band.start
+            yield from self._gathering_image(images[image], into[at : at + count], copy, top)
             line += count
-        return calls
 
-    def _gathering_image(self, image: Any, part: Any, lines: slice) -> Iterator[Call]:
-        window = self._window
-        across = slice(0, window.columns.out)
-        for tap, (i, j) in enumerate(window.taps):
-            (down, from_rows), (right, from_columns) = window.rows.reach(i, lines), window.columns.reach(j, across)
-            target = part[:, tap] if self._by_lines else part[:, :, tap].transpose(2, 0, 1)
-            outside = (target[:, : down.start], target[:, down.stop :])
-            beside = (target[:, down, : right.start], target[:, down, right.stop :])
-            yield from (partial(border.fill, 0.0) for border in (*outside, *beside) if border.size)
-            if right.stop > right.start and down.stop > down.start:
-                yield partial(np.copyto, target[:, down, right], image[:, from_rows, from_columns])
+    def _gathering_image(self, image: Any, into: Any, copy: Any, top: int) -> Iterator[Call]:
+        """The windows of the lines of the result from `top` on. What they reach over is copied with its padding, so that
+        they are views of it; then one copy takes them all."""
+        rows, columns, count = self._window.rows, self._window.columns, len(into)
+        (down, lines), (right, across) = rows.inside(top, count), columns.inside(0, columns.out)
+        reached = image[lines, across]
+        if self._copies:
+            shape = rows.span(count), columns.span(columns.out), self._channels
+            whole = copy[: prod(shape)].reshape(shape)
+            if reached.shape != shape:
+                yield partial(whole.fill, 0.0)
+            yield partial(np.copyto, whole[down, right], reached)
+            reached = whole
+        line, pixel, channel = reached.strides
+        taps = (rows.kernel, rows.dilation * line), (columns.kernel, columns.dilation * pixel)
+        places = (count, rows.stride * line), (columns.out, columns.stride * pixel)
+        shape, strides = zip(*places, *taps, (self._channels, channel), strict=True)
+        yield partial(np.copyto, into, np.lib.stride_tricks.as_strided(reached, shape, strides))
 
 
 def _copied(device: Device, view: Any) -> Any:

@@ -31,6 +31,7 @@ OPS: Mapping[str, frozenset[str] | None] = {
     "copy": frozenset({"concat", "embedding", "gather", "pad"}),
     "gemm": None,
     "pointwise": None,
+    "pooling": frozenset({"global_avg_pool"}),
     "recurrent": frozenset({"dynamic_quantize_lstm", "gru", "lstm"}),
     "reference": frozenset({"dequantize_linear", "dynamic_quantize_linear", "matmul_integer", "quantize_linear"}),
     "view": None,
@@ -118,6 +119,7 @@ def _writers() -> Mapping[str, Mapping[str, Writer]]:
         "copy": {"loops": _later("copies", "write_copy")},
         "gemm": {"panels": _later("gemm.problems", "write_rows")},
         "pointwise": {"loops": _later("pointwise", "write_pointwise")},
+        "pooling": {"means": _later("averages", "write_average")},
         "recurrent": {"cells": _later("cells", "write_cells"), "loops": _later("recurrent", "write_dynamic_lstm")},
         "reference": {
             "rows": _later("integers", "write_integer_product"),

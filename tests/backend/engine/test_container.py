@@ -453,3 +453,19 @@ def test_damage_that_shows_while_a_file_is_being_read_outweighs_what_was_made_of
         read_from(target, read)
     if not raises:
         assert read_from(target, read, verify=False) == len(data)
+
+
+def test_every_block_of_a_section_has_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checked by two threads; chunks and blocks end in different places."""
+    monkeypatch.setattr(container_module, "_BLOCK", 700)
+    monkeypatch.setattr(container_module, "_HASHED_ASIDE", 0)
+    target = tmp_path / "e"
+    write_container(target, HEADER, [section("plan", PLAN), section("empty", b""), section("weights", WEIGHTS)])
+    container = read_container(target)
+    blocks = [WEIGHTS[i : i + 700] for i in range(0, len(WEIGHTS), 700)]
+    assert container.sha256("weights") == tuple(hashlib.sha256(block).hexdigest() for block in blocks)
+    assert (len(container.sha256("plan")), container.sha256("empty")) == (1, ())
+    data = target.read_bytes()
+    for at in range(len(data) - len(WEIGHTS), len(data), 350):
+        target.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        assert "section `weights` is damaged" in refusal(target)

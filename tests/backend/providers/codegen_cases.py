@@ -10,7 +10,9 @@ import numpy as np
 
 from tests.backend.providers.codegen_harness import Array, Case
 from tests.backend.providers.codegen_index_cases import CASES as INDEX_CASES
+from tests.backend.providers.codegen_level_cases import CASES as LEVEL_CASES
 from tests.backend.providers.codegen_net import Net, case
+from tests.backend.providers.codegen_recurrent_cases import CASES as RECURRENT_CASES
 from trtn.dsl.dtypes import BY_NAME, DType
 from trtn.dsl.network import Tensor
 from trtn.dsl.ops.base import catalogue
@@ -955,164 +957,8 @@ def _one_infinite(name: str, dtype: DType, shape: tuple[int, ...], rng: np.rando
     return values
 
 
-def _recurrent() -> Iterator[Case]:
-    """Units that leave tails, one block and clusters, weights in shared memory, each direction, lengths, first states."""
-    gates = {"lstm": 4, "gru": 3, "rnn": 1, "dynamic_quantize_lstm": 4}
-
-    def layer(
-        op: str, hidden: int, features: int, dtype: str = "f32", given: str = "bias", **attrs: Any
-    ) -> Callable[[Net], list[Tensor]]:
-        def make(n: Net) -> list[Tensor]:
-            both, first = attrs.get("direction") == "bidirectional", attrs.get("batch_first", False)
-            sides, columns = 1 + both, gates[op] * hidden
-            x = n.x(dtype, *(("B", "S") if first else ("S", "B")), features)
-            if op == "dynamic_quantize_lstm":
-                rng, levels = np.random.default_rng(2), attrs.get("levels", "i8")
-                per = (sides, columns) if "columns" in given else (sides,)
-                w, r = (
-                    n.w(rng.integers(-100, 100, (sides, k, columns)) + 128 * (levels == "u8"), levels)
-                    for k in (features, hidden)
-                )
-                numbers = [n.w(rng.uniform(0.002, 0.004, per)), n.w(rng.integers(0, 9, per), levels)] * 2
-                weights = [w, r, *numbers]
-            else:
-                weights = [n.random(dtype, sides, columns, k, seed=k, scale=0.6 * k**-0.5) for k in (features, hidden)]
-            bias = n.random(dtype, sides, 2 * columns, seed=3, scale=0.3) if "bias" in given else None
-            lengths = n.x("i32", "B", name="lengths") if "lengths" in given else None
-            state = ("B", sides, hidden) if first else (sides, "B", hidden)
-            states = [
-                n.x(dtype, *state, name=f"{s}0") if "states" in given else None for s in ("hc" if "lstm" in op else "h")
-            ]
-            peephole = n.random(dtype, sides, 3 * hidden, seed=4) if "peephole" in given else None
-            kept = {k: v for k, v in attrs.items() if k != "levels"}
-            more = [peephole] if "lstm" in op else []
-            results = n.op(op, x, *weights, bias, lengths, *states, *more, name="y", hidden=hidden, **kept)
-            return [results[-1]] if "last" in given else list(results)
-
-        return make
-
-    def lengths(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
-        return np.arange(shape[0]) * 2 % 6 if name == "lengths" else None
-
-    both, settings = "bidirectional", {"family": "recurrent", "accumulated": 64.0, "data": lengths}
-
-    def recurrent(name: str, make: Callable[[Net], list[Tensor]], steps: int, batch: int, **more: Any) -> Case:
-        return case(f"recurrent_{name}", make, sizes={"S": steps, "B": batch}, **{**settings, **more})
-
-    yield recurrent("lstm", layer("lstm", 32, 16), 5, 1)
-    yield recurrent("lstm_tail", layer("lstm", 37, 19, direction=both), 4, 3)
-    yield recurrent("lstm_one_step", layer("lstm", 24, 70, given="", direction="reverse"), 1, 2)
-    yield recurrent("lstm_cluster", layer("lstm", 100, 8, given="bias states", direction=both), 4, 1)
-    yield recurrent("lstm_wide", layer("lstm", 260, 8), 2, 1)
-    yield recurrent("lstm_lengths", layer("lstm", 20, 12, given="bias lengths states", direction=both), 5, 5)
-    yield recurrent(
-        "lstm_first", layer("lstm", 12, 10, given="bias states lengths", batch_first=True, direction=both), 6, 9
-    )
-    more = {
-        "clip": 0.4,
-        "input_forget": True,
-        "activations": ["hard_sigmoid", "softsign", "elu"],
-        "alpha": [0.3],
-        "beta": [0.4],
-    }
-    yield recurrent("lstm_peephole", layer("lstm", 18, 7, given="bias peephole states", **more), 4, 2)
-    yield recurrent("lstm_last", layer("lstm", 16, 5, given="last"), 7, 2)
-    yield recurrent("lstm_f16", layer("lstm", 48, 40, "f16", given="bias states"), 5, 2)
-    yield recurrent("gru", layer("gru", 32, 24, direction=both, linear_before_reset=True), 5, 1)
-    yield recurrent("gru_cluster", layer("gru", 130, 24, linear_before_reset=True, batch_first=True), 3, 2)
-    yield recurrent("gru_late", layer("gru", 33, 17, given="bias states lengths", direction=both), 5, 3)
-    yield recurrent("gru_late_cluster", layer("gru", 140, 9, given="bias states"), 3, 1)
-    yield recurrent("gru_bf16", layer("gru", 16, 9, "bf16", given="states", linear_before_reset=True), 4, 2)
-    yield recurrent("rnn", layer("rnn", 45, 30, given="bias states lengths", direction=both), 5, 4)
-    yield recurrent("rnn_cluster", layer("rnn", 300, 4, activations=["relu"]), 3, 1)
-    levels = "dynamic_quantize_lstm"
-    yield recurrent("levels", layer(levels, 24, 21, direction=both), 4, 1)
-    yield recurrent("levels_columns", layer(levels, 20, 67, given="bias columns states", levels="u8"), 3, 3)
-    yield recurrent("levels_cluster", layer(levels, 150, 30, given="bias", direction="reverse"), 3, 1)
-
-
-def _levels() -> Iterator[Case]:
-    """Products of 8-bit integers with each kind of zero point; rounding to levels and back."""
-
-    def some(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
-        if dtype.is_float:
-            return rng.standard_normal(shape) * 3
-        limits = np.iinfo(dtype.numpy)
-        return rng.integers(limits.min, int(limits.max) + 1, shape)
-
-    def product(
-        a: tuple[str, tuple[Any, ...]],
-        b: tuple[str, tuple[Any, ...]],
-        zeros: tuple[tuple[int, ...] | None, tuple[int, ...] | None] = (None, None),
-    ) -> Callable[[Net], Tensor]:
-        def make(n: Net) -> Tensor:
-            x = n.x(a[0], *a[1])
-            w = n.x(b[0], *b[1], name="w")
-            given = [
-                None if shape is None else n.x(dtype, *shape, name=name)
-                for name, shape, dtype in zip("uv", zeros, (a[0], b[0]), strict=True)
-            ]
-            return n.matmul_integer(x, w, *given, name="y")  # type: ignore[no-any-return]
-
-        return make
-
-    kinds = {"data": some, "family": "integers"}
-    yield case("integers", product(("u8", (70, 65)), ("i8", (65, 73))), **kinds)
-    yield case("integers_zeros", product(("u8", (2, 35, 64)), ("i8", (64, 40)), ((), ())), **kinds)
-    yield case("integers_rows", product(("i8", (33, 31)), ("u8", (31, 9)), ((33,), (9,))), **kinds)
-    yield case("integers_batch", product(("i8", (3, 5, 40)), ("i8", (3, 40, 66)), ((), (3, 1, 66))), **kinds)
-    yield case("integers_one", product(("u8", (1, 3)), ("u8", (3, 1)), ((1,), (1,))), **kinds)
-    turned = {"layouts": {"x": "odd", "w": "slice"}}
-    yield case("integers_odd", product(("u8", (5, 2, 300)), ("i8", (300, 17)), ((), None)), **turned, **kinds)
-
-    def conv(x: str, w: str, size: tuple[int, ...], zeros: bool, **attrs: Any) -> Callable[[Net], Tensor]:
-        def make(n: Net) -> Tensor:
-            out, taps = 9, (3,) * len(size)
-            levels = np.random.default_rng(1).integers(0, 120, (out, 5, *taps))
-            low = n.w(np.arange(out) if attrs.get("pads") else 3, w) if zeros else None
-            given = [n.x(x, name="u") if zeros else None, low]
-            return n.conv_integer(n.x(x, 2, 5, *size), n.w(levels, w), *given, name="y", **attrs)  # type: ignore[no-any-return]
-
-        return make
-
-    kinds = {"data": some, "family": "integers_conv"}
-    yield case("integers_conv", conv("u8", "i8", (9, 8), True, pads=(1, 0, 2, 1), strides=(2, 1)), **kinds)
-    yield case("integers_conv_line", conv("i8", "u8", (21,), False, dilations=(2,), auto_pad="same_upper"), **kinds)
-    yield case("integers_conv_last", conv("u8", "u8", (7, 9), True), layouts={"x": "last"}, **kinds)
-
-    def rounded(n: Net) -> list[Tensor]:
-        return list(n.op("dynamic_quantize_linear", n.x("f32", 3, "N", 24), name="y"))
-
-    # Steps of 2^-5 over a range of 255 of them have an exact scale, whatever the floats are.
-    def on_a_grid(name: str, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
-        values = rng.integers(-100, 156, shape)
-        values.flat[:2] = -100, 155
-        return values / 32
-
-    dynamic = {"family": "quantize", "data": on_a_grid, "accumulated": 0.0}
-    yield case("levels_dynamic", rounded, sizes={"N": 5}, **dynamic)
-    yield case("levels_dynamic_large", rounded, sizes={"N": 300}, layouts={"x": "odd"}, **dynamic)
-    yield case("levels_dynamic_last", rounded, sizes={"N": 7}, layouts={"x": "last"}, **dynamic)
-
-    def quantize(real: str, levels: str, shape: tuple[int, ...], zero: bool = True) -> Callable[[Net], list[Tensor]]:
-        def make(n: Net) -> list[Tensor]:
-            scale = n.w(np.full(shape, 0.125) if not shape else 2.0 ** -(np.arange(shape[0]) % 3 + 3), real)
-            low = n.w(np.arange(scale.type.shape[0] if shape else 1).reshape(shape) % 5, levels) if zero else None
-            if real == "f32" and levels in ("i8", "u8"):
-                return [n.quantize_linear(n.x(real, 4, 6, 10), scale, low, dtype=BY_NAME[levels], name="y")]
-            return [n.dequantize_linear(n.x(levels, 4, 6, 10), scale, low, name="y")]
-
-        return make
-
-    fixed = {"family": "quantize", "data": some}
-    yield case("quantize_one", quantize("f32", "u8", ()), **fixed)
-    yield case("quantize_axis", quantize("f32", "i8", (6,)), **fixed)
-    yield case("quantize_no_zero", quantize("f32", "u8", (), zero=False), **fixed)
-    yield case("dequantize_axis", quantize("f16", "u8", (6,)), **fixed)
-    yield case("dequantize_i32", quantize("f32", "i32", (), zero=False), **fixed)
-
-
 CASES: list[Case] = [
     *_pointwise(), *_softmax(), *_norms(), *_reductions(), *_group_norms(), *_pools(), *_depthwise(), *_copies(), *_stems(),
-    *_excitations(), *_squeezes(), *_few_rows(), *_attention(), *_products(), *_recurrent(), *_levels(), *_convolutions(), *INDEX_CASES,
+    *_excitations(), *_squeezes(), *_few_rows(), *_attention(), *_products(), *_convolutions(), *INDEX_CASES, *LEVEL_CASES,
+    *RECURRENT_CASES,
 ]  # fmt: skip

@@ -141,7 +141,14 @@ def test_a_persistent_grid_is_no_larger_than_the_gpu() -> None:
 
 @pytest.mark.parametrize(
     ("tile", "rows", "inner", "columns"),
-    [("128x128.turns.m1", 270, 520, 72), ("128x64.together.m2", 300, 584, 40), ("128x96.together.k2", 100, 1096, 72)],
+    [
+        ("128x128.turns.m1", 270, 520, 72),
+        ("128x192.turns.m1", 520, 72, 200),
+        ("192x96.turns.m1", 400, 136, 104),
+        ("128x64.together.m2", 300, 584, 40),
+        ("128x96.together.k2", 100, 1096, 72),
+        ("128x128.together.k3", 128, 1096, 104),
+    ],
 )
 def test_blocks_finish_one_tile_after_another(tile: str, rows: int, inner: int, columns: int, tmp_path: Path) -> None:
     """With one cluster for all tiles, which go through the ring of stages more than once."""
@@ -159,7 +166,8 @@ def test_blocks_finish_one_tile_after_another(tile: str, rows: int, inner: int, 
     arrays = [*wanted.inputs, *outputs]
     made = wanted.plan("matmul", tile, arrays)
     (call,) = made.calls
-    assert call.spec.stages * call.spec.tile.parts < -(-inner // 64)
+    tiles = -(-rows // (call.spec.tile.rows * call.spec.tile.sharers)) * -(-columns // call.spec.tile.columns)
+    assert call.spec.stages * call.spec.tile.parts < -(-inner // 64) * tiles
     made = replace(made, calls=(replace(call, grid=(1, *call.grid[1:])),))
     emulator.Emulator([c.spec for c in (*made.once, *made.calls)], tmp_path).run(made, arrays)
     check(wanted, outputs)
@@ -171,6 +179,7 @@ def test_enough_stages_fit_beside_what_else_a_block_holds(tile: PersistentTile) 
     assert isinstance(call.spec, PersistentSpec)
     assert call.shared == call.spec.dynamic_shared <= cluster.SHARED and call.spec.stages >= 4
     assert isinstance(call.arguments[3], MatrixMap) == (not tile.together), "a residual that is fetched"
+    assert call.spec.patches <= 2 * call.spec.ring <= 2 * call.spec.patches
 
 
 def test_registers_change_hands_within_what_a_block_has() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from trtn.backend.devices import openmp
 
-__all__ = ["FAILED", "LINE", "SHARE", "SLOTS", "numbers", "text"]
+__all__ = ["FAILED", "LINE", "PATIENCE", "SHARE", "SLOTS", "numbers", "text"]
 
 LINE = 8
 """Numbers of a cache line."""

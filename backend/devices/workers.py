@@ -37,10 +37,10 @@ class Workers:
         self._taken = threading.Lock()
         _ALL.add(self)
 
-    def share(self, work: Work, blocks: int) -> None:
-        """Have `work` done for each number below `blocks`; whoever is free takes the next. What it raises is raised
-        here, when nobody works any more."""
-        wanted = min(self.count, blocks) - 1
+    def share(self, work: Work, blocks: int, threads: int | None = None) -> None:
+        """Have `work` done for each number below `blocks` by up to so many threads, or by all; whoever is free takes
+        the next. What it raises is raised here, when nobody works any more."""
+        wanted = min(self.count, blocks, threads or blocks) - 1
         if wanted <= 0 or not self._taken.acquire(blocking=False):
             for number in range(blocks):
                 work(number, 0)
@@ -62,14 +62,14 @@ class Workers:
             if failure is not None:
                 raise failure
 
-    def run(self, pieces: Sequence[Sequence[Call]]) -> None:
-        """Have the calls of each piece made, one after another; pieces side by side."""
+    def run(self, pieces: Sequence[Sequence[Call]], threads: int | None = None) -> None:
+        """Have the calls of each piece made, one after another; pieces side by side, as by `share`."""
 
         def work(number: int, slot: int) -> None:
             for call in pieces[number]:
                 call()
 
-        self.share(work, len(pieces))
+        self.share(work, len(pieces), threads)
 
     def end(self) -> None:
         """Let the threads end, and wait for that."""

@@ -109,9 +109,11 @@ class Compiled(Protocol):
 class Repacking(Protocol):
     """A prepared tactic that reads constant inputs in another order than the plain one, and in that alone."""
 
-    blockings: Mapping[int, Blocking]
-    """The order, by the input's number; `str` of it is the form's name that `Device.packed` is asked with. The packed
-    array has the input's dtype."""
+    @property
+    def blockings(self) -> Mapping[int, Blocking]:
+        """The order, by the input's number; `str` of it is the form's name that `Device.packed` is asked with. The
+        packed array has the input's dtype."""
+        ...
 
 
 def binaries_of(kernels: Iterable[Prepared]) -> dict[BinaryKey, bytes]:

@@ -177,6 +177,7 @@ def _functions() -> _Functions | None:
     if code is None:
         code = machine_code.compile_object(text)
         kept.keep({key: code})
-    replay, *others = (machine_code.load(code, name) for name in ("replay", "threads", "together", "share"))
-    called = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(replay.address)
-    return _Functions(called, *(f.address for f in others), (replay, *others))
+    held = [machine_code.load(code, name) for name in ("replay", "threads", "together", "share")]
+    replay, threads, together, share = (function.address for function in held)
+    called = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(replay)
+    return _Functions(called, threads, together, share, held)

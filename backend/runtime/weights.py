@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from trtn.backend.blocking import Blocking
@@ -68,6 +69,8 @@ def blockings_read(engine: Engine, kernels: Sequence[Prepared | None]) -> Mappin
         for n, t in enumerate(group.inputs):
             if t.weight is not None:
                 blocking = blockings.get(n)
+                if blocking is not None and prod(blocking.shape) != prod(t.weight.shape):
+                    blocking = None  # it reads a part
                 found[id(t)] = blocking if found.setdefault(id(t), blocking) == blocking else None
     return {key: blocking for key, blocking in found.items() if blocking is not None}
 

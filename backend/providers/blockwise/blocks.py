@@ -12,14 +12,13 @@ from trtn.dsl.records import record
 
 __all__ = ["BLOCK", "ELEMENTARY", "Block", "Unfit", "cut", "matrix", "pixels", "row_stride", "spans", "threads_for"]
 
-BLOCK = 1 << 16
-"""Elements of a block of results: with what it is made of, it stays in a core's second cache."""
+BLOCK = 1 << 17
+"""Elements of a block of results: it stays in a core's second cache, or close to it, through the layers after a product.
+Smaller ones make calls so short that threads wait for each other at the interpreter's lock."""
 FEWEST_ROWS = 128
 """Rows of a matrix product below which packing the other operand takes a notable part of it."""
 GRAIN = 16
 """What the sizes of blocks are multiples of: a register tile of a matrix product."""
-
-
 SHARE = 1 << 22
 """Multiplications of a matrix product, some 80 us of them, that a thread is worth waking for: threads that make calls
 shorter than this wait for each other at the interpreter's lock."""

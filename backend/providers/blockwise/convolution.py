@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from math import prod
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trtn.backend.devices import Device
-from trtn.backend.devices.workers import Workers
+from trtn.backend.devices.workers import Work, Workers
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch
@@ -132,7 +132,7 @@ class ConvolutionKernel:
         self._copies = not is_last or window.rows.is_padded or window.columns.is_padded
         lines, width = self._batch * window.rows.out, window.columns.out
         outputs = problem.outputs[0].shape[1]
-        threads = threads_for(lines * width * outputs * self._depth, workers.count)
+        self._threads = threads = threads_for(lines * width * outputs * self._depth, workers.count)
         blocks = cut(lines * width, outputs, threads)
         self._by_channels = len(blocks) > 1 and blocks[0].rows == slice(0, lines * width)
         self._bands: Sequence[slice] = ()
@@ -146,70 +146,61 @@ class ConvolutionKernel:
                 blocks = [Block(slice(b.start * width, b.stop * width), slice(0, outputs)) for b in self._bands]
         self._blocks = blocks
         longest = max((band.stop - band.start for band in self._bands), default=0)
-        self._copy_size = (
-            window.rows.span(min(longest, window.rows.out)) * window.columns.span(width) * self._channels
-            if longest and self._copies
-            else 0
-        )
+        reach = window.rows.span(min(longest, window.rows.out)) * window.columns.span(width) * self._channels
+        self._copy_size = reach if self._copies else 0
         self._windows_size = (lines if self._by_channels else longest) * width * self._depth
-        slots = min(workers.count, len(self._bands))
-        self.workspace = 4 * (
-            slots * self._copy_size + (1 if self._by_channels else slots) * self._windows_size if slots else 0
-        )
+        slots = min(threads, len(self._bands))
+        rooms = slots * self._copy_size + (1 if self._by_channels else slots) * self._windows_size
+        self.workspace = 4 * rooms if self._gathers else 0
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))
         x, filters = (arrays[key] for key in self._keys)
         y, finish = matrix(pixels(outputs[0])), self._chain.bind(arrays)
-        blocks, bands, workers = self._blocks, self._bands, self._workers
+        blocks, bands, workers, threads = self._blocks, self._bands, self._workers, self._threads
         weight = self._matrix_of(filters)
         if not self._gathers:
             whole = matrix(pixels(x))
             calls = [multiplied(whole, weight, y, where, finish) for where in blocks]
-            return lambda: workers.run(calls)
-        room = workspace[: self.workspace].view(np.float32)
-        images = pixels(x)
+            return lambda: workers.run(calls, threads)
+        images, room = pixels(x), workspace[: self.workspace].view(np.float32)
+        kernel = self._window.rows.kernel, self._window.columns.kernel
+
+        def windows_of(slot: int) -> Any:
+            """[lines, width, *kernel, channels]: a thread's own, or everybody's."""
+            kept = room[len(room) - (1 if self._by_channels else slot + 1) * self._windows_size :][: self._windows_size]
+            return kept.reshape(-1, self._window.columns.out, *kernel, self._channels)
 
         @cache
         def gathering(number: int, slot: int) -> Sequence[Call]:
-            """Into the windows of all, or of this thread."""
-            copy = room[slot * self._copy_size : (slot + 1) * self._copy_size]
             band = bands[number]
-            into = windows_of(slot)[band.start if self._by_channels else 0 :][: band.stop - band.start]
+            start = band.start if self._by_channels else 0
+            into = windows_of(slot)[start : start + band.stop - band.start]
+            copy = room[slot * self._copy_size : (slot + 1) * self._copy_size]
             return list(self._gathering(images, into, copy, band))
 
-        def windows_of(slot: int) -> Any:
-            """[lines, width, *kernel, channels]"""
-            kept = room[len(room) - (1 if self._by_channels else slot + 1) * self._windows_size :]
-            kernel = self._window.rows.kernel, self._window.columns.kernel
-            return kept[: self._windows_size].reshape(-1, self._window.columns.out, *kernel, self._channels)
-
-        if self._by_channels:
-            rows = windows_of(0).reshape(-1, self._depth)
-            products = [multiplied(rows, weight, y, where, finish) for where in blocks]
-
-            def gather(number: int, slot: int) -> None:
-                for call in gathering(number, slot):
-                    call()
-
-            def launch() -> None:
-                workers.share(gather, len(bands))
-                workers.run(products)
-
-            return launch
-
         @cache
-        def calls_of(number: int, slot: int) -> Sequence[Call]:
+        def whole_block(number: int, slot: int) -> Sequence[Call]:
             block = y[blocks[number].rows]
             rows = windows_of(slot).reshape(-1, self._depth)[: len(block)]
-            product = partial(np.matmul, rows, weight, block)
-            return [*gathering(number, slot), product, *finish(block, blocks[number])]
+            return [
+                *gathering(number, slot),
+                partial(np.matmul, rows, weight, block),
+                *finish(block, blocks[number]),
+            ]
 
-        def work(number: int, slot: int) -> None:
-            for call in calls_of(number, slot):
-                call()
+        if not self._by_channels:
+            work = _making(whole_block)
+            return lambda: workers.share(work, len(blocks), threads)
+        rows = windows_of(0).reshape(-1, self._depth)
+        products = [multiplied(rows, weight, y, where, finish) for where in blocks]
+        gather = _making(gathering)
 
-        return lambda: workers.share(work, len(blocks))
+        def launch() -> None:
+            workers.share(gather, len(bands), threads)
+            workers.run(products, threads)
+
+        return launch
 
     def _matrix_of(self, filters: Any) -> Any:
         """The weights as [depth, outputs], a window's channels together."""
@@ -246,8 +237,18 @@ class ConvolutionKernel:
         line, pixel, channel = reached.strides
         taps = (rows.kernel, rows.dilation * line), (columns.kernel, columns.dilation * pixel)
         places = (count, rows.stride * line), (columns.out, columns.stride * pixel)
-        shape, strides = zip(*places, *taps, (self._channels, channel), strict=True)
-        yield partial(np.copyto, into, np.lib.stride_tricks.as_strided(reached, shape, strides))
+        counts, steps = zip(*places, *taps, (self._channels, channel), strict=True)
+        yield partial(np.copyto, into, np.lib.stride_tricks.as_strided(reached, counts, steps))
+
+
+def _making(calls_of: Callable[[int, int], Sequence[Call]]) -> Work:
+    """Work that is calls, which depend on the thread that makes them."""
+
+    def work(number: int, slot: int) -> None:
+        for call in calls_of(number, slot):
+            call()
+
+    return work
 
 
 def _copied(device: Device, view: Any) -> Any:

@@ -20,7 +20,7 @@ from trtn.dsl.records import record
 
 __all__ = ["DepthwiseKernel"]
 
-NEAR = 1 << 16
+NEAR = 1 << 18
 """Elements of a band of lines."""
 Pair = tuple[Any, Any]
 
@@ -66,8 +66,8 @@ class DepthwiseKernel:
         batch = problem.layout(x).shape[0]
         pieces = -(-rows.out * self._line // NEAR)
         passes = ELEMENTARY * rows.kernel * columns.kernel
-        threads = threads_for(batch * rows.out * self._line * passes, workers.count)
-        bands = spans(rows.out, min(rows.out, pieces + -pieces % (threads if batch == 1 else 1)))
+        self._threads = threads_for(batch * rows.out * self._line * passes, workers.count)
+        bands = spans(rows.out, min(rows.out, pieces + -pieces % (self._threads if batch == 1 else 1)))
         self._bands = [(image, band) for image in range(batch) for band in bands]
         most = max(band.stop - band.start for band in bands)
         self._lines = (most - 1) * rows.stride + (rows.kernel - 1) * rows.dilation + 1
@@ -75,7 +75,7 @@ class DepthwiseKernel:
         self._phases = sorted({j * columns.dilation % columns.stride for j in range(columns.kernel)})
         self._copy_size = self._lines * self._phase_width * channels
         self._room = len(self._phases) * self._copy_size + most * self._line
-        self.workspace = 4 * self._room * min(workers.count, len(self._bands))
+        self.workspace = 4 * self._room * min(self._threads, len(self._bands))
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))
@@ -108,7 +108,7 @@ class DepthwiseKernel:
             for call in seen.rest:
                 call()
 
-        return lambda: workers.share(work, len(bands))
+        return lambda: workers.share(work, len(bands), self._threads)
 
     def _views(self, image: Any, lines: Any, number: int, scratch: Any, factors: Any, finish: Finish) -> _Views:
         """`image` is [height, width, channels], `lines` the same of the result's band."""

@@ -42,14 +42,15 @@ class ProductKernel:
         self._keys = id(x), id(weight)
         *lead, columns = layouts[2].shape
         rows = prod(lead)
-        self._blocks = cut(rows, columns, threads_for(rows * layouts[1].size, workers.count))
+        self._threads = threads_for(rows * layouts[1].size, workers.count)
+        self._blocks = cut(rows, columns, self._threads)
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
         arrays = dict(zip(map(id, self._group.inputs), inputs, strict=True))
         x, weight = (arrays[key] for key in self._keys)
         x, y, finish = matrix(x), matrix(outputs[0]), self._chain.bind(arrays)
         calls = [multiplied(x, weight, y, where, finish) for where in self._blocks]
-        return lambda: self._workers.run(calls)
+        return lambda: self._workers.run(calls, self._threads)
 
 
 def multiplied(x: Any, weight: Any, y: Any, where: Block, finish: Finish) -> Sequence[Call]:

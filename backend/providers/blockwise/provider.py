@@ -20,7 +20,7 @@ __all__ = ["PROVIDER", "BlockwiseProvider"]
 
 _log = logging.getLogger(__name__)
 
-REVISION = "1"
+REVISION = "2"
 """Goes up with every change of what a tactic's name stands for."""
 Make = Callable[[Problem, Workers, Device], Prepared]
 KERNELS: Mapping[str, Mapping[str, Make]] = {

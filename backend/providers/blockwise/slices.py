@@ -33,7 +33,8 @@ class SlicesKernel:
             raise Unfit("results of several shapes")
         axes = range(min(_free_axes(layer, len(shape)) for layer in group.layers))
         work = prod(shape) * max(_products(layer, problem) for layer in group.layers)
-        wanted = max(threads_for(work, workers.count), -(-prod(shape) // BLOCK))
+        self._threads = threads_for(work, workers.count)
+        wanted = max(self._threads, -(-prod(shape) // BLOCK))
         if wanted == 1:
             raise Unfit("too little to be cut")
         # the first axis that is long enough for blocks: the arrays lie along it in the largest pieces
@@ -43,7 +44,7 @@ class SlicesKernel:
             raise Unfit("nothing to cut")
         self._axis = axis - len(shape)
         self._cuts = [_is_cut(layout, self._axis, shape[axis]) for layout in problem.inputs]
-        pieces = min(shape[axis], wanted + -wanted % workers.count)
+        pieces = min(shape[axis], wanted + -wanted % self._threads)
         self._spans = spans(shape[axis], pieces)
         self._inputs = [id(t) for t in group.inputs]
         self._outputs = [id(t) for t in group.outputs]
@@ -69,7 +70,7 @@ class SlicesKernel:
             for key, target in targets:
                 target[...] = table[key]
 
-        return lambda: self._workers.share(work, len(parts))
+        return lambda: self._workers.share(work, len(parts), self._threads)
 
 
 def _is_cut(layout: ArrayLayout, axis: int, size: int) -> bool:

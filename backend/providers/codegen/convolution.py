@@ -16,7 +16,6 @@ from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import depthwise
 from trtn.backend.providers.codegen.convolution_kernel import (
-    DEPTH,
     FINISHERS,
     LANES,
     ConvSpec,
@@ -98,9 +97,9 @@ class ConvolutionFamily:
     def tactics_for(self, problem: Problem, device: Device, effort: int) -> Sequence[Tactic]:
         """The likeliest ways, by a model of their times."""
         main = problem.group.layers[0]
-        groups, outputs, steps = _groups(main), _outputs(main), _steps(main)
+        groups, outputs, terms = _groups(main), _outputs(main), _terms(main)
         rows, columns = problem.outputs[0].size // outputs, outputs // groups
-        tiles = sorted(_tiles(main), key=lambda t: _cycles(t, rows, columns, groups, steps))
+        tiles = sorted(_tiles(main), key=lambda t: _cycles(t, rows, columns, groups, terms))
         return [Tactic(str(t), numerics="reassociated") for t in tiles[: max(1, 2 * effort)]]
 
     def plan(
@@ -121,7 +120,8 @@ class ConvolutionFamily:
         form, groups = _form(main, x, weight, y), _groups(main)
         columns = y.shape[1] // groups
         rows, packed = y.size // y.shape[1], -(-columns // LANES) * LANES
-        if tile.parts > form.steps or rows >= 2**31 or groups * rows * packed >= 2**32:
+        steps = form.packed // tile.depth
+        if tile.parts > steps or rows >= 2**31 or groups * rows * packed >= 2**32:
             raise TacticError("its sum can't be shared by so many blocks, or it has too many results")
         results = _results(epilogue, bool(bias), x.dtype.name, columns, (*tensors, y))
         scratch = len(inputs) + len(outputs)
@@ -130,20 +130,25 @@ class ConvolutionFamily:
         distances = tuple(np.int64(s) for o in (*tensors, y) for s in o.strides)
         places = tuple(map(np.uint32, y.shape[2:]))
         numbers = (np.uint32(rows), np.int32(columns), np.int32(packed))
+        sums = (
+            np.int32(form.terms),
+            np.int32(steps),
+            *([] if form.kernel.channels else [np.int32(form.channels)]),
+        )
         offset = np.int64 if form.wide else np.int32
         reads = (*map(np.int32, x.shape[2:]), *map(offset, x.strides))
-        spec = ConvSpec(form, results, tile)
+        spec = ConvSpec(form.kernel, results, tile)
         grid = (-(-rows // tile.rows), -(-columns // tile.columns), groups * tile.parts)
         block = (tile.threads, 1, 1)
         first: tuple[Call, ...] = (pack,) if not _is_constant(main) else ()
         once = (pack,) if _is_constant(main) else ()
         if tile.parts == 1:
-            arguments = (Slot(at), Slot(scratch), *read, *numbers, *reads, *places, *distances)
+            arguments = (Slot(at), Slot(scratch), *read, *numbers, *sums, *reads, *places, *distances)
             return Plan((*first, Call(spec, grid, block, arguments)), (4 * count,), once)
-        sums, quads = Slot(scratch + 1), groups * rows * packed // LANES
-        multiply = Call(spec, grid, block, (Slot(at), Slot(scratch), sums, *numbers, *reads, *places))
-        arguments = (sums, *read, np.uint32(quads), *numbers, *places, *distances)
-        add = Call(FinishSpec(results, tile.parts), grid_for(quads, FINISHERS), (FINISHERS, 1, 1), arguments)
+        target, quads = Slot(scratch + 1), groups * rows * packed // LANES
+        multiply = Call(spec, grid, block, (Slot(at), Slot(scratch), target, *numbers, *sums, *reads, *places))
+        arguments = (target, *read, np.int32(tile.parts), np.uint32(quads), *numbers, *places, *distances)
+        add = Call(FinishSpec(results), grid_for(quads, FINISHERS), (FINISHERS, 1, 1), arguments)
         return Plan((*first, multiply, add), (4 * count, 4 * LANES * quads * tile.parts), once)
 
 
@@ -191,12 +196,13 @@ def _as_rows(operand: Operand) -> Operand:
 
 
 def _tiles(main: Layer) -> list[Tile]:
-    return [replace(tile, parts=parts) for tile in TILES for parts in PARTS if parts <= _steps(main)]
+    terms = _terms(main)
+    return [replace(tile, parts=n) for tile in TILES for n in PARTS if n <= max(1, terms // tile.depth)]
 
 
-def _steps(main: Layer) -> int:
-    """Steps of the sum; one where there is nothing to sum up."""
-    return max(1, -(-prod(_weight(main)) // (max(_outputs(main), 1) * DEPTH)))
+def _terms(main: Layer) -> int:
+    """Terms of a sum; 0 where there is nothing to sum up."""
+    return prod(_weight(main)) // max(_outputs(main), 1)
 
 
 def _is_constant(main: Layer) -> bool:
@@ -204,14 +210,14 @@ def _is_constant(main: Layer) -> bool:
     return weight is not None and weight.weight is not None
 
 
-def _cycles(tile: Tile, rows: int, columns: int, groups: int, steps: int) -> float:
+def _cycles(tile: Tile, rows: int, columns: int, groups: int, terms: int) -> float:
     """About how long it takes, on a GPU of MULTIPROCESSORS."""
     blocks = -(-rows // tile.rows) * -(-columns // tile.columns) * groups * tile.parts
-    turns = -(-steps // tile.parts)
+    turns = -(-terms // (tile.depth * tile.parts))
     each = -(-blocks // MULTIPROCESSORS)
     warps = min(each * tile.threads / 32, 2 * WARPS)
     speed = CORES * SPEED[tile.down * tile.across] * min(1.0, warps / WARPS)
-    multiplying = each * turns * DEPTH * tile.rows * tile.columns / speed
+    multiplying = each * turns * tile.depth * tile.rows * tile.columns / speed
     waiting = turns * STEP * -(-each * tile.threads // 2048)
     adding = LAUNCH + 8 * rows * columns * groups * tile.parts / BANDWIDTH if tile.parts > 1 else 0
     return max(multiplying, waiting) + adding
@@ -281,10 +287,11 @@ def _pack(main: Layer, form: Form, weight: Operand, slots: tuple[Slot, Slot], pa
     else:
         columns = weight.shape[1]
         strides = (first * form.channels, second, first, *taps)
-    terms = form.steps * DEPTH
+    terms = form.packed
     count = groups * terms * packed
     if count >= 2**31:
         raise TacticError("its weight is too large")
-    spec = PackSpec(weight.dtype.name, form.window.taps, form.channels)
-    sizes: tuple[Any, ...] = (np.uint32(count), *map(np.int32, (terms, columns, packed)), *map(np.int64, strides))
+    spec = PackSpec(weight.dtype.name, len(taps))
+    numbers = (terms, form.terms, columns, packed, form.channels, *form.window.taps)
+    sizes: tuple[Any, ...] = (np.uint32(count), *map(np.int32, numbers), *map(np.int64, strides))
     return Call(spec, grid_for(count, 256), (256, 1, 1), (*slots, *sizes)), count

@@ -1,6 +1,6 @@
 """Convolutions as products of gathered windows with the packed weight, in f32 arithmetic: the kernels.
 
-A block makes a tile of results, places of the image by output channels of a group. It goes over the sum in steps of DEPTH
+A block makes a tile of results, places of the image by output channels of a group. It goes over the sum in steps of a few
 terms, ordered by tap and then by channel: what a step needs of x and of the weight is on its way to registers while the
 step before it is multiplied out of shared memory, from where a thread reads a few rows and columns and multiplies each
 with each. Where a result has too few tiles for all multiprocessors, several blocks share a tile's sum, each with a part
@@ -9,19 +9,22 @@ of the terms, and a second kernel adds these up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trtn.backend.providers.codegen import expressions
 from trtn.backend.providers.codegen.prelude import C_TYPES, COMPUTE_TYPES, PRELUDE
 from trtn.backend.providers.codegen.program import Program
 
-__all__ = ["DEPTH", "FINISHERS", "LANES", "ConvSpec", "FinishSpec", "Form", "PackSpec", "Results", "Tile", "Window"]
+__all__ = ["DEPTHS", "FINISHERS", "LANES", "ConvSpec", "FinishSpec", "Form", "PackSpec", "Results", "Tile", "Window"]
 
-DEPTH = 16
-"""Terms of the sum in a step."""
+DEPTHS = (16, 32)
+"""Terms of the sum in a step, of large tiles and of small ones, which have little to do while the next are on their way."""
+SMALL = 128
+"""Rows and columns up to which a tile is small."""
 LANES = 4
 """Columns that are packed, read and written together."""
+TOGETHER = 4
+"""Parts of a sum that are on their way together."""
 FINISHERS = 128
 """Threads of a block that adds up parts."""
 
@@ -44,6 +47,10 @@ class Tile:
     def threads(self) -> int:
         return self.rows * self.columns // (self.down * self.across)
 
+    @property
+    def depth(self) -> int:
+        return DEPTHS[self.rows + self.columns <= SMALL]
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -64,7 +71,7 @@ class Form:
     dtype: str
     window: Window
     channels: int
-    """Of a group."""
+    """Of a group; 0 in the description of a kernel that is told how many there are."""
     vector: int
     """Channels of x that are read together."""
     planes: bool
@@ -80,8 +87,15 @@ class Form:
         return count
 
     @property
-    def steps(self) -> int:
-        return -(-self.terms // DEPTH)
+    def packed(self) -> int:
+        """Terms for which the weight is packed."""
+        return -(-self.terms // DEPTHS[-1]) * DEPTHS[-1]
+
+    @property
+    def kernel(self) -> Form:
+        """What a kernel is compiled for. Where a thread reads a single run of channels in a step, it takes any number of
+        them."""
+        return self if self.planes else replace(self, channels=0)
 
     @property
     def offset(self) -> str:
@@ -188,14 +202,17 @@ class ConvSpec:
         out = ["float* __restrict__ sums"] if shared else results.pointers
         parameters = [
             f"const {C_TYPES[form.dtype]}* __restrict__ x", "const float* __restrict__ w", *out,
-            "const u32 rows", "const int columns", "const int packed",
+            "const u32 rows", "const int columns", "const int packed", "const int TERMS",
+            "const int STEPS" if form.channels else "const int STEPS, const int CHANNELS",
             *(f"const int d{axis}" for axis in axes), f"const {form.offset} sn", f"const {form.offset} sc",
             *(f"const {form.offset} s{axis}" for axis in axes), *self._sizes(), *([] if shared else results.numbers[len(axes) :]),
         ]  # fmt: skip
         constants = {
             "BM": tile.rows, "BN": tile.columns, "TM": tile.down, "TN": tile.across, "T": tile.threads, "V": form.vector,
-            "CHANNELS": form.channels, "TERMS": form.terms, "STEPS": form.steps, "PARTS": tile.parts, "K": DEPTH,
+            "PARTS": tile.parts, "K": tile.depth,
         }  # fmt: skip
+        if form.channels:
+            constants["CHANNELS"] = form.channels
         return "\n".join(
             [
                 PRELUDE,
@@ -279,6 +296,8 @@ class ConvSpec:
                 "constexpr int SIDE = K / V, ROWS = (BM * SIDE + T - 1) / T;",
                 "const int lane = tid % SIDE * V, own = tid / SIDE;",
                 "float va[ROWS][V];",
+                f"const int k = begin * K + lane; int c, {self._taps()};  // of the step that is fetched next",
+                *self._term(),
             ]
             row = "own + p * (T / SIDE)"
         lines += [
@@ -299,34 +318,46 @@ class ConvSpec:
         lines += [f"  base[p] = ({self.form.offset})row * sn + ({self.form.offset})group * CHANNELS * sc;", "}"]
         return lines
 
+    def _taps(self) -> str:
+        """The variables of a term's tap."""
+        return ", ".join(f"t{axis} = 0" for axis in range(len(self.form.window.taps))) or "none = 0"
+
+    def _term(self) -> list[str]:
+        """Channel and tap of term `k`."""
+        taps = self.form.window.taps
+        inner = [f"t{axis} = tap % {taps[axis]}; tap /= {taps[axis]};" for axis in reversed(range(1, len(taps)))]
+        return ["{ int tap = k / CHANNELS; c = k - tap * CHANNELS;", *inner, "t0 = tap; }" if taps else "}"]
+
+    def _next_tap(self) -> str:
+        taps = self.form.window.taps
+        text = "t0++;" if taps else ""
+        for axis in range(1, len(taps)):
+            text = f"if (++t{axis} == {taps[axis]}) {{ t{axis} = 0; {text} }}"
+        return text
+
     def _fetch(self) -> list[str]:
         """`fetch(step)`: what a step needs, into registers."""
         window, kind = self.form.window, self.form.offset
-        axes = range(len(window.taps))
-        last_first = reversed(list(zip(axes, window.taps, window.dilations, strict=True)))
-        decode = [
-            "int tap = k / CHANNELS; const int c = k - tap * CHANNELS; const bool real = k < TERMS;",
-            f"const {kind} at = c * sc;",
-            *(f"const int t{axis} = tap % {taps} * {dilation}; tap /= {taps};" for axis, taps, dilation in last_first),
-        ]
         read = [f"bool inside = there[p] && real; {kind} o = base[p] + at;"]
-        for axis in axes:
+        for axis, dilation in enumerate(window.dilations):
             if window.transposed:
                 stride = window.strides[axis]
                 read.append(
-                    f"{{ int h = h{axis}[p] - t{axis}; inside = inside && h >= 0 && h % {stride} == 0; h /= {stride};"
+                    f"{{ int h = h{axis}[p] - t{axis} * {dilation}; inside = inside && h >= 0 && h % {stride} == 0; h /= {stride};"
                     f" inside = inside && h < d{axis}; o += h * s{axis}; }}"
                 )
             else:
                 read.append(
-                    f"{{ const int h = h{axis}[p] + t{axis}; inside = inside && (u32)h < (u32)d{axis}; o += h * s{axis}; }}"
+                    f"{{ const int h = h{axis}[p] + t{axis} * {dilation}; inside = inside && (u32)h < (u32)d{axis}; o += h * s{axis}; }}"
                 )
+        place = f"const bool real = k < TERMS; const {kind} at = c * sc;"
         if self.form.planes:
             gather = [
                 "#pragma unroll",
                 "for (int i = 0; i < PASSES; i++) {",
-                "  const int k = step * K + lane + i * SIDE;",
-                *(f"  {line}" for line in decode),
+                f"  const int k = step * K + lane + i * SIDE; int c, {self._taps()};",
+                *(f"  {line}" for line in self._term()),
+                f"  {place}",
                 "  #pragma unroll",
                 "  for (int p = 0; p < ROWS; p++) {",
                 *(f"    {line}" for line in read),
@@ -337,13 +368,14 @@ class ConvSpec:
         else:
             gather = [
                 "const int k = step * K + lane;",
-                *decode,
+                place,
                 "#pragma unroll",
                 "for (int p = 0; p < ROWS; p++) {",
                 *(f"  {line}" for line in read),
                 "  if (inside) load<V>(x + o, va[p]);",
                 "  else for (int j = 0; j < V; j++) va[p][j] = 0.0f;",
                 "}",
+                f"for (c += K; c >= CHANNELS;) {{ c -= CHANNELS; {self._next_tap()} }}",
             ]
         return [
             "auto fetch = [&](const int step) {",
@@ -389,13 +421,12 @@ class FinishSpec:
     """Adds up the parts of the sums: a thread LANES columns of a row."""
 
     results: Results
-    parts: int
 
     def source(self) -> str:
         results = self.results
         parameters = [
-            "const float* __restrict__ sums", *results.pointers, "const u32 count", "const u32 rows", "const int columns",
-            "const int packed", *results.numbers,
+            "const float* __restrict__ sums", *results.pointers, "const int parts", "const u32 count", "const u32 rows",
+            "const int columns", "const int packed", *results.numbers,
         ]  # fmt: skip
         return "\n".join(
             [
@@ -409,12 +440,13 @@ class FinishSpec:
                 f"  const int column = (i - line * quads) * {LANES};",
                 "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",
-                f"  float sum[{LANES}] = {{}}, v[{self.parts}][{LANES}];",
-                "  #pragma unroll",
-                f"  for (int part = 0; part < {self.parts}; part++) load<{LANES}>(sums + ((i64)part * count + i) * {LANES}, v[part]);",
-                "  #pragma unroll",
-                f"  for (int part = 0; part < {self.parts}; part++)",
-                f"    for (int j = 0; j < {LANES}; j++) sum[j] += v[part][j];",
+                f"  float sum[{LANES}] = {{}};",
+                f"  #pragma unroll {TOGETHER}",
+                "  for (int part = 0; part < parts; part++) {",
+                f"    float v[{LANES}];",
+                f"    load<{LANES}>(sums + ((i64)part * count + i) * {LANES}, v);",
+                f"    for (int j = 0; j < {LANES}; j++) sum[j] += v[j];",
+                "  }",
                 f"  {results.call('row', 'column', 'sum')}",
                 "}",
                 "",
@@ -427,22 +459,16 @@ class PackSpec:
     """A weight as [group, term, column] in f32, filled up with zeros: terms by tap, then by channel."""
 
     dtype: str
-    taps: tuple[int, ...]
-    channels: int
+    spatial: int
 
     def source(self) -> str:
-        axes = range(len(self.taps))
+        axes = range(self.spatial)
         parameters = [
             f"const {C_TYPES[self.dtype]}* __restrict__ w", "float* __restrict__ to", "const u32 count", "const int terms",
-            "const int columns", "const int packed", "const i64 sg", "const i64 sn", "const i64 sc",
+            "const int real", "const int columns", "const int packed", "const int channels",
+            *(f"const int taps{axis}" for axis in axes), "const i64 sg", "const i64 sn", "const i64 sc",
             *(f"const i64 s{axis}" for axis in axes),
         ]  # fmt: skip
-        lines: Sequence[str] = [
-            f"at += tap % {self.taps[axis]} * s{axis}; tap /= {self.taps[axis]};" for axis in reversed(axes)
-        ]
-        whole = self.channels
-        for taps in self.taps:
-            whole *= taps
         return "\n".join(
             [
                 PRELUDE,
@@ -452,10 +478,10 @@ class PackSpec:
                 "  WAIT_FOR_INPUTS();",
                 "  if (i >= count) return;",
                 "  const int n = i % packed, k = i / packed % terms, group = i / packed / terms;",
-                f"  int tap = k / {self.channels};",
-                f"  i64 at = group * sg + n * sn + (k - tap * {self.channels}) * sc;",
-                *(f"  {line}" for line in lines),
-                f"  to[i] = n < columns && k < {whole} ? load(w + at) : 0.0f;",
+                "  int tap = k / channels;",
+                "  i64 at = group * sg + n * sn + (k - tap * channels) * sc;",
+                *(f"  at += tap % taps{axis} * s{axis}; tap /= taps{axis};" for axis in reversed(axes)),
+                "  to[i] = n < columns && k < real ? load(w + at) : 0.0f;",
                 "}",
                 "",
             ]

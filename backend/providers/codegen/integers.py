@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
-from trtn.backend.providers.codegen.family import Operand, Plan, Slot
+from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.tile_product import Matrix, tile_product_call
 from trtn.backend.providers.codegen.walk import broadcast_strides, join
 
@@ -40,44 +40,70 @@ class IntegersFamily:
         at = [None if t is None else number[id(t)] for t in (*layer.inputs, None, None)][:4]
         assert at[0] is not None and at[1] is not None
         a, b = inputs[at[0]], inputs[at[1]]
-        terms, columns = b.shape[-2:]
-        if terms == 0 or not y.is_dense:
+        if b.shape[-2] == 0 or not y.is_dense:
             raise TacticError("nothing to multiply, or a result that does not lie dense")
-        lead = y.shape[:-2]
-        zeros = [None if n is None else inputs[n] for n in at[2:]]
-        a_zero = None if zeros[0] is None else _by_rows(zeros[0], a)
-        b_zero = None if zeros[1] is None else _by_columns(zeros[1], b)
-        if all(d == 1 for d in b.shape[:-2]) and (b_zero is None or all(d == 1 for d in b_zero.shape[:-2])):
-            # All rows are of one matrix.
-            strides = [broadcast_strides(a.shape[:-1], a.strides[:-1], y.shape[:-1]), y.strides[:-1]]
-            if a_zero is not None:
-                strides.append(broadcast_strides(a_zero.shape[:-1], a_zero.strides[:-1], y.shape[:-1]))
-            rows = join(y.shape[:-1], strides, leader=1)
-            if len(rows.sizes) > 2 or (len(rows.sizes) == 2 and a_zero is not None and any(rows.strides[2])):
-                raise TacticError("its rows are at more than two distances")
-            outer = rows.strides[0][0] if len(rows.sizes) > 1 else 0
-            a_matrix = Matrix(Slot(at[0]), 0, (outer, rows.strides[0][-1], a.strides[-1]))
-            a_zero_matrix = None if a_zero is None else Matrix(Slot(at[2] or 0), 0, (rows.strides[2][-1],))
-            b_matrix = Matrix(Slot(at[1]), 0, b.strides[-2:])
-            b_zero_matrix = None if b_zero is None else Matrix(Slot(at[3] or 0), 0, b_zero.strides[-1:])
-            shape = (1, rows.count, rows.sizes[-1], terms, columns)
-        else:
-            operands = [a, b, *(o for o in (b_zero,) if o is not None)]
-            if a_zero is not None and any(d != 1 for d in a_zero.shape):
-                raise TacticError("a batch with zero points of rows")
-            batch = join(lead, [broadcast_strides(o.shape[:-2], o.strides[:-2], lead) for o in operands], leader=0)
-            if len(batch.sizes) > 1:
-                raise TacticError("its matrices are at more than one distance")
-            by = [own[0] for own in batch.strides]
-            a_matrix = Matrix(Slot(at[0]), by[0], (0, a.strides[-2], a.strides[-1]))
-            a_zero_matrix = None if a_zero is None else Matrix(Slot(at[2] or 0), 0, (0,))
-            b_matrix = Matrix(Slot(at[1]), by[1], b.strides[-2:])
-            b_zero_matrix = None if b_zero is None else Matrix(Slot(at[3] or 0), by[2], b_zero.strides[-1:])
-            shape = (batch.count, y.shape[-2], y.shape[-2], terms, columns)
-        dtypes = (a.dtype.name, b.dtype.name)
-        return Plan(
-            (tile_product_call(dtypes, shape, a_matrix, b_matrix, Slot(len(inputs)), a_zero_matrix, b_zero_matrix),)
-        )
+        slots = [Slot(n or 0) for n in at]
+        a_zero = None if at[2] is None else _by_rows(inputs[at[2]], a)
+        b_zero = None if at[3] is None else _by_columns(inputs[at[3]], b)
+        one_matrix = all(d == 1 for o in (b, b_zero) if o is not None for d in o.shape[:-2])
+        call = (_rows if one_matrix else _batch)(a, b, y, a_zero, b_zero, slots, Slot(len(inputs)))
+        return Plan((call,))
+
+
+def _rows(
+    a: Operand,
+    b: Operand,
+    y: Operand,
+    a_zero: Operand | None,
+    b_zero: Operand | None,
+    slots: Sequence[Slot],
+    target: Slot,
+) -> Call:
+    """All rows by one matrix."""
+    lead = y.shape[:-1]
+    by_row = [o for o in (y, a, a_zero) if o is not None]
+    rows = join(lead, [broadcast_strides(o.shape[:-1], o.strides[:-1], lead) for o in by_row], leader=0)
+    if len(rows.sizes) > 2 or (len(rows.sizes) == 2 and a_zero is not None and any(rows.strides[2])):
+        raise TacticError("its rows are at more than two distances")
+    outer = rows.strides[1][0] if len(rows.sizes) > 1 else 0
+    return tile_product_call(
+        (a.dtype.name, b.dtype.name),
+        (1, rows.count, rows.sizes[-1], b.shape[-2], b.shape[-1]),
+        Matrix(slots[0], 0, (outer, rows.strides[1][-1], a.strides[-1])),
+        Matrix(slots[1], 0, b.strides[-2:]),
+        target,
+        None if a_zero is None else Matrix(slots[2], 0, (rows.strides[2][-1],)),
+        None if b_zero is None else Matrix(slots[3], 0, b_zero.strides[-1:]),
+    )
+
+
+def _batch(
+    a: Operand,
+    b: Operand,
+    y: Operand,
+    a_zero: Operand | None,
+    b_zero: Operand | None,
+    slots: Sequence[Slot],
+    target: Slot,
+) -> Call:
+    """Matrices by matrices."""
+    if a_zero is not None and any(d != 1 for d in a_zero.shape):
+        raise TacticError("a batch with zero points of rows")
+    lead = y.shape[:-2]
+    each = [o for o in (y, a, b, b_zero) if o is not None]
+    batch = join(lead, [broadcast_strides(o.shape[:-2], o.strides[:-2], lead) for o in each], leader=0)
+    if len(batch.sizes) > 1:
+        raise TacticError("its matrices are at more than one distance")
+    by = [own[0] for own in batch.strides]
+    return tile_product_call(
+        (a.dtype.name, b.dtype.name),
+        (batch.count, y.shape[-2], y.shape[-2], b.shape[-2], b.shape[-1]),
+        Matrix(slots[0], by[1], (0, *a.strides[-2:])),
+        Matrix(slots[1], by[2], b.strides[-2:]),
+        target,
+        None if a_zero is None else Matrix(slots[2], 0, (0,)),
+        None if b_zero is None else Matrix(slots[3], by[3], b_zero.strides[-1:]),
+    )
 
 
 def _by_rows(zero: Operand, a: Operand) -> Operand:

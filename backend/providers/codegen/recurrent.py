@@ -11,11 +11,11 @@ from trtn.backend.group import Group
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot
 from trtn.backend.providers.codegen.quantize import PARTS, levels_calls
-from trtn.backend.providers.codegen.recurrent_shape import SEQUENCES, Shape, shapes
-from trtn.backend.providers.codegen.recurrent_step import GATES, STATES, Activation, RecurrenceSpec
+from trtn.backend.providers.codegen.recurrent_library import Activation
+from trtn.backend.providers.codegen.recurrent_shape import SEQUENCES, Shape, best_shape, shapes
+from trtn.backend.providers.codegen.recurrent_step import GATES, STATES, RecurrenceSpec
 from trtn.backend.providers.codegen.tile_product import Matrix, Scales, tile_product_call
 from trtn.dsl.dtypes import BY_NAME
-from trtn.dsl.network import Layer
 from trtn.dsl.ops.gates import FUNCTIONS
 
 __all__ = ["FAMILY", "RecurrentFamily"]
@@ -58,18 +58,15 @@ class RecurrentFamily:
         return "" if self.tactics(group) else f"{layer.attrs['hidden']} units are more than a cluster has room for"
 
     def tactics(self, group: Group) -> Sequence[Tactic]:
-        found = shapes(group.layers[0].attrs["hidden"], *_form(group.layers[0]))
-        return [Tactic(f"c{s.blocks}.l{s.lanes}", numerics="reassociated") for s in found[:OFFERED]]
+        layer = group.layers[0]
+        quantized = layer.op.name == "dynamic_quantize_lstm"
+        found = shapes(layer.attrs["hidden"], GATES[_OPS[layer.op.name]], STATES[quantized])
+        return [Tactic(f"c{s.blocks}", numerics="reassociated") for s in found[:OFFERED]]
 
     def plan(
         self, group: Group, tactic: str, sizes: Mapping[str, int], inputs: Sequence[Operand], outputs: Sequence[Operand]
     ) -> Plan:
         return _Planner(group, inputs, outputs).plan(tactic)
-
-
-def _form(layer: Layer) -> tuple[int, int, int]:
-    """Gates, the least sequences, and arrays of a state."""
-    return GATES[_OPS[layer.op.name]], 1, STATES[layer.op.name == "dynamic_quantize_lstm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +118,16 @@ class _Planner:
         return Slot(self.scratch_start + len(self.scratch) - 1)
 
     def _shape(self, tactic: str) -> Shape:
-        """The tactic's, with as few sequences to a cluster as still have multiprocessors of their own."""
-        blocks, _, lanes = tactic.removeprefix("c").partition(".l")
-        found = [Shape(self.hidden, self.gates, int(blocks), int(lanes), m) for m in SEQUENCES]
-        found = [s for s in found if s.fits(STATES[self.quantized])]
-        if self.quantized:
-            found = [s for s in found if s.sequences >= self.batch]
-        if not found:
+        """That of so many blocks, with as few sequences to a cluster as still have multiprocessors of their own. With
+        levels all sequences go together: the state has one range."""
+        blocks, states = int(tactic.removeprefix("c")), STATES[self.quantized]
+        found = [best_shape(self.hidden, self.gates, blocks, m, states) for m in SEQUENCES]
+        most = 1 if self.quantized else MULTIPROCESSORS // blocks // self.directions
+        fitting = [s for s in found if s is not None]
+        enough = [s for s in fitting if -(-self.batch // s.sequences) <= most]
+        if not fitting or (self.quantized and not enough):
             raise TacticError(f"{self.batch} sequences at a time are too many")
-        clusters = MULTIPROCESSORS // int(blocks)
-        few = (s for s in found if -(-self.batch // s.sequences) * self.directions <= clusters)
-        return next(few, found[-1])
+        return enough[0] if enough else fitting[-1]
 
     # --- the products of the inputs ---
 
@@ -221,9 +217,8 @@ class _Planner:
         found = []
         for name in names:
             _, alpha, beta = FUNCTIONS[name]
-            found.append(
-                (name, 0.0 if alpha is None else next(alphas, alpha), 0.0 if beta is None else next(betas, beta))
-            )
+            alpha, beta = (0.0 if d is None else next(given, d) for d, given in ((alpha, alphas), (beta, betas)))
+            found.append((name, alpha, beta))
         return tuple(found)
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from trtn.backend.providers.codegen import cluster
 
-__all__ = ["SEQUENCES", "Shape", "shapes"]
+__all__ = ["SEQUENCES", "Shape", "best_shape", "shapes"]
 
 SEQUENCES = (1, 2, 4, 8)
 """Sequences that a cluster may take at a time."""
 BLOCKS = (1, 2, 4, 8, 16)
-LANES = (4, 8, 16, 32)
+LANES = (4, 8, 16)
 MOST_THREADS = 512
 REGISTERS = 65536
 """Of a multiprocessor."""
@@ -19,12 +19,14 @@ MOST_REGISTERS = 240
 """Of a thread."""
 OTHERS = 56
 """Registers of a thread that hold neither weights nor sums."""
-STEP, GATE, ELSEWHERE = 560, 60, 90
+STEP, GATE, ELSEWHERE = 390, 60, 210
 """Cycles that a step waits whatever its size, for each gate more, and for other blocks."""
 FINISH = 150
 """Instructions of a warp in a step beside its products."""
 PACKET = 4.5
 """Cycles for what a warp has for one other block."""
+RARE = 1.1
+"""What makes up for clusters that are larger than every GPU has them: there is room for few at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +85,20 @@ class Shape:
         products = max(4 * self.gates * self.chunks * self.sequences, 16 * self.chunks)
         work = -(-self.threads // 128) * (products + FINISH) + self.shared_weights / 128
         packets = self.hidden * self.lanes / 32 * self.sequences * PACKET
-        return STEP + GATE * self.gates + work + (ELSEWHERE + packets if self.blocks > 1 else 0)
+        cycles = STEP + GATE * self.gates + work + (ELSEWHERE + packets if self.blocks > 1 else 0)
+        return cycles * (RARE if self.blocks > cluster.PORTABLE else 1)
 
 
-def shapes(hidden: int, gates: int, sequences: int, states: int) -> list[Shape]:
-    """The quickest that fits of each number of blocks, the quickest of these first."""
-    found: list[Shape] = []
-    for blocks in BLOCKS:
-        own = [Shape(hidden, gates, blocks, lanes, sequences) for lanes in LANES]
-        found += sorted((s for s in own if s.fits(states)), key=_cycles)[:1]
-    return sorted(found, key=_cycles)
+def best_shape(hidden: int, gates: int, blocks: int, sequences: int, states: int) -> Shape | None:
+    """The quickest that fits for so many blocks and sequences."""
+    found = (Shape(hidden, gates, blocks, lanes, sequences) for lanes in LANES)
+    return min((s for s in found if s.fits(states)), key=_cycles, default=None)
+
+
+def shapes(hidden: int, gates: int, states: int) -> list[Shape]:
+    """For one sequence, those of each number of blocks, the quickest first."""
+    found = (best_shape(hidden, gates, blocks, 1, states) for blocks in BLOCKS)
+    return sorted((s for s in found if s is not None), key=_cycles)
 
 
 def _cycles(shape: Shape) -> float:

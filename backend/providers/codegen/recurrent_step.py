@@ -13,68 +13,14 @@ from dataclasses import dataclass
 from trtn.backend.providers.codegen import cluster, expressions
 from trtn.backend.providers.codegen.expressions import literal
 from trtn.backend.providers.codegen.prelude import C_TYPES, PRELUDE
+from trtn.backend.providers.codegen.recurrent_library import LIBRARY, MACHINE, Activation, activated
 from trtn.backend.providers.codegen.recurrent_shape import Shape
 
-__all__ = ["GATES", "STATES", "Activation", "RecurrenceSpec"]
+__all__ = ["GATES", "STATES", "RecurrenceSpec"]
 
-Activation = tuple[str, float, float]
-"""A name of dsl.ops.gates, its alpha and its beta."""
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 STATES = {False: 2, True: 4}
 """Arrays of a state in shared memory: two in turns, and two of its levels where these are what is multiplied."""
-
-MACHINE = r"""
-DEVICE void pin(float& x) { asm volatile("" : "+f"(x)); }
-// A barrier whose phases end with as many bytes as are announced, once in each.
-DEVICE void start_phases(u64* barrier) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"((u32)__cvta_generic_to_shared(barrier)) : "memory");
-}
-// Once all threads of the cluster have come here, each sees the barriers and the memory of all.
-DEVICE void publish_phases() {
-  asm volatile("fence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-DEVICE void announce_words(u64* barrier, u32 bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
-               :: "r"((u32)__cvta_generic_to_shared(barrier)), "r"(bytes) : "memory");
-}
-DEVICE void await_words(u64* barrier, u32 parity) {
-  asm volatile("{\n.reg .pred p;\nWAIT:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n@p bra DONE;\nbra WAIT;\nDONE:\n}"
-               :: "r"((u32)__cvta_generic_to_shared(barrier)), "r"(parity) : "memory");
-}
-// Sends a number to where block `rank` has what this one has at `own`, and tells its barrier.
-DEVICE void send_word(float* own, u32 rank, float x, u64* barrier) {
-  u32 to, there;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(to) : "r"((u32)__cvta_generic_to_shared(own)), "r"(rank));
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"((u32)__cvta_generic_to_shared(barrier)), "r"(rank));
-  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [%0], %1, [%2];"
-               :: "r"(to), "f"(x), "r"(there) : "memory");
-}
-"""
-"""What depends on the machine: the emulator of the tests has its own."""
-
-LIBRARY = r"""
-DEVICE float logistic(float x) { return 1.0f / (1.0f + exp(-x)); }
-struct alignas(16) Four { float at[4]; };
-// The sums of N values over LANES neighbours. While there are sequences to choose from, a lane goes on with half of them.
-template <int LANES, int M, int G, typename T> DEVICE void fold(T (&x)[M][G]) {
-  #pragma unroll
-  for (int width = LANES / 2, left = M / 2; width; width /= 2, left /= 2) {
-    const bool high = threadIdx.x & width;
-    if (left) {
-      #pragma unroll
-      for (int m = 0; m < left; m++)
-        #pragma unroll
-        for (int g = 0; g < G; g++) {
-          const T given = high ? x[m][g] : x[m + left][g], kept = high ? x[m + left][g] : x[m][g];
-          x[m][g] = kept + __shfl_xor_sync(~0u, given, width);
-        }
-    } else {
-      #pragma unroll
-      for (int g = 0; g < G; g++) x[0][g] += __shfl_xor_sync(~0u, x[0][g], width);
-    }
-  }
-}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +79,9 @@ class RecurrenceSpec:
         more = s.chunks - s.held
         bounds = f"__launch_bounds__({s.threads}, 1)" + (f" CLUSTER({s.blocks})" if s.blocks > 1 else "")
         constants = {
-            "H": s.hidden, "G": s.gates, "C": s.blocks, "L": s.lanes, "M": s.sequences, "U": s.units, "J": s.chunks,
+            "H": s.hidden, "G": s.gates, "L": s.lanes, "M": s.sequences, "U": s.units, "J": s.chunks,
             "HELD": s.held, "WIDTH": s.width, "THREADS": s.threads, "GROUP": s.lanes // s.sequences,
-            "BYTES": 4 * s.hidden * s.sequences,
+            **({"C": s.blocks, "BYTES": 4 * s.hidden * s.sequences} if s.blocks > 1 else {}),
         }  # fmt: skip
         return "\n".join(
             [
@@ -147,7 +93,7 @@ class RecurrenceSpec:
                 f"constexpr int {', '.join(f'{k} = {v}' for k, v in constants.items())};",
                 f'extern "C" __global__ void {bounds} kernel({", ".join(self._parameters())}) {{',
                 "  SHARED_MEMORY(memory);",
-                "  u64* arrived = (u64*)memory;",
+                *(["  u64* arrived = (u64*)memory;"] if s.blocks > 1 else []),
                 "  float (*held)[M][WIDTH] = (float (*)[M][WIDTH])(memory + 16);",
                 *([f"  Four (*rest)[G][THREADS] = (Four (*)[G][THREADS])&held[{self.states}];"] if more else []),
                 f"  const int t = threadIdx.x, lane = t % L, rank = {'cluster_rank()' if s.blocks > 1 else '0'};",
@@ -423,16 +369,16 @@ class RecurrenceSpec:
             lines += ["    a0 += peep[0] * c;", "    a2 += peep[2] * c;"]
         for n in (0, 2, 3):
             lines += self._bounded(f"a{n}")
-        forget = "1.0f - in" if self.input_forget else _activated(f, "a2")
+        forget = "1.0f - in" if self.input_forget else activated(f, "a2")
         lines += [
-            f"    const float in = {_activated(f, 'a0')};",
+            f"    const float in = {activated(f, 'a0')};",
             f"    const float forget = {forget};",
-            f"    const float candidate = {_activated(g, 'a3')};",
+            f"    const float candidate = {activated(g, 'a3')};",
             "    const float cell = forget * c + candidate * in;",
             *(["    a1 += peep[1] * cell;"] if self.peephole else []),
             *self._bounded("a1"),
-            f"    const float out = {_activated(f, 'a1')};",
-            f"    const float made = out * {_activated(out, 'cell')};",
+            f"    const float out = {activated(f, 'a1')};",
+            f"    const float made = out * {activated(out, 'cell')};",
         ]
         return lines
 
@@ -442,8 +388,8 @@ class RecurrenceSpec:
         for n in (0, 1):
             lines += self._bounded(f"a{n}")
         lines += [
-            f"    const float update = {_activated(f, 'a0')};",
-            f"    const float reset = {_activated(f, 'a1')};",
+            f"    const float update = {activated(f, 'a0')};",
+            f"    const float reset = {activated(f, 'a1')};",
         ]
         bias = " + r_bias[2]" if self.bias else ""
         if self.before_reset:
@@ -455,7 +401,7 @@ class RecurrenceSpec:
             lines.append(f"    a2 += late[0][0]{bias};")
         lines += self._bounded("a2")
         lines += [
-            f"    const float candidate = {_activated(g, 'a2')};",
+            f"    const float candidate = {activated(g, 'a2')};",
             "    const float made = (h - candidate) * update + candidate;",
         ]
         return lines
@@ -464,7 +410,7 @@ class RecurrenceSpec:
         return [
             *self._sums(added),
             *self._bounded("a0"),
-            f"    const float made = {_activated(self.activations[0], 'a0')};",
+            f"    const float made = {activated(self.activations[0], 'a0')};",
         ]
 
     def _end(self) -> list[str]:
@@ -476,21 +422,3 @@ class RecurrenceSpec:
                 )
                 lines.append(f"  if (writes) store({place}, {name});")
         return lines
-
-
-def _activated(activation: Activation, x: str) -> str:
-    """An activation of dsl.ops.gates of the variable `x`."""
-    name, alpha, beta = activation[0], *(literal(v, "f32") for v in activation[1:])
-    return {
-        "sigmoid": f"logistic({x})",
-        "tanh": f"tanh({x})",
-        "relu": f"maximum({x}, 0.0f)",
-        "affine": f"{x} * {alpha} + {beta}",
-        "leaky_relu": f"({x} < 0.0f ? {alpha} * {x} : {x})",
-        "thresholded_relu": f"({x} > {alpha} ? {x} : 0.0f)",
-        "scaled_tanh": f"{alpha} * tanh({x} * {beta})",
-        "hard_sigmoid": f"minimum(maximum({x} * {alpha} + {beta}, 0.0f), 1.0f)",
-        "elu": f"({x} < 0.0f ? {alpha} * expm1({x}) : {x})",
-        "softsign": f"{x} / (1.0f + fabsf({x}))",
-        "softplus": f"softplus({x})",
-    }[name]

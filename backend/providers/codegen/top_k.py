@@ -1,5 +1,5 @@
 """top_k: a block a row. Elements become whole numbers, the less the better and no two alike; short rows are sorted, of
-longer ones the k least are found digit by digit first."""
+longer ones those that may be among the k least, which are found digit by digit."""
 
 from __future__ import annotations
 
@@ -68,11 +68,12 @@ SORT = r"""
 
 SELECT = r"""
   // The k-th key as far as it is known: its digits from `shift` on. `wanted` of the keys that agree so far are among the first k.
+  // Enough is known when they and all that are less fit in.
   __shared__ u32 counts[256], digit, before, taken;
   u64 edge = 0;
   u32 wanted = k;
   int shift = 32 + BITS;
-  for (bool whole = false; !whole;) {
+  for (bool enough = false; !enough;) {
     shift = (shift == 32 ? number_bits : shift) - 8;
     if (lane < 256) counts[lane] = 0;
     taken = 0;
@@ -87,10 +88,11 @@ SELECT = r"""
     __syncthreads();
     edge |= (u64)digit << shift;
     wanted -= before;
-    whole = counts[digit] == wanted;
+    enough = k - wanted + counts[digit] <= RUN;
     __syncthreads();
   }
-  for (u32 o = k + lane; o < RUN; o += THREADS) keys[o] = ~0ull;
+  for (u32 o = lane; o < RUN; o += THREADS) keys[o] = ~0ull;
+  __syncthreads();
   #pragma unroll 4
   for (u32 o = lane; o < n; o += THREADS) {
     const u64 key = key_of(x[o * step0], o);
@@ -194,7 +196,7 @@ class TopKFamily:
         n, k = x.shape[axis], y.shape[axis]
         if y.size == 0:
             return Plan(())
-        run = max(8, 1 << ((k if select else n) - 1).bit_length())
+        run, runs, threads = _selecting(n, k) if select else _sorting(n)
         if run > SORTED:
             raise TacticError(f"more than {SORTED} elements are sorted")
         kept = [a for a in range(len(x.shape)) if a != axis]
@@ -202,8 +204,6 @@ class TopKFamily:
         walk = geometry.walk()
         walk = Walk(walk.patterns, walk.wide or any(o.reach() > 2**31 - 1 for o in operands), walk.name)
         made = tuple(any(t is out for out in group.outputs) for t in layer.outputs)
-        runs = 1 if select else max(1, TOGETHER // run)
-        threads = min(max(1 << (n // 4).bit_length(), FEWEST), MOST) if select else min(run * runs // 2, MOST)
         spec = TopKSpec(x.dtype.name, layer.attrs["largest"], select, run, runs, threads, (made[0], made[1]), walk)
         offset = np.int64 if walk.wide else np.int32
         slots = (Slot(number), *(Slot(len(inputs) + m) for m in range(len(outputs))))
@@ -216,6 +216,24 @@ class TopKFamily:
 
 
 FAMILY = TopKFamily()
+
+
+def _sorting(length: int) -> tuple[int, int, int]:
+    """Keys of a run, runs, and threads of a block that sorts rows; two keys a thread where there are threads enough."""
+    run = max(8, _power(length))
+    runs = max(1, TOGETHER // run)
+    return run, runs, min(run * runs // 2, MOST)
+
+
+def _selecting(length: int, k: int) -> tuple[int, int, int]:
+    """The same for one that selects from a row. With room for more keys than k, fewer digits have to be found."""
+    threads = min(max(1 << (length // 4).bit_length(), FEWEST), MOST)
+    return max(threads, _power(k)), 1, threads
+
+
+def _power(count: int) -> int:
+    """The least power of two that is not below a count."""
+    return 1 << (count - 1).bit_length()
 
 
 def _read(group: Group) -> int:

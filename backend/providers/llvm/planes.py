@@ -58,16 +58,14 @@ class _Writer:
             raise Unfit("filters that are no constant, or numbers other than f32")
         if len(problem.outputs) != 1 or 0 in (*x.shape, *y.shape) or y.strides[1] != 1 or x.strides[3] != 1:
             raise Unfit("several results, or images that lie otherwise")
-        if not 1 < x.shape[3] or x.shape[1] > CHANNELS or min(x.strides) < 0:
-            raise Unfit("images that are narrow or have many channels")
+        if x.shape[1] > CHANNELS or min(x.strides) < 0:
+            raise Unfit("images of many channels, or upside down")
         self.epilogue = epilogue_of(problem)
         number = {id(t): n for n, t in enumerate((*group.inputs, *group.outputs))}
         self.x, self.weight = (number[id(t)] for t in layer.inputs[:2])
         self.image, self.out, self.kernel = x, y.shape, weight.shape[2:]
         self.strides: Sequence[int] = attrs["strides"]
-        pads = actual_pads(
-            x.shape[2:], self.kernel, self.strides, attrs["pads"], attrs["dilations"], attrs["auto_pad"]
-        )
+        pads = actual_pads(x.shape[2:], self.kernel, self.strides, attrs["pads"], attrs["dilations"], attrs["auto_pad"])
         if min(pads) < 0 or y.shape[3] < tile.rows:
             raise Unfit("padding that takes elements away, or rows of a few results")
         self.top, self.left = pads[:2]

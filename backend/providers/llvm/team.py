@@ -3,15 +3,14 @@ them, so that there is one pool."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from llvmlite import ir
 
-from trtn.backend.devices.openmp import open_library
+from trtn.backend.devices import openmp
+from trtn.backend.devices.crew import PATIENCE
 from trtn.backend.machine_code import has_feature
 from trtn.backend.providers.llvm.emitter import I32, I64, NAME, POINTER, Emitter, addresses_in
 
@@ -26,9 +25,6 @@ _ADDRESS, _STATUS, _MEETING, _SLOTS = range(4)
 """What the threads share: where the addresses are, the statuses, how often one has come to a meeting, and `SLOTS` numbers
 of the body's own."""
 SLOTS = 2
-PATIENCE = 2048
-"""Looks at a counter, some 50 us, after which a thread that waits lets others run: the one it waits for may need its
-core."""
 
 
 class TeamEmitter(Emitter):
@@ -119,15 +115,7 @@ class TeamEmitter(Emitter):
         b.position_at_end(after)
 
 
-@cache
 def _functions() -> tuple[int, int, int, int]:
-    """The addresses of GOMP_parallel, omp_get_thread_num, omp_get_num_threads and sched_yield; zeros where there are no
-    such."""
-    library = open_library()
-    try:
-        functions = [library.GOMP_parallel, library.omp_get_thread_num, library.omp_get_num_threads]  # type: ignore[union-attr]
-        functions.append(ctypes.CDLL(None).sched_yield)
-    except (AttributeError, OSError, TypeError):
-        return 0, 0, 0, 0
-    region, member, team, rest = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)
-    return region, member, team, rest
+    """The addresses of GOMP_parallel, omp_get_thread_num, omp_get_num_threads and sched_yield; zeros without the library."""
+    region, member, team = map(openmp.address, ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"))
+    return region, member, team, openmp.address("sched_yield")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import byref, c_int32, c_int64, c_void_p
+from math import prod
 
+from trtn.backend.blocking import Blocking, blocking_of
 from trtn.backend.providers.onednn.enums import DATA_TYPES, Query, Tag
 from trtn.backend.providers.onednn.library import check, engine, library
+from trtn.dsl.dtypes import BY_NAME
 
 __all__ = ["Memory", "MemoryDesc", "dims"]
 
@@ -95,6 +98,23 @@ class MemoryDesc:
                 "x".join(map(str, self._blocks(Query.INNER_IDXS))),
             ]
         )
+
+    def blocking(self, target: MemoryDesc) -> Blocking | None:
+        """The order that elements which lie as this says come to lie in as `target` says; None where that is none, or
+        has another dtype."""
+        if self.strides is None or self._number(Query.DATA_TYPE) != target._number(Query.DATA_TYPE):
+            return None
+        blocks = list(zip(target._blocks(Query.INNER_IDXS), target._blocks(Query.INNER_BLKS), strict=True))
+        strides, step = target._dims(Query.STRIDES), prod(size for _, size in blocks)
+        order = sorted(range(len(strides)), key=lambda axis: -strides[axis])
+        for axis in reversed(order):
+            count = target._dims(Query.PADDED_DIMS)[axis] // prod(size for a, size in blocks if a == axis)
+            if count > 1 and strides[axis] != step:
+                return None
+            step *= count
+        found = blocking_of(self.shape, self.strides, order, blocks)
+        whole = found is not None and found.size * BY_NAME[self.dtype].itemsize == target.nbytes
+        return found if whole else None
 
     def _number(self, what: Query) -> int:
         found = c_int32()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from trtn.backend.blocking import Blocking
 from trtn.backend.devices import Device
 from trtn.backend.devices.openmp import set_threads, threads
 from trtn.backend.problem import Problem
@@ -65,6 +66,7 @@ class _Packing:
     target: MemoryDesc
     reorder: Primitive
     first: Callable[[Any], Any] | None = None
+    blocking: Blocking | None = None
 
     def run(self, device: Device, array: Any) -> Any:
         import numpy as np
@@ -109,6 +111,19 @@ class Program:
         """How many calls it takes."""
         return len(self._steps)
 
+    @property
+    def blockings(self) -> Mapping[int, Blocking]:
+        """The constants that all steps read in one other order, by number."""
+        if not all(isinstance(step, _Step) for step in self._steps):
+            return {}
+        values = [v for step in self._steps if isinstance(step, _Step) for v in step.operands.values()]
+        forms = {v.array: {w.packed for w in values if w.array == v.array} for v in values if v.packed}
+        return {
+            number: packing.blocking
+            for (number, form), packing in self._packings.items()
+            if packing.blocking is not None and forms.get(number) == {form}
+        }
+
     # --- values ---
 
     def value(self, tensor: Tensor) -> Value:
@@ -143,10 +158,11 @@ class Program:
         if value.desc == wanted:
             return value.seen_as(wanted)
         if value.array >= 0 and value.array < len(self.problem.inputs) and self.problem.inputs[value.array].constant:
-            form = f"onednn:{value.desc.text}>{wanted.text}"
+            blocking = value.desc.blocking(wanted)
+            form = f"onednn:{value.desc.text}>{wanted.text}" if blocking is None else str(blocking)
             if (value.array, form) not in self._packings:
                 reorder = Primitive("reorder", *_both(value.desc, wanted), reference=True)
-                self._packings[value.array, form] = _Packing(value.desc, wanted, reorder)
+                self._packings[value.array, form] = _Packing(value.desc, wanted, reorder, blocking=blocking)
             return replace(value, desc=wanted, packed=form)
         target = self.scratch(wanted)
         self.copy(value, target)

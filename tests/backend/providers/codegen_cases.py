@@ -763,7 +763,7 @@ def _attention() -> Iterator[Case]:
     # f32 each.
     looser = {"accumulated": 2.0**15}
     yield case("attention_f32", attention("f32", 64), sizes=sizes(37, 70), **looser)
-    for width, out, tile in ((128, 48, "q16x1.k16x4"), (32, 80, "q32x1.k32x4"), (16, 112, "q32x4.k16x1.s4")):
+    for width, out, tile in ((128, 48, "q16x1.k16x4"), (32, 80, "q16x1.k32x4"), (16, 112, "q32x4.k16x1.s4")):
         wide = attention("f32", width, 4, 2, out)
         yield case(f"attention_f32_{width}", wide, sizes=sizes(33, 75, 2), tactic=tile, layouts=heads, **looser)
     causal = attention("f32", 64, mask="bool", shape=("S", "L"), causal=True)
@@ -884,17 +884,17 @@ def _convolutions() -> Iterator[Case]:
     last = dict.fromkeys("xry", "last")
     pads = {"pads": (1, 1, 1, 1)}
     for tile in (
-        "128x128.8x8.k1", "128x64.8x8.k2", "64x64.8x4.k3", "128x32.8x4.k1", "64x32.4x4.k6", "32x64.4x4.k1", "32x32.4x4.k4",
+        "128x128.8x8.k1", "128x64.8x8.k2", "64x64.8x4.k3", "128x32.8x4.k1", "64x32.4x4.k4", "32x64.4x4.k1", "32x32.4x4.k4",
         "16x64.2x4.k2", "128x16.4x4.k1", "128x8.2x4.k3", "128x4.1x4.k1",
     ):  # fmt: skip
         make = conv("f32", 2, 12, 9, 8, out=68, kernel=(3, 3), after="residual silu", **pads)
         yield case(f"conv_{tile}", make, layouts=last, tactic=tile, **settings)
-    few = {**settings, "tactic": "32x32.4x4.k2"}
-    yield case("conv_planes", conv("f32", 1, 3, 13, 14, out=10, kernel=(3, 3), strides=(2, 2)), **few)
+    few, one = ({**settings, "tactic": f"32x32.4x4.k{parts}"} for parts in (2, 1))
+    yield case("conv_planes", conv("f32", 1, 3, 13, 14, out=10, kernel=(3, 3), strides=(2, 2)), **one)
     yield case(
-        "conv_planes_wide", conv("f32", 1, 3, 13, 14, out=10, kernel=(3, 3)), **{**few, "tactic": "128x16.4x4.k1"}
+        "conv_planes_wide", conv("f32", 1, 3, 13, 14, out=10, kernel=(3, 3)), **{**few, "tactic": "128x16.4x4.k2"}
     )
-    yield case("conv_planes_few", conv("f32", 1, 2, 5, 14, out=10, kernel=(3, 3)), **{**few, "tactic": "16x64.2x4.k2"})
+    yield case("conv_planes_few", conv("f32", 1, 2, 5, 14, out=10, kernel=(3, 3)), **{**few, "tactic": "16x64.2x4.k1"})
     yield case("conv_odd", conv("f32", 2, 5, 6, 7, out=7, kernel=(3, 3), **pads), layouts=last, **few)
     yield case("conv_twos", conv("f32", 2, 6, 6, 7, out=6, kernel=(3, 3), dilations=(2, 1)), layouts=last, **few)
     yield case(
@@ -946,7 +946,7 @@ def _convolutions() -> Iterator[Case]:
         **few,
     )
     yield case(
-        "deconv_line", conv("f32", 1, 6, 9, out=4, kernel=(4,), op="deconv", strides=(2,), auto_pad="same_upper"), **few
+        "deconv_line", conv("f32", 1, 6, 9, out=4, kernel=(4,), op="deconv", strides=(2,), auto_pad="same_upper"), **one
     )
 
 

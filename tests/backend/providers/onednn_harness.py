@@ -17,7 +17,7 @@ from trtn.backend.providers.onednn.provider import TACTICS, OneDnnProvider
 from trtn.dsl.builder import Builder
 from trtn.dsl.network import Tensor
 
-__all__ = ["arrange", "check", "group_of", "problem_for", "run"]
+__all__ = ["arrange", "assert_orders", "check", "group_of", "problem_for", "run"]
 
 Order = Sequence[int] | None
 PROVIDER = OneDnnProvider()
@@ -66,6 +66,7 @@ def run(
     prepared = provider.prepare(problem, tactic, device)
     workspace = device.arena(prepared.workspace) if prepared.workspace else None
     launch = prepared.bind(inputs, outputs, workspace)
+    assert_orders(prepared, inputs, device)
     launch()
     kept = [o.copy() for o in outputs]
     for o in outputs:
@@ -73,6 +74,19 @@ def run(
     launch()  # a second run gives the same
     for first, second in zip(kept, outputs, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def assert_orders(kernel: Any, inputs: Sequence[Any], device: CPU) -> None:
+    """What a kernel has packed lies in memory as it says."""
+
+    def refuse(array: Any) -> Any:
+        raise AssertionError("it has packed something else")
+
+    for number, blocking in getattr(kernel, "blockings", {}).items():
+        array = inputs[number]
+        wanted = blocking.pack(np.lib.stride_tricks.as_strided(array, (array.size,), (array.itemsize,)))
+        packed = device.packed(inputs[number], str(blocking), refuse)
+        assert packed.reshape(-1).view(np.uint8).tobytes() == wanted.tobytes()
 
 
 def check(

@@ -17,7 +17,6 @@ import pytest
 import trtn
 from tests.backend.providers.codegen_cases import Net
 from tests.backend.providers.onednn_harness import check, group_of
-from trtn.backend.devices.workers import Workers, workers_for
 from trtn.backend.providers.base import find_provider
 from trtn.backend.providers.blockwise import blocks, convolution, depthwise
 from trtn.backend.providers.blockwise.blocks import BLOCK, cut, row_stride, spans
@@ -44,6 +43,8 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 9, 13, 13), (4, 9, 3, 2), {"dilations": (2,), "pads": (2,)}),
     ((1, 4, 12, 9), (4, 4, 4, 2), {"strides": (2, 1), "auto_pad": "same_lower"}),
     ((1, 9, 2, 2), (8, 9, 5, 5), {"pads": (2,)}),
+    ((2, 5, 1, 2), (3, 5, 2, 2), {"pads": (3,), "strides": (2,)}),
+    ((2, 5, 11, 9), (3, 5, 3, 3), {"strides": (2, 3)}),
     ((3, 9, 5, 1), (8, 9, 3, 3), {"pads": (1,)}),
     ((1, 9, 6, 6), (8, 9, 3, 3), {"strides": (3,), "pads": (3,), "dilations": (2,)}),
 ]
@@ -87,8 +88,10 @@ def test_depthwise(
     assert run(group, orders={"x": order}, out=LAST, threads=threads).keys() == {"windows"}
 
 
-def test_more_blocks_than_are_worth_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that are cut for the cache's sake are shared all the same: each thread needs scratch memory."""
+@pytest.mark.parametrize("share", [1, 1 << 40])
+def test_blocks_that_are_cut_for_the_cache(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
+    """Each thread needs scratch memory, of which there is one where nobody is woken."""
+    monkeypatch.setattr(blocks, "SHARE", share)
     monkeypatch.setattr(convolution, "NEAR", 1 << 12)
     monkeypatch.setattr(depthwise, "NEAR", 1 << 8)
     for groups in (1, 12):
@@ -150,6 +153,7 @@ SLICED: dict[str, Callable[[Net], Tensor]] = {
 }
 
 
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("name", SLICED)
 def test_slices(name: str) -> None:
     assert not run(group_of(SLICED[name]), threads=2)
@@ -178,23 +182,6 @@ def test_rows_of_arrays() -> None:
     assert row_stride((2, 1, 4), (15, 99, 1)) == 15
     assert row_stride((2, 3, 4), (13, 4, 1)) is None
     assert row_stride((1, 4), (4, 1)) == 4
-
-
-def test_workers_take_every_block_once_and_raise_what_a_block_raises() -> None:
-    workers, done = Workers(3), []
-    workers.share(lambda number, slot: done.append((number, slot)), 50)
-    assert sorted(number for number, _ in done) == list(range(50))
-    assert {slot for _, slot in done} <= {0, 1, 2}
-
-    def fail(number: int, slot: int) -> None:
-        if number == 7:
-            raise ValueError(number)
-
-    with pytest.raises(ValueError, match="7"):
-        workers.share(fail, 50)
-    workers.run([[lambda: done.clear()]])
-    assert not done
-    assert workers_for(2) is workers_for(2)
 
 
 def test_an_engine_of_numpy_alone(tmp_path: Path) -> None:

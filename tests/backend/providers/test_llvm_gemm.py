@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.backend.providers.codegen_cases import Net
-from tests.backend.providers.onednn_harness import arrange, group_of, problem_for
+from tests.backend.providers.onednn_harness import arrange, assert_orders, group_of, problem_for
 from trtn.backend import machine_code
 from trtn.backend.binaries import BinaryKey
 from trtn.backend.devices.cpu import CPU
@@ -62,6 +62,7 @@ def multiply(group: Group, inputs: Sequence[Any], out: Any, threads: int | None 
     COMPILED.update((key, memoryview(code)) for key, code in kernel.binaries().items())
     out[...] = np.nan
     launch = kernel.bind(inputs, [out], None)
+    assert_orders(kernel, inputs, device)
     with device.running(compiled=True, arrays=False):
         launch()
     return out

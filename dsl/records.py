@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, dataclass_transform
 
-__all__ = ["record"]
+__all__ = ["entity", "record"]
 
 _T = TypeVar("_T")
 _NOTHING = {"init": False, "repr": False, "eq": False, "match_args": False}
@@ -43,6 +43,12 @@ def record(*, eq: bool = True, shown: bool = True) -> Callable[[type[_T]], type[
         return made
 
     return make
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(field,))
+def entity(cls: type[_T]) -> type[_T]:
+    """The same for what is told apart by identity, shown as its base says, and may be changed."""
+    return record(eq=False, shown=False)(cls)
 
 
 class _Later:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from trtn.dsl.errors import EngineError
 from trtn.dsl.network import Tensor
 
 __all__ = ["save_engine"]
+
+FULL = 1.125
+"""The size, in that of the plain weight, up to which one is kept in the order in which it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,12 @@ def _rows(engine: Engine) -> tuple[list[_Row], int]:
 
 def _blockings(engine: Engine) -> Mapping[int, Blocking]:
     """The weights, by tensor id, that kernels at the first tuned point, the optimum of the first profile, read in another
-    order. Where others want them plain, they are made so when that happens."""
-    return blockings_read(engine, engine.kernels.at(engine.points[0].sizes)) if engine.device == "cpu" else {}
+    order. Where others want them plain, they are made so when that happens. Small ones that would be filled up with many
+    zeros stay as they are."""
+    if engine.device != "cpu":
+        return {}
+    read = blockings_read(engine, engine.kernels.at(engine.points[0].sizes))
+    return {key: blocking for key, blocking in read.items() if blocking.size <= FULL * prod(blocking.shape)}
 
 
 def save_engine(engine: Engine, path: str | Path, *, kernels: bool) -> None:

@@ -62,7 +62,7 @@ def _kept(mask: Tensor) -> np.ndarray[Any, Any] | None:
     kept = values if mask.dtype.name == "bool" else values == 0
     if mask.dtype.name != "bool" and not np.all(kept | (values <= HIDDEN)):
         return None
-    rows = kept.reshape(-1, *((1, 1) + kept.shape)[-2:])
+    rows = kept.reshape(-1, *(1, 1, *kept.shape)[-2:])
     return rows[0] if np.all(rows == rows[:1]) else None
 
 
@@ -76,8 +76,8 @@ def _is_causal(layer: Layer, kept: np.ndarray[Any, Any] | None) -> bool | None:
         return bool(layer.attrs["causal"])
     q, k = layer.inputs[:2]
     assert q is not None and k is not None
-    queries, keys = q.shape[-2], k.shape[-2]
-    if kept.shape != (queries, keys) or kept.shape[0] > kept.shape[1]:  # queries without a key are an op's own affair
+    rows, columns = kept.shape
+    if (q.shape[-2], k.shape[-2]) != (rows, columns) or rows > columns:  # queries without a key are an op's own affair
         return None
-    seen = np.tri(*kept.shape, kept.shape[1] - kept.shape[0], dtype=bool)
+    seen = np.tri(rows, columns, columns - rows, dtype=bool)
     return True if np.array_equal(kept, seen) else None

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import TypeVar, dataclass_transform
-
 from trtn.dsl.diagnostics import Source, Span
-from trtn.dsl.records import record
+from trtn.dsl.records import entity
 from trtn.dsl.syntax.names import split_path, type_words
 
 __all__ = [
@@ -18,16 +15,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-_T = TypeVar("_T")
-
-
-@dataclass_transform(eq_default=False, field_specifiers=(field,))
-def _node(cls: type[_T]) -> type[_T]:
-    """Nodes are told apart by identity; those of statements are changed while they are put together."""
-    return record(eq=False, shown=False)(cls)
-
-
-@_node
+@entity
 class Node:
     start: int
     end: int
@@ -39,28 +27,28 @@ class Node:
 # --- expressions -------------------------------------------------------------------------------------------------
 
 
-@_node
+@entity
 class IntLit(Node):
     value: int
 
 
-@_node
+@entity
 class FloatLit(Node):
     value: float
     text: str
 
 
-@_node
+@entity
 class StrLit(Node):
     value: str
 
 
-@_node
+@entity
 class BoolLit(Node):
     value: bool
 
 
-@_node
+@entity
 class SizeLit(Node):
     """`4GiB`: a number of bytes."""
 
@@ -68,7 +56,7 @@ class SizeLit(Node):
     text: str
 
 
-@_node
+@entity
 class Ref(Node):
     """A path: `x`, `p.fc1.weight`, `w.encoder.layer[i].q`, `layers[0].attn.out`."""
 
@@ -97,14 +85,14 @@ class Ref(Node):
         return root
 
 
-@_node
+@entity
 class Kwarg(Node):
     name: str
     value: Expr
     name_end: int = 0
 
 
-@_node
+@entity
 class Call(Node):
     """`conv(x, w.conv1.weight, strides=[2, 2])`. The callee is an op, a block, a plugin or `alias.block`."""
 
@@ -113,12 +101,12 @@ class Call(Node):
     kwargs: tuple[Kwarg, ...]
 
 
-@_node
+@entity
 class ListLit(Node):
     items: tuple[Expr, ...]
 
 
-@_node
+@entity
 class Binary(Node):
     """op: + - * / // % @ ** < <= > >= == !="""
 
@@ -127,7 +115,7 @@ class Binary(Node):
     right: Expr
 
 
-@_node
+@entity
 class Unary(Node):
     """op: -"""
 
@@ -135,7 +123,7 @@ class Unary(Node):
     operand: Expr
 
 
-@_node
+@entity
 class DimType(Node):
     """A dim of a type: an expression, or `K in 0..N`, which names a data-dependent size and bounds it."""
 
@@ -144,7 +132,7 @@ class DimType(Node):
     high: Expr | None = None
 
 
-@_node
+@entity
 class TypeExpr(Node):
     """`f32[N, 3, 224, 224]`; a scalar is `f32[]`. `dtype` may be a dtype variable in a signature. Also an expression:
     an attribute of type dtype is written as a bare name (a Ref), not as a TypeExpr."""
@@ -169,7 +157,7 @@ Expr = IntLit | FloatLit | StrLit | BoolLit | SizeLit | Ref | Call | ListLit | B
 # --- statements --------------------------------------------------------------------------------------------------
 
 
-@_node
+@entity
 class Annotation(Node):
     """`@precision(f32)`, `@onnx("/encoder/layer.0/MatMul")`, above a statement."""
 
@@ -177,7 +165,7 @@ class Annotation(Node):
     args: tuple[Expr, ...]
 
 
-@_node
+@entity
 class TargetName(Node):
     """A name that a statement binds: an identifier, a path with literal indexes (`layers[0].attn.out`), or `_`."""
 
@@ -186,7 +174,7 @@ class TargetName(Node):
     quoted: bool = False
 
 
-@_node
+@entity
 class Assign(Node):
     """`a, b = value : type, type`."""
 
@@ -196,7 +184,7 @@ class Assign(Node):
     annotations: tuple[Annotation, ...] = ()
 
 
-@_node
+@entity
 class Carry(Node):
     """`h = h0` in a carry list: the name inside the body and the initial value."""
 
@@ -204,7 +192,7 @@ class Carry(Node):
     initial: Expr
 
 
-@_node
+@entity
 class Repeat(Node):
     """`repeat i in 0..12 carry x, y as layer { .. }`: unrolled when the spec is elaborated."""
 
@@ -217,7 +205,7 @@ class Repeat(Node):
     annotations: tuple[Annotation, ...] = ()
 
 
-@_node
+@entity
 class If(Node):
     """`if cond { .. yield a } else { .. yield b }`, the right side of an assignment. cond: bool[]."""
 
@@ -226,7 +214,7 @@ class If(Node):
     otherwise: tuple[Statement, ...]
 
 
-@_node
+@entity
 class ScanInput(Node):
     """`x_t = x axis 1 reverse` in an `over` list: a slice's name inside the body, and the tensor it is cut from."""
 
@@ -236,7 +224,7 @@ class ScanInput(Node):
     reverse: bool = False
 
 
-@_node
+@entity
 class Scan(Node):
     """`scan over x_t = x, m_t = m carry h = h0, c = c0 { h = ..  c = ..  yield h }`. Results: the final carried values
     in order, then each yielded value stacked on axis 0."""
@@ -246,7 +234,7 @@ class Scan(Node):
     body: tuple[Statement, ...]
 
 
-@_node
+@entity
 class Loop(Node):
     """`loop i in 0..limit max 64 carry h = h0, go = go0 while go { .. yield y }`. `limit` is a dim expression or an i64[]
     tensor; `max` is required unless limit is an integer literal. `while` names a carried bool[]. `variable` is an i64[]
@@ -261,21 +249,21 @@ class Loop(Node):
     condition_start: int = 0
 
 
-@_node
+@entity
 class Yield(Node):
     """Last statement of an if, scan or loop body."""
 
     values: tuple[Expr, ...]
 
 
-@_node
+@entity
 class Return(Node):
     """Last statement of a block."""
 
     values: tuple[Expr, ...]
 
 
-@_node
+@entity
 class Let(Node):
     """`let D = 768`: a compile-time value (integer, float, string, bool, list, dim expression)."""
 
@@ -283,7 +271,7 @@ class Let(Node):
     value: Expr
 
 
-@_node
+@entity
 class Assert(Node):
     """`assert B * S <= 32768, "token budget"`: a relation over dims and compile-time values."""
 
@@ -296,7 +284,7 @@ Statement = Assign | Repeat | Let | Assert | Yield | Return
 # --- declarations ------------------------------------------------------------------------------------------------
 
 
-@_node
+@entity
 class Import(Node):
     path: str
     alias: str
@@ -304,7 +292,7 @@ class Import(Node):
     path_end: int = 0
 
 
-@_node
+@entity
 class WeightsDecl(Node):
     """`weights w = "bert.weights.trtn"`."""
 
@@ -314,7 +302,7 @@ class WeightsDecl(Node):
     path_end: int = 0
 
 
-@_node
+@entity
 class Param(Node):
     """A parameter. Those for tensors (before `*`) have `type`, others a `kind`: weights, int, float, str, bool, dtype,
     ints, floats."""
@@ -325,7 +313,7 @@ class Param(Node):
     default: Expr | None = None
 
 
-@_node
+@entity
 class Sig(Node):
     """`(x: T[B, S], *, p: weights, act: str = "gelu") -> T[B, S]`; several results as `-> (a: T[..], b: T[..])`."""
 
@@ -335,7 +323,7 @@ class Sig(Node):
     result_names: tuple[str, ...] = ()
 
 
-@_node
+@entity
 class Block(Node):
     name: str
     sig: Sig
@@ -345,7 +333,7 @@ class Block(Node):
     name_end: int = 0
 
 
-@_node
+@entity
 class PluginWhere(Node):
     """`where T in {f16, bf16}`."""
 
@@ -353,7 +341,7 @@ class PluginWhere(Node):
     dtypes: tuple[str, ...]
 
 
-@_node
+@entity
 class Plugin(Node):
     name: str
     sig: Sig
@@ -363,12 +351,12 @@ class Plugin(Node):
     name_end: int = 0
 
 
-@_node
+@entity
 class Doc(Node):
     text: str
 
 
-@_node
+@entity
 class DimDecl(Node):
     """`dim S in 8..512 step 8` (both ends included)."""
 
@@ -378,21 +366,21 @@ class DimDecl(Node):
     step: Expr | None = None
 
 
-@_node
+@entity
 class Input(Node):
     name: str
     type: TypeExpr
     name_end: int = 0
 
 
-@_node
+@entity
 class Output(Node):
     name: str
     type: TypeExpr
     name_end: int = 0
 
 
-@_node
+@entity
 class NetworkDecl(Node):
     name: str
     members: tuple[Doc | DimDecl | Input | Output | Statement, ...]
@@ -400,7 +388,7 @@ class NetworkDecl(Node):
     name_end: int = 0
 
 
-@_node
+@entity
 class ProfileEntry(Node):
     """`S: min 64, opt 256, max 512`; the name is a dim, or an input whose values are read as a shape (then lists)."""
 
@@ -411,7 +399,7 @@ class ProfileEntry(Node):
     name_end: int = 0
 
 
-@_node
+@entity
 class Profile(Node):
     name: str
     network: str
@@ -422,7 +410,7 @@ class Profile(Node):
     network_end: int = 0
 
 
-@_node
+@entity
 class Precision(Node):
     """`precision { default f16  keep f32 for [softmax, layer_norm] }`."""
 
@@ -430,7 +418,7 @@ class Precision(Node):
     keep: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@_node
+@entity
 class Field(Node):
     """A field of a target or a plugin: `workspace 4GiB`, `device cuda:sm_90` (a StrLit), `profiles [a, b]`, a name
     (a Ref)."""
@@ -440,7 +428,7 @@ class Field(Node):
     name_end: int = 0
 
 
-@_node
+@entity
 class Target(Node):
     name: str
     fields: tuple[Field, ...]
@@ -451,7 +439,7 @@ class Target(Node):
 # --- manifests ---------------------------------------------------------------------------------------------------
 
 
-@_node
+@entity
 class WeightFile(Node):
     """`file f0 = "bert.safetensors" size 438MB sha256:5d8b..`; size and digest are optional."""
 
@@ -465,7 +453,7 @@ class WeightFile(Node):
     digest_end: int = 0
 
 
-@_node
+@entity
 class TensorEntry(Node):
     """`tensor a.b[0].c: f16[3, 4] = f0["key"] transpose sha256:77aa..` or `= zeros`, `= normal(7, 0.02)`. Either `file` is
     set (with `key`, None meaning the tensor's own name), or `generator` (a name) with `args`."""
@@ -486,7 +474,7 @@ class TensorEntry(Node):
     digest_end: int = 0
 
 
-@_node
+@entity
 class Manifest(Node):
     name: str
     files: tuple[WeightFile, ...]
@@ -496,14 +484,14 @@ class Manifest(Node):
 # --- a file ------------------------------------------------------------------------------------------------------
 
 
-@_node
+@entity
 class Module(Node):
     """A parsed file. Where the text had errors, what could be read of it is here all the same."""
 
     source: Source
     edition: int
     items: tuple[Import | WeightsDecl | Plugin | Block | NetworkDecl | Profile | Target | Manifest, ...]
-    comments: tuple[tuple[int, int], ...] = field(default=())
+    comments: tuple[tuple[int, int], ...] = ()
 
     def span(self, node: Node) -> Span:
         return Span(self.source, node.start, node.end)

@@ -53,16 +53,17 @@ TILES = (
 )
 """The shapes that there are. Large shares take fewer reads of shared memory for a multiplication, small ones fill more
 multiprocessors."""
-SPEED = {64: 0.8, 32: 0.7, 16: 0.55, 8: 0.4, 4: 0.25}
+SPEED = {64: 0.77, 32: 0.58, 16: 0.58, 8: 0.42, 4: 0.2}
 """Which part of the peak a thread's share of so many sums reaches."""
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16)
 CORES = 128
 """Multiplications of a multiprocessor in a cycle."""
-WARPS = 8
-"""Warps of a multiprocessor that hide each other's waiting."""
-STEP, LAUNCH = 500, 3000
-"""Cycles that the memory takes to answer in a step, and that another kernel takes."""
-BANDWIDTH = 1700
+WARPS = 4
+"""Warps that a multiprocessor needs for that."""
+STEP, LAUNCH = 2000, 1000
+"""Cycles from a step's reads to their products, and that another kernel takes. These, and those above, are what fits the times
+of 180 tiles of eight convolutions on an H200 best."""
+BANDWIDTH = 4600
 """Bytes in a cycle that go to and come from the second-level cache."""
 _NAME = re.compile(r"(\d+)x(\d+)\.(\d+)x(\d+)\.k(\d+)")
 
@@ -215,8 +216,7 @@ def _cycles(tile: Tile, rows: int, columns: int, groups: int, terms: int) -> flo
     blocks = -(-rows // tile.rows) * -(-columns // tile.columns) * groups * tile.parts
     turns = -(-terms // (tile.depth * tile.parts))
     each = -(-blocks // MULTIPROCESSORS)
-    warps = min(each * tile.threads / 32, 2 * WARPS)
-    speed = CORES * SPEED[tile.down * tile.across] * min(1.0, warps / WARPS)
+    speed = CORES * SPEED[tile.down * tile.across] * min(1.0, each * tile.threads / (32 * WARPS))
     multiplying = each * turns * tile.depth * tile.rows * tile.columns / speed
     waiting = turns * STEP * -(-each * tile.threads // 2048)
     adding = LAUNCH + 8 * rows * columns * groups * tile.parts / BANDWIDTH if tile.parts > 1 else 0

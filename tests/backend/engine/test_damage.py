@@ -149,7 +149,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an empty step": (lambda h: steps(h).append({**steps(h)[0], "layers": []}), "without layers"),
     "weights out of the section": (lambda h: h["weights"][0].__setitem__(2, 2**40), "outside of its section"),
     "weights at a negative place": (lambda h: h["weights"][0].__setitem__(2, -64), "outside of its section"),
-    "weights of another shape": (lambda h: h["weights"][0].__setitem__(1, [1]), "another type"),
+    "weights of another shape": (lambda h: h["weights"][0].__setitem__(1, [1]), "another type|no such order"),
     "weights of a negative shape": (lambda h: h["weights"][0].__setitem__(1, [-1, -24]), "no proper shape"),
     "weights of no dtype": (lambda h: h["weights"][0].__setitem__(0, ["f32"]), "not text"),
     "known weights that are floats": (

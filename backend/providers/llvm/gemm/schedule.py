@@ -47,7 +47,7 @@ def schedule(tile: Tile, rows: int, terms: int, columns: int, threads: int) -> S
     most = max(BLOCK // (4 * run), tile.rows)
     least = -(-rows // most)
     work = 2 * rows * terms * columns
-    if threads == 1 or work < SMALL:
+    if work < SMALL:
         return Schedule(least, 1, run)
     large = -(-work // LARGE)
     if 4 * terms * columns <= MATRIX:

@@ -198,7 +198,7 @@ def _as_rows(operand: Operand) -> Operand:
 
 def _tiles(main: Layer) -> list[Tile]:
     terms = _terms(main)
-    return [replace(tile, parts=n) for tile in TILES for n in PARTS if n <= max(1, terms // tile.depth)]
+    return [replace(tile, parts=n) for tile in TILES for n in PARTS if n <= max(1, -(-terms // tile.depth))]
 
 
 def _terms(main: Layer) -> int:

@@ -164,3 +164,25 @@ def test_wrong_feeds_are_refused_and_the_context_lives() -> None:
     with pytest.raises(trtn.ShapeError):
         context.run({"image": np.zeros((65, 1, 28, 28), np.float32)})
     assert context.run(make_feeds(network, {"N": 1}))["prob"].shape == (1, 10)
+
+
+NUMBERED = """trtn 1
+network m {
+  dim N in 1..64
+  input  x: f32[N, 8]
+  output k: i64[2, K]
+  output y: f32[N, 8]
+  k = nonzero(max(x, 0.0)) : i64[2, K in 0..8 * N]
+  y = x + unsqueeze(range(end=N, dtype=f32), axes=1)
+}
+"""
+
+
+def test_what_depends_on_sizes_alone_outlasts_what_the_host_allocates() -> None:
+    """A graph copies such results from where they are. A layer that can't be recorded takes memory in each run."""
+    network = load_text(NUMBERED)
+    context = trtn.build(network, device="cuda", effort=0).create_context()
+    cpu = trtn.build(network, device="cpu")
+    for seed, n in enumerate((16, 16, 64, 16, 64)):
+        feeds = {"x": np.random.default_rng(seed).standard_normal((n, 8)).astype(np.float32)}
+        assert_close(context.run(feeds), cpu.run(feeds), RTOL)

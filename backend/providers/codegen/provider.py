@@ -18,7 +18,7 @@ from trtn.backend.providers.codegen.kernel import CodegenKernel, operands_of
 
 __all__ = ["CodegenProvider", "families"]
 
-REVISION = "4"
+REVISION = "5"
 """Goes up with every change of what is generated."""
 NEXT = 3
 """So many of the likeliest tactics are about as fast as the first."""

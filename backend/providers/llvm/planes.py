@@ -76,16 +76,14 @@ class _Writer:
             raise Unfit("lines that don't fit the first cache")
 
     def written(self) -> Written:
-        chunks, y = self._chunks(), self.problem.outputs[0]
         shape = tuple(self.problem.inputs[self.weight].shape)
         return Written(
             self.text,
             [*self._numbers().values(), *(o.stride for o in self.epilogue.operands), parallel_region()],
             [(self.weight, f"llvm:planes{self.tile.columns}:{shape}", partial(_pack, self.tile))],
-            expected=y.size > 0,
             recipe=f"planes {self.tile} {self.kernel[1]} {self.strides[1]} {self.x} {self.weight}\n"
             f"{self.epilogue.recipe}",
-            shared=chunks > 1,
+            shared=self._chunks() > 1,
             is_final=True,
         )
 

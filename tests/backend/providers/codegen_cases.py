@@ -924,6 +924,10 @@ def _convolutions() -> Iterator[Case]:
 
         return make
 
+    def given(n: Net) -> Tensor:
+        return n.relu(n.conv(n.x("f32", 1, 8, 6, 5), n.x("f32", 12, 8, 3, 3, name="w"), pads=1), name="y")  # type: ignore[no-any-return]
+
+    yield case("conv_given", given, layouts=last, **few)
     yield case("conv_linear", linear("N", 3, 40, columns=36), sizes={"N": 5}, **few)
     yield case("conv_linear_odd", linear("N", 35, columns=7), sizes={"N": 9}, **few)
     up = {"op": "deconv", "strides": (2, 3)}

@@ -86,7 +86,7 @@ def save_engine(engine: Engine, path: str | Path, *, kernels: bool) -> None:
         written = 0
         for row in rows:
             yield bytes(row.offset - written)
-            array = np.ascontiguousarray(engine.arrays.value(row.tensor))
+            array = np.ascontiguousarray(engine.weight_arrays.value(row.tensor))
             if row.blocking is not None:
                 array = row.blocking.pack(array)
             yield array.reshape(-1).view(np.uint8).data

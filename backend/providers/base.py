@@ -59,7 +59,7 @@ class ForeignCall(NamedTuple):
     alone: bool = False
     """Whether the calling thread is to run OpenMP's regions by itself."""
     shared: bool | None = None
-    """Whether a crew (`backend.runtime.crew`) helps with it: its second argument is the crew's address. False: it may be
+    """Whether a crew (`backend.devices.crew`) helps with it: its second argument is the crew's address. False: it may be
     called where there is one. None: not there, as it has threads of its own."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from trtn.backend.binaries import BinaryKey
 from trtn.backend.demands import check_guards
 from trtn.backend.devices import Device
+from trtn.backend.devices.recording import recorded
 from trtn.backend.evaluate import resolve_attr
 from trtn.backend.fusion import partition_graph
 from trtn.backend.group import Group
@@ -20,7 +21,6 @@ from trtn.backend.plan.layout import plan_orders
 from trtn.backend.plan.storage import Place, StoragePlan, plan_storage
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Launch, Prepared, Tactic, TacticError, binaries_of, discover
-from trtn.backend.providers.recording import recorded
 from trtn.dsl.dims import DimError, evaluate
 from trtn.dsl.errors import ShapeError
 from trtn.dsl.network import Graph, Layer, Network, Tensor, captures

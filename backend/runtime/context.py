@@ -202,7 +202,7 @@ class Context:
             engine.groups,
             kernels,
             engine.storage,
-            engine.arrays.arrays(kernels),
+            engine.weight_arrays.for_kernels(kernels),
             sizes,
             engine.hardware.xp,
             staging=STAGED if engine.device == "cpu" else 0,

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trtn.backend.devices.recording import abandon
 from trtn.backend.plan.storage import Place
-from trtn.backend.providers.recording import abandon
 from trtn.backend.runtime.context import SCHEDULE_LIMIT, Context
 from trtn.backend.runtime.io import refuse
 from trtn.backend.runtime.schedule import Run, Schedule, Step

@@ -65,7 +65,7 @@ class Engine:
         self._others: dict[int, Engine] = {}
         """This engine for other numbers of threads: kernels are made for one."""
         self.kernels = Kernels(self)
-        self.arrays = Weights(self)
+        self.weight_arrays = Weights(self)
         self._idle: list[Context] = []
         self._lock = threading.Lock()
 

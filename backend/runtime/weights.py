@@ -36,10 +36,11 @@ class Weights:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._plain: dict[int, Any] = {}
+        self._stored: dict[int, Any] = {}
         self._lock = threading.Lock()
 
-    def arrays(self, kernels: Sequence[Prepared | None]) -> dict[int, Any]:
-        """Read-only arrays by tensor id for the kernels of a shape. Those of a loaded engine are mapped, not copied. An
+    def for_kernels(self, kernels: Sequence[Prepared | None]) -> dict[int, Any]:
+        """Read-only arrays, by tensor id, for the kernels of a shape. Those of a loaded engine are mapped, not copied. An
         array of which all kernels read another form has no elements of meaning where the engine's file has that."""
         read = blockings_read(self._engine, kernels)
         return {id(t): self._array(t, read.get(id(t))) for t in self._engine.weights}
@@ -53,9 +54,12 @@ class Weights:
         hardware = self._engine.hardware
         assert tensor.weight is not None
         source = tensor.weight.source
-        if wanted is not None and isinstance(hardware, CPU) and _has(source, wanted):
-            return hardware.stored(source.packed(), str(wanted), tensor.weight.shape)
         with self._lock:
+            if wanted is not None and isinstance(hardware, CPU) and _has(source, wanted):
+                if id(tensor) not in self._stored:
+                    stored = hardware.stored(source.packed(), str(wanted), tensor.weight.shape)
+                    self._stored[id(tensor)] = stored
+                return self._stored[id(tensor)]
             if id(tensor) not in self._plain:
                 self._plain[id(tensor)] = hardware.upload(_load(tensor))
             return self._plain[id(tensor)]

@@ -13,9 +13,9 @@ from statistics import median
 from typing import Any
 
 from trtn.backend.devices import Device
+from trtn.backend.devices.recording import record
 from trtn.backend.problem import Problem
 from trtn.backend.providers import Launch, Prepared, Tactic, TacticError
-from trtn.backend.providers.recording import record
 from trtn.backend.tuner.bench import DeviceLostError
 from trtn.backend.tuner.oracle import Oracle, allocate, fill, poison
 

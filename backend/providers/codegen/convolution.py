@@ -15,17 +15,8 @@ from trtn.backend.group import Group
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import Tactic, TacticError
 from trtn.backend.providers.codegen import depthwise
-from trtn.backend.providers.codegen.convolution_kernel import (
-    FINISHERS,
-    LANES,
-    ConvSpec,
-    FinishSpec,
-    Form,
-    PackSpec,
-    Results,
-    Tile,
-    Window,
-)
+from trtn.backend.providers.codegen.convolution_kernel import ConvSpec, Form, PackSpec, Tile, Window
+from trtn.backend.providers.codegen.convolution_results import FINISHERS, LANES, FinishSpec, Results
 from trtn.backend.providers.codegen.epilogue import Epilogue, epilogue_of, epilogue_refusal
 from trtn.backend.providers.codegen.family import Call, Operand, Plan, Slot, grid_for
 from trtn.backend.providers.codegen.rows import MULTIPROCESSORS

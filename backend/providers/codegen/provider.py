@@ -58,12 +58,14 @@ class CodegenProvider:
         return "; ".join(dict.fromkeys(f"{name}: {reason}" for name, reason in reasons))
 
     def tactics(self, problem: Problem, device: Device, effort: int = 3) -> Sequence[Tactic]:
-        return [
+        """Those that compute in less precision come first: they are the fastest where they are allowed."""
+        found = [
             Tactic(f"{family.name}.{t.name}", t.workspace, t.numerics)
             for family in families()
             if not family.refusal(problem.group)
             for t in _tactics(family, problem, device, effort)
         ]
+        return sorted(found, key=lambda t: t.numerics != "reduced")
 
     def elastic(self, problem: Problem, chosen: Tactic | None, device: Device) -> Tactic | None:
         """What was chosen serves any sizes; but a family whose ways depend on them may know better ones for these, and

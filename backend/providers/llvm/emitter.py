@@ -34,7 +34,7 @@ POINTER = ir.PointerType()
 _FLOATS = {"f32": F32, "f64": ir.DoubleType()}
 NAME = "kernel"
 """What the function of every module is called: `i32 kernel(ptr addresses, ptr crew)`. 0 says that all went well. `crew`:
-threads that the caller has, `backend.runtime.crew`; null where it has none."""
+threads that the caller has, `backend.devices.crew`; null where it has none."""
 
 
 def memory_type(dtype: DType) -> Any:

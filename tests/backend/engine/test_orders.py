@@ -88,7 +88,10 @@ def test_files_in_memory(path: Path, reference: dict[str, Any]) -> None:
     for start in range(0, 64, 16):
         held = bytearray(start) + data
         view = memoryview(held)[start:].toreadonly()
-        assert_close(load_engine(view, threads=1).run(FEEDS), reference)  # type: ignore[arg-type]
+        engine = load_engine(view, threads=1)  # type: ignore[arg-type]
+        assert_close(engine.run(FEEDS), reference)
+        first, second = (engine.weight_arrays.for_kernels(engine.kernels.at({"N": 32})) for _ in range(2))
+        assert all(first[key] is second[key] for key in first)
 
 
 def test_weights_are_plain_for_everybody_else(path: Path, tmp_path: Path) -> None:

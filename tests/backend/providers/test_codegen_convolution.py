@@ -13,6 +13,7 @@ from trtn.backend.group import Group
 from trtn.backend.plan.arrays import plan_problems
 from trtn.backend.problem import Problem
 from trtn.backend.providers.base import TacticError
+from trtn.backend.providers.codegen import PROVIDER
 from trtn.backend.providers.codegen.convolution import FAMILY
 from trtn.backend.providers.codegen.kernel import operands_of
 from trtn.backend.runtime.engine import storage_on
@@ -75,6 +76,14 @@ def test_other_tiles_are_refused(name: str) -> None:
 def test_what_others_are_better_at_is_left_to_them(dtype: str, attrs: dict[str, int], reason: str) -> None:
     group: Group = problem_of((1, 16, 8, 8), 16, 3, dtype, **attrs).group
     assert FAMILY.refusal(group) == reason
+
+
+def test_less_precision_comes_first() -> None:
+    """Where it is allowed it is the fastest; where not, it is left out."""
+    device: Any = SimpleNamespace(name=GPU)
+    offered = [t.numerics for t in PROVIDER.tactics(problem_of((1, 64, 28, 28), 64, 1), device)]
+    count = offered.count("reduced")
+    assert 0 < count < len(offered) and set(offered[:count]) == {"reduced"}
 
 
 def test_sizes_are_arguments_of_the_kernels() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from trtn.backend.providers.base import Launch
-
 __all__ = ["abandon", "record", "recorded"]
+
+Launch = Callable[[], None]
 
 
 def recorded(launch: Launch, xp: Any) -> Launch:

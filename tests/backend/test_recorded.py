@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trtn.backend.providers.recording import record, recorded
+from trtn.backend.devices.recording import record, recorded
 
 Work = Callable[[], None]
 

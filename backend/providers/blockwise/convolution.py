@@ -130,6 +130,7 @@ class ConvolutionKernel:
         is_last = strides[-1] == 1 or shape[-1] == 1
         self._gathers = not (window.is_pixel and is_last and row_stride(shape, strides) is not None)
         self._copies = not is_last or window.rows.is_padded or window.columns.is_padded
+        self._by_planes = not is_last and window.columns.out > self._channels
         lines, width = self._batch * window.rows.out, window.columns.out
         outputs = problem.outputs[0].shape[1]
         self._threads = threads = threads_for(lines * width * outputs * self._depth, workers.count)
@@ -167,8 +168,12 @@ class ConvolutionKernel:
         kernel = self._window.rows.kernel, self._window.columns.kernel
 
         def windows_of(slot: int) -> Any:
-            """[lines, width, *kernel, channels]: a thread's own, or everybody's."""
+            """[lines, width, *kernel, channels]: a thread's own, or everybody's. In memory places lie next to each
+            other where the image's do, since few channels make short copies; BLAS takes a matrix either way."""
             kept = room[len(room) - (1 if self._by_channels else slot + 1) * self._windows_size :][: self._windows_size]
+            if self._by_planes:
+                planes = kept.reshape(*kernel, self._channels, -1, self._window.columns.out)
+                return np.moveaxis(planes, (3, 4), (0, 1))
             return kept.reshape(-1, self._window.columns.out, *kernel, self._channels)
 
         @cache
@@ -229,7 +234,8 @@ class ConvolutionKernel:
         reached = image[lines, across]
         if self._copies:
             shape = rows.span(count), columns.span(columns.out), self._channels
-            whole = copy[: prod(shape)].reshape(shape)
+            whole = copy[: prod(shape)]
+            whole = np.moveaxis(whole.reshape(shape[2], *shape[:2]), 0, -1) if self._by_planes else whole.reshape(shape)
             if reached.shape != shape:
                 yield partial(whole.fill, 0.0)
             yield partial(np.copyto, whole[down, right], reached)

@@ -51,16 +51,19 @@ def pack_filters(m: int, width: int, chunk: int, weight: Any, *, room: Callable[
     outer, inner = weight.shape[:2]
     count = -(-outer // width)
     packed = room(4 * len(both) * count * inner * width).view(np.float32)
+    # panel by panel, in the same memory: new pages for each would take longer than the arithmetic
+    plain = np.empty((FILTER**2, inner, width))
+    transformed = np.empty((len(both), inner * width))
     for first in range(0, count, chunk):
         panels = min(chunk, count - first)
-        own = weight[first * width : (first + panels) * width].reshape(-1, inner, FILTER**2)
-        plain = np.zeros((FILTER**2, panels, inner, width))
-        for n in range(panels):
-            some = own[n * width : (n + 1) * width]
-            plain[:, n, :, : len(some)] = some.transpose(2, 1, 0)
         start = len(both) * first * inner * width
         end = start + len(both) * panels * inner * width
-        packed[start:end].reshape(len(both), -1)[...] = both @ plain.reshape(FILTER**2, -1)
+        places = packed[start:end].reshape(len(both), panels, -1)
+        for n in range(panels):
+            own = weight[(first + n) * width : (first + n + 1) * width].reshape(-1, inner, FILTER**2)
+            plain[:, :, : len(own)] = own.transpose(2, 1, 0)
+            plain[:, :, len(own) :] = 0
+            places[:, n] = np.matmul(both, plain.reshape(FILTER**2, -1), out=transformed)
     return packed
 
 

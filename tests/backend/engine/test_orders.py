@@ -111,8 +111,7 @@ def test_an_engine_saved_again_is_the_same(path: Path, tmp_path: Path) -> None:
 
 
 def test_kernels_of_other_shapes_take_plain_ones(path: Path, reference: dict[str, Any]) -> None:
-    """Those of the optimum decide what lies in the file. A single row is the reference's where a library beside LLVM is
-    there, which takes such products."""
+    """Those of the optimum decide what lies in the file; a single row may have others."""
     engine = load_engine(path, threads=1)
     assert len(engine.points) > 1
     assert_close(engine.run({"x": FEEDS["x"][:1]}), {name: array[:1] for name, array in reference.items()})

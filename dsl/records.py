@@ -65,8 +65,7 @@ class _Later:
         self._name = name
 
     def __get__(self, instance: object, owner: type) -> Any:
-        # with a docstring, as dataclasses would make one of the signature, which takes half of its time
-        draft = type(self._home.__name__, self._home.__bases__, self._given | {"__doc__": self._home.__name__})
+        draft = type(self._home.__name__, self._home.__bases__, dict(self._given))
         options: dict[str, Any] = _NOTHING | self._wanted
         setattr(self._home, self._name, vars(dataclass(**options)(draft))[self._name])
         return getattr(owner if instance is None else instance, self._name)

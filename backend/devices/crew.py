@@ -14,9 +14,8 @@ __all__ = ["FAILED", "LINE", "PATIENCE", "SHARE", "SLOTS", "numbers", "text"]
 
 LINE = 8
 """Numbers of a cache line."""
-_STATE = 0
-"""Is looked at by all the time. How many are inside, in 16 bits; a bit that says whether others may enter; which loop it
-is, counted from 1. Negative when the crew is to part."""
+# Number 0, the state, is looked at by all the time. How many are inside, in 16 bits; a bit that says whether others may enter;
+# which loop it is, counted from 1. Negative when the crew is to part.
 _LOOP, _DATA, SHARE, _YIELD, _REGION, _NUMBER, _COUNT, _CALLS, FAILED = range(LINE, LINE + 9)
 """The loop's function and its argument; addresses of functions: `share`, sched_yield, GOMP_parallel, omp_get_thread_num;
 how many calls there are and where; what `replay` gave."""
@@ -41,6 +40,20 @@ def _field(name: str, slot: int, kind: str) -> str:
     return f"%at.{name} = getelementptr i64, ptr %crew, i64 {slot}\n  %{name} = load {kind}, ptr %at.{name}"
 
 
+_WAIT = f"""\
+idle:
+  call void @pause()
+  %more = add i64 %looks, 1
+  %spent = urem i64 %more, {PATIENCE}
+  %tired = icmp eq i64 %spent, 0
+  br i1 %tired, label %yield, label %wait
+yield:
+  %yielded = call i32 %rest()
+  br label %wait
+wait:
+  br label %look
+"""
+"""Before the next look, in either."""
 _TEXT = f"""
 define i32 @together(ptr %crew) {{
   {_field("region", _REGION, "ptr")}
@@ -92,18 +105,7 @@ inside:
   call void %turns(ptr %data)
   %left = atomicrmw sub ptr %crew, i64 1 release, align 8
   br label %look
-idle:
-  call void @pause()
-  %more = add i64 %looks, 1
-  %spent = urem i64 %more, {PATIENCE}
-  %tired = icmp eq i64 %spent, 0
-  br i1 %tired, label %yield, label %wait
-yield:
-  %yielded = call i32 %rest()
-  br label %wait
-wait:
-  br label %look
-done:
+{_WAIT}done:
   ret void
 }}
 
@@ -127,18 +129,7 @@ look:
   %inside = and i64 %state, {OPEN - 1}
   %none = icmp eq i64 %inside, 0
   br i1 %none, label %done, label %idle
-idle:
-  call void @pause()
-  %more = add i64 %looks, 1
-  %spent = urem i64 %more, {PATIENCE}
-  %tired = icmp eq i64 %spent, 0
-  br i1 %tired, label %yield, label %wait
-yield:
-  %yielded = call i32 %rest()
-  br label %wait
-wait:
-  br label %look
-done:
+{_WAIT}done:
   ret void
 }}
 """
